@@ -1,0 +1,23 @@
+"""Finds the outside tools that judge what we emit."""
+
+import os
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+
+def require_tool(name: str) -> str:
+    """The path of a tool; without it the test is skipped, or fails if MODELC_REQUIRE_TOOLS=1.
+
+    The folder of this interpreter comes first, so that the tools in .venv are found without it
+    being activated.
+    """
+    beside_python = str(Path(sys.executable).parent)
+    path = shutil.which(name, path=os.pathsep.join([beside_python, os.environ.get("PATH", "")]))
+    if path is not None:
+        return path
+    if os.environ.get("MODELC_REQUIRE_TOOLS") == "1":
+        pytest.fail(f"`{name}` is not installed, and MODELC_REQUIRE_TOOLS=1 asks for it")
+    pytest.skip(f"`{name}` is not installed")
