@@ -1,0 +1,181 @@
+"""The built-in catalog of GPU kinds."""
+
+from __future__ import annotations
+
+from functools import cache
+
+from compiler.ir.inventory import GpuKind, Link
+from compiler.ir.units import MIB
+
+# name, MiB as NVML reports it, MiB as cudaMemGetInfo reports it, compute capability, link,
+# memory bandwidth in 10^9 bytes a second, SMs.
+# NVML totals are what nvidia-smi prints for the card. CUDA totals are what vLLM and torch print at
+# start-up (79.18 GiB on an H100, 139.81 on an H200, 44.42 on an L40S, 31.36 on an RTX 5090, 23.5 on
+# an RTX 4090 or 3090, 95.0 on an RTX PRO 6000, 267.7 on a B300); for cards of which no such log is
+# known: 98 % of the NVML total, which is below every card that was measured (97.9 % to 99.9 %).
+_Row = tuple[str, int, int, str, Link, int, int]
+_ROWS: tuple[_Row, ...] = (
+    # GTX 10 and 16 series
+    ("gtx-1050-ti", 4096, 4014, "6.1", "pcie", 112, 6),
+    ("gtx-1060-6gb", 6144, 6021, "6.1", "pcie", 192, 10),
+    ("gtx-1070", 8192, 8028, "6.1", "pcie", 256, 15),
+    ("gtx-1080", 8192, 8028, "6.1", "pcie", 320, 20),
+    ("gtx-1080-ti", 11264, 11038, "6.1", "pcie", 484, 28),
+    ("gtx-1650", 4096, 3903, "7.5", "pcie", 128, 14),
+    ("gtx-1660-super", 6144, 5935, "7.5", "pcie", 336, 22),
+    ("gtx-1660-ti", 6144, 5935, "7.5", "pcie", 288, 24),
+    # RTX 20 series
+    ("rtx-2060", 6144, 5935, "7.5", "pcie", 336, 30),
+    ("rtx-2060-12gb", 12288, 12042, "7.5", "pcie", 336, 34),
+    ("rtx-2070", 8192, 7974, "7.5", "pcie", 448, 36),
+    ("rtx-2070-super", 8192, 7974, "7.5", "pcie", 448, 40),
+    ("rtx-2080", 8192, 7974, "7.5", "pcie", 448, 46),
+    ("rtx-2080-super", 8192, 7974, "7.5", "pcie", 496, 48),
+    ("rtx-2080-ti", 11264, 11008, "7.5", "pcie", 616, 68),
+    # RTX 30 series
+    ("rtx-3050", 8192, 7967, "8.6", "pcie", 224, 20),
+    ("rtx-3060", 12288, 12036, "8.6", "pcie", 360, 28),
+    ("rtx-3060-ti", 8192, 7967, "8.6", "pcie", 448, 38),
+    ("rtx-3070", 8192, 7967, "8.6", "pcie", 448, 46),
+    ("rtx-3070-ti", 8192, 7967, "8.6", "pcie", 608, 48),
+    ("rtx-3080", 10240, 10009, "8.6", "pcie", 760, 68),
+    ("rtx-3080-12gb", 12288, 12036, "8.6", "pcie", 912, 70),
+    ("rtx-3080-ti", 12288, 12036, "8.6", "pcie", 912, 80),
+    ("rtx-3090", 24576, 24080, "8.6", "pcie", 936, 82),
+    ("rtx-3090-ti", 24564, 24080, "8.6", "pcie", 1008, 84),
+    # RTX 40 series
+    ("rtx-4060", 8188, 7957, "8.9", "pcie", 272, 24),
+    ("rtx-4060-ti", 8188, 7957, "8.9", "pcie", 288, 34),
+    ("rtx-4060-ti-16gb", 16380, 15948, "8.9", "pcie", 288, 34),
+    ("rtx-4070", 12282, 11994, "8.9", "pcie", 504, 46),
+    ("rtx-4070-super", 12282, 11994, "8.9", "pcie", 504, 56),
+    ("rtx-4070-ti", 12282, 11994, "8.9", "pcie", 504, 60),
+    ("rtx-4070-ti-super", 16376, 15948, "8.9", "pcie", 672, 66),
+    ("rtx-4080", 16376, 15948, "8.9", "pcie", 717, 76),
+    ("rtx-4080-super", 16376, 15948, "8.9", "pcie", 736, 80),
+    ("rtx-4090", 24564, 24080, "8.9", "pcie", 1008, 128),
+    # RTX 50 series
+    ("rtx-5060", 8151, 7804, "12.0", "pcie", 448, 30),
+    ("rtx-5060-ti", 8151, 7804, "12.0", "pcie", 448, 36),
+    ("rtx-5060-ti-16gb", 16311, 15849, "12.0", "pcie", 448, 36),
+    ("rtx-5070", 12227, 11908, "12.0", "pcie", 672, 48),
+    ("rtx-5070-ti", 16303, 15843, "12.0", "pcie", 896, 70),
+    ("rtx-5080", 16303, 15843, "12.0", "pcie", 960, 84),
+    ("rtx-5090", 32607, 32105, "12.0", "pcie", 1792, 170),
+    # Workstation
+    ("quadro-rtx-6000", 24576, 24084, "7.5", "pcie", 672, 72),
+    ("quadro-rtx-8000", 49152, 48168, "7.5", "pcie", 672, 72),
+    ("rtx-a2000", 6138, 5928, "8.6", "pcie", 288, 26),
+    ("rtx-a2000-12gb", 12282, 12036, "8.6", "pcie", 288, 26),
+    ("rtx-a4000", 16376, 16108, "8.6", "pcie", 448, 48),
+    ("rtx-a4500", 20470, 20060, "8.6", "pcie", 640, 56),
+    ("rtx-a5000", 24564, 24248, "8.6", "pcie", 768, 64),
+    ("rtx-a5500", 24564, 24248, "8.6", "pcie", 768, 80),
+    ("rtx-a6000", 49140, 48676, "8.6", "pcie", 768, 84),
+    ("rtx-2000-ada", 16380, 15948, "8.9", "pcie", 224, 22),
+    ("rtx-4000-ada", 20475, 20065, "8.9", "pcie", 360, 48),
+    ("rtx-4500-ada", 24570, 24078, "8.9", "pcie", 432, 60),
+    ("rtx-5000-ada", 32760, 32104, "8.9", "pcie", 576, 100),
+    ("rtx-6000-ada", 49140, 48510, "8.9", "pcie", 960, 142),
+    ("rtx-pro-4000", 24467, 23977, "12.0", "pcie", 672, 70),
+    ("rtx-pro-4500", 32623, 31970, "12.0", "pcie", 896, 82),
+    ("rtx-pro-5000", 48935, 47956, "12.0", "pcie", 1344, 110),
+    ("rtx-pro-6000", 97887, 97280, "12.0", "pcie", 1792, 188),
+    # Data centre
+    ("p40", 24576, 24084, "6.1", "pcie", 347, 30),
+    ("p100", 16384, 16276, "6.0", "pcie", 732, 56),
+    ("v100-16gb", 16384, 16151, "7.0", "nvlink", 900, 80),
+    ("v100-32gb", 32768, 32500, "7.0", "nvlink", 900, 80),
+    ("t4", 15360, 14913, "7.5", "pcie", 320, 40),
+    ("a2", 15356, 14923, "8.6", "pcie", 200, 10),
+    ("a10", 23028, 22585, "8.6", "pcie", 600, 72),
+    ("a10g", 23028, 22585, "8.6", "pcie", 600, 80),
+    ("a16", 15356, 14923, "8.6", "pcie", 200, 10),
+    ("a30", 24576, 24062, "8.0", "pcie", 933, 56),
+    ("a40", 46068, 45491, "8.6", "pcie", 696, 84),
+    ("a100-pcie-40gb", 40960, 40326, "8.0", "pcie", 1555, 108),
+    ("a100-sxm-40gb", 40960, 40326, "8.0", "nvlink", 1555, 108),
+    ("a100-pcie-80gb", 81920, 81052, "8.0", "pcie", 1935, 108),
+    ("a100-sxm-80gb", 81920, 81052, "8.0", "nvlink", 2039, 108),
+    ("l4", 23034, 22565, "8.9", "pcie", 300, 58),
+    ("l40", 46068, 45478, "8.9", "pcie", 864, 142),
+    ("l40s", 46068, 45478, "8.9", "pcie", 864, 142),
+    ("h100-pcie", 81559, 81007, "9.0", "pcie", 2039, 114),
+    ("h100-sxm", 81559, 81079, "9.0", "nvlink", 3352, 132),
+    ("h100-nvl", 95830, 95320, "9.0", "nvlink", 3938, 132),
+    ("h20", 97871, 97300, "9.0", "nvlink", 4000, 78),
+    ("h200-sxm", 143771, 143165, "9.0", "nvlink", 4800, 132),
+    ("h200-nvl", 143771, 143165, "9.0", "nvlink", 4800, 132),
+    ("gh200-96gb", 97871, 97280, "9.0", "nvlink", 4000, 132),
+    ("gh200-144gb", 147456, 146000, "9.0", "nvlink", 4900, 132),
+    ("b200", 183359, 182642, "10.0", "nvlink", 8000, 148),
+    ("b300", 275040, 274124, "10.3", "nvlink", 8000, 148),
+)
+
+# MIG slices, by the sizes that NVIDIA's MIG user guide lists: name, MiB, compute capability, SMs.
+_SLICES: tuple[tuple[str, int, str, int], ...] = (
+    ("a30-1g.6gb", 5952, "8.0", 14),
+    ("a30-2g.12gb", 11968, "8.0", 28),
+    ("a30-4g.24gb", 24002, "8.0", 56),
+    ("a100-40gb-1g.5gb", 4864, "8.0", 14),
+    ("a100-40gb-2g.10gb", 9984, "8.0", 28),
+    ("a100-40gb-3g.20gb", 20096, "8.0", 42),
+    ("a100-40gb-4g.20gb", 20096, "8.0", 56),
+    ("a100-40gb-7g.40gb", 40320, "8.0", 98),
+    ("a100-80gb-1g.10gb", 9728, "8.0", 14),
+    ("a100-80gb-2g.20gb", 19968, "8.0", 28),
+    ("a100-80gb-3g.40gb", 40192, "8.0", 42),
+    ("a100-80gb-4g.40gb", 40192, "8.0", 56),
+    ("a100-80gb-7g.80gb", 80640, "8.0", 98),
+    ("h100-80gb-1g.10gb", 9984, "9.0", 16),
+    ("h100-80gb-1g.20gb", 20096, "9.0", 26),
+    ("h100-80gb-2g.20gb", 20096, "9.0", 32),
+    ("h100-80gb-3g.40gb", 40448, "9.0", 60),
+    ("h100-80gb-4g.40gb", 40448, "9.0", 64),
+    ("h100-80gb-7g.80gb", 80896, "9.0", 132),
+)
+
+
+# Two digits, a dot and two digits: no compute capability is longer.
+_MAX_COMPUTE_TEXT = 5
+
+
+@cache
+def builtin_kinds() -> dict[str, GpuKind]:
+    """Every built-in GPU kind by name."""
+    kinds = [_card(row) for row in _ROWS] + [_slice(row) for row in _SLICES]
+    return {kind.name: kind for kind in kinds}
+
+
+def parse_compute(text: str) -> tuple[int, int]:
+    """The two numbers of a compute capability such as `8.9`; ValueError for anything else."""
+    major, dot, minor = text.partition(".")
+    if not (dot and major.isdigit() and minor.isdigit() and len(text) <= _MAX_COMPUTE_TEXT):
+        message = f"`{text[:20]}` is not a compute capability such as `8.9`"
+        raise ValueError(message)
+    return int(major), int(minor)
+
+
+def _card(row: _Row) -> GpuKind:
+    name, memory, cuda_total, compute, link, bandwidth, multiprocessors = row
+    return GpuKind(
+        name=name,
+        memory_bytes=memory * MIB,
+        cuda_total_bytes=cuda_total * MIB,
+        compute=parse_compute(compute),
+        link=link,
+        bandwidth_bytes=bandwidth * 10**9,
+        multiprocessors=multiprocessors,
+    )
+
+
+def _slice(row: tuple[str, int, str, int]) -> GpuKind:
+    name, memory, compute, multiprocessors = row
+    return GpuKind(
+        name=name,
+        memory_bytes=memory * MIB,
+        cuda_total_bytes=memory * MIB * 98 // 100,
+        compute=parse_compute(compute),
+        multiprocessors=multiprocessors,
+        mig=True,
+    )

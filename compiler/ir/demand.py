@@ -1,0 +1,257 @@
+"""What a replica would take: requests to a memory law, and the demands it answers with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+from compiler.ir.facts import ModelFacts, Task
+from compiler.ir.inventory import EngineName, GpuKind
+from compiler.ir.spec import ArgValue, Offload, Service, Variant
+
+PART_NAMES = ("weights", "kv", "compute", "graphs", "runtime")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """One part of a breakdown in bytes, its band, and how it was derived."""
+
+    bytes: int = 0
+    low_bytes: int = 0
+    high_bytes: int = 0
+    why: str = ""
+
+    @staticmethod
+    def exact(size_bytes: int, why: str) -> Part:
+        """A part without doubt: the band is the figure."""
+        return Part(bytes=size_bytes, low_bytes=size_bytes, high_bytes=size_bytes, why=why)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Breakdown:
+    """Memory of one replica on one device, by part.
+
+    weights: tensors as the engine holds them. kv: KV cache and recurrent state.
+    compute: activations, compute buffers, workspaces. graphs: CUDA graphs.
+    runtime: CUDA context, NCCL, libraries; on a host: the process and its pinned buffers.
+    """
+
+    weights: Part = field(default_factory=Part)
+    kv: Part = field(default_factory=Part)
+    compute: Part = field(default_factory=Part)
+    graphs: Part = field(default_factory=Part)
+    runtime: Part = field(default_factory=Part)
+
+    def parts(self) -> tuple[tuple[str, Part], ...]:
+        """The parts in their fixed order."""
+        return tuple((name, getattr(self, name)) for name in PART_NAMES)
+
+    @property
+    def total_bytes(self) -> int:
+        """The estimate."""
+        return sum(part.bytes for _, part in self.parts())
+
+    @property
+    def low_bytes(self) -> int:
+        """The low end of the band."""
+        return sum(part.low_bytes for _, part in self.parts())
+
+    @property
+    def high_bytes(self) -> int:
+        """The high end of the band: what the solver reserves."""
+        return sum(part.high_bytes for _, part in self.parts())
+
+    def with_kv(self, kv_bytes: int, why: str) -> Breakdown:
+        """The same with another KV size."""
+        return replace(self, kv=Part.exact(kv_bytes, why))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """One variant of one service: what a law must know, and nothing of where it will stand."""
+
+    engine: EngineName
+    version: str
+    facts: ModelFacts
+    task: Task
+    context: int
+    """Longest request in tokens, prompt and answer together."""
+    concurrency: int
+    """Requests in flight at once."""
+    kv_tokens: int | None = None
+    """KV tokens guaranteed. None: one full-length request (vLLM), context x concurrency
+    (llama.cpp)."""
+    offload: Offload = "none"
+    args: dict[str, ArgValue] = field(default_factory=dict)
+
+
+DEFAULT_CONTEXT = 8192
+"""Tokens of the longest request when the spec does not say: a full model limit would reserve the
+memory of a whole GPU for requests that most services never see."""
+
+
+def request_of(service: Service, variant: Variant, facts: ModelFacts, version: str) -> Request:
+    """The request that one variant makes of an engine of this version."""
+    limit = facts.position_limit or DEFAULT_CONTEXT
+    return Request(
+        engine=variant.engine,
+        version=version,
+        facts=facts,
+        task=service.task or facts.task,
+        context=variant.context or min(DEFAULT_CONTEXT, limit),
+        concurrency=variant.concurrency,
+        kv_tokens=variant.kv_tokens,
+        offload=variant.offload,
+        args=variant.args,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Option:
+    """One place for one replica of a service: a variant on exactly these GPUs of a host."""
+
+    service: str
+    variant: int
+    """Position of the variant in its service's ladder."""
+    host: str
+    gpus: tuple[int, ...]
+    """Indices in the order the engine sees them; empty for the CPU."""
+    one_island: bool
+    demands: tuple[Demand, ...]
+    """Ways to run there that fit an empty host, best first; never empty."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TooLarge:
+    """A place that is too small: what is missing there even when it is empty."""
+
+    service: str
+    variant: int
+    host: str
+    gpus: tuple[int, ...]
+    demand: Demand
+    missing_bytes: tuple[int, ...]
+    """One for each GPU, 0 where it fits."""
+    missing_ram_bytes: int
+
+    @property
+    def total_missing_bytes(self) -> int:
+        """Over all devices and the RAM."""
+        return sum(self.missing_bytes) + self.missing_ram_bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refused:
+    """A place that is out of the question whatever memory is free."""
+
+    service: str
+    variant: int
+    host: str
+    gpus: tuple[int, ...]
+    refusal: Refusal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Demands:
+    """The answer of the estimate pass: every service's options, and why there are no others."""
+
+    options: dict[str, tuple[Option, ...]]
+    too_large: dict[str, tuple[TooLarge, ...]]
+    refused: dict[str, tuple[Refused, ...]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Site:
+    """Devices of one host on which a replica could stand, in the order the engine will see them.
+
+    No GPU means CPU only. `budgets_bytes` is the whole budget of each GPU: llama.cpp splits layers
+    in proportion to it. `linked`: all GPUs are in one NVLink island.
+    """
+
+    kinds: tuple[GpuKind, ...] = ()
+    budgets_bytes: tuple[int, ...] = ()
+    linked: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Growth:
+    """How a KV pool may grow beyond its guaranteed size, on every device of the replica alike."""
+
+    step_bytes: int
+    max_kv_bytes: int
+    """Size of the pool on one device at context x concurrency tokens."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Split:
+    """How a replica is cut over its devices.
+
+    vLLM: tensor_parallel = number of GPUs. llama.cpp: gpu_layers (as -ngl counts them) and
+    tensor_split (as -ts, one number a GPU; empty for one GPU).
+    """
+
+    tensor_parallel: int = 1
+    gpu_layers: int | None = None
+    tensor_split: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Demand:
+    """What a request takes on a site. `host_layers` > 0: that many layers stay in RAM."""
+
+    request: Request
+    site: Site
+    split: Split
+    devices: tuple[Breakdown, ...]
+    """One for each GPU of the site, with the guaranteed KV."""
+    host: Breakdown
+    """RAM."""
+    kv_tokens: int
+    """Tokens that the KV cache holds: guaranteed size, or after growth the real one."""
+    growth: Growth | None = None
+    host_layers: int = 0
+    assumed: tuple[str, ...] = ()
+    """Whole sentences: what the law had to guess, for warnings."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endpoint:
+    """What a command line needs besides the demand, decided by assemble."""
+
+    bin: str
+    model_path: str
+    """vLLM: hub id or folder; llama.cpp: path of the (first) GGUF file."""
+    revision: str | None
+    served_name: str
+    listen: str
+    port: int
+    shares_bytes: tuple[int, ...]
+    """What each device grants this replica in all (KV growth included)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Launch:
+    """A command line and what belongs to it. The flags emitted are the flags costed."""
+
+    argv: tuple[str, ...]
+    env: dict[str, str] = field(default_factory=dict)
+    """Engine environment without device selection, which assemble adds."""
+    health_path: str = "/health"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArgumentProblem:
+    """A user's engine argument that cannot be used. `code` is a diagnostic code."""
+
+    code: str
+    argument: str
+    detail: str
+    hint: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refusal:
+    """Why a site is out of the question for a request, whatever memory is free."""
+
+    code: str
+    """heads-not-divisible, compute-capability, format, task, mig, layers, ..."""
+    detail: str

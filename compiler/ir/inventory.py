@@ -1,0 +1,114 @@
+"""What hardware there is: hosts, GPUs, GPU kinds and the budget of each GPU."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from compiler.ir.units import permille_of
+
+EngineName = Literal["vllm", "llama.cpp"]
+Target = Literal["systemd", "compose", "script"]
+Link = Literal["nvlink", "pcie"]
+Bound = Literal["reserved", "utilization", "cuda_total"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GpuKind:
+    """A kind of GPU, as the catalog or the inventory's gpu_kinds describes it."""
+
+    name: str
+    memory_bytes: int
+    """Total as NVML and nvidia-smi report it."""
+    cuda_total_bytes: int
+    """Total as cudaMemGetInfo reports it; vLLM multiplies this one by its utilization."""
+    compute: tuple[int, int]
+    """Compute capability, (8, 9) for 8.9."""
+    link: Link = "pcie"
+    bandwidth_bytes: int = 0
+    """Memory bandwidth, bytes a second; 0 when unknown."""
+    multiprocessors: int = 0
+    """SMs; the size of a CUDA context grows with them. 0 when unknown."""
+    mig: bool = False
+    """A MIG slice: a device of its own, tensor parallelism is not possible."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gpu:
+    """One GPU of a host, addressed as `host/index`."""
+
+    index: int
+    kind: GpuKind
+    uuid: str | None = None
+    reserved_bytes: int
+    utilization_permille: int
+    island: int
+    """GPUs of one host with the same island number are joined by NVLink."""
+
+    @property
+    def budget_bytes(self) -> int:
+        """What is left for services: the smallest of three bounds, never two of them subtracted."""
+        return min(self.bounds().values())
+
+    @property
+    def binding(self) -> Bound:
+        """Which bound gives the budget."""
+        bounds = self.bounds()
+        return min(bounds, key=lambda name: bounds[name])
+
+    def bounds(self) -> dict[Bound, int]:
+        """The three bounds in bytes.
+
+        The CUDA total bounds too: what the driver keeps for itself no process can allocate.
+        """
+        return {
+            "reserved": self.kind.memory_bytes - self.reserved_bytes,
+            "utilization": permille_of(self.kind.memory_bytes, self.utilization_permille),
+            "cuda_total": self.kind.cuda_total_bytes,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineInstall:
+    """How one engine is installed on a host."""
+
+    version: str
+    """vLLM: `0.33.0`; llama.cpp: the build number, `9000`."""
+    bin: str
+    image: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Host:
+    """One host with everything the inventory says of it, defaults applied and ranges expanded."""
+
+    name: str
+    address: str
+    labels: dict[str, str] = field(default_factory=dict)
+    target: Target
+    ram_bytes: int
+    ram_reserved_bytes: int
+    ports: tuple[int, int]
+    """First and last port that services may take."""
+    models_dir: str
+    engines: dict[EngineName, EngineInstall]
+    gpus: tuple[Gpu, ...]
+
+    @property
+    def ram_budget_bytes(self) -> int:
+        """RAM that services may take."""
+        return max(0, self.ram_bytes - self.ram_reserved_bytes)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inventory:
+    """The fleet, hosts sorted by name."""
+
+    hosts: tuple[Host, ...]
+
+    def host(self, name: str) -> Host:
+        """The host of this name; KeyError when there is none."""
+        for host in self.hosts:
+            if host.name == name:
+                return host
+        raise KeyError(name)

@@ -1,0 +1,101 @@
+"""Where every replica stands, or why that cannot be."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from compiler.ir.demand import Demand, Refused, TooLarge
+from compiler.ir.plan import Replica, Unplaced
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Placement:
+    """One replica of a service on its devices."""
+
+    service: str
+    variant: int
+    host: str
+    gpus: tuple[int, ...]
+    demand: Demand
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Placements:
+    """The whole answer of the place pass. Frozen replicas are taken over from the previous plan."""
+
+    chosen: tuple[Placement, ...]
+    frozen: tuple[Replica, ...]
+    unplaced: tuple[Unplaced, ...]
+    unproven: str | None
+    """The first objective whose optimum was not proven; None when the placement is optimal."""
+    gap: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FitsNowhere:
+    """No place of the fleet could hold one replica, even if it were empty."""
+
+    service: str
+    too_large: tuple[TooLarge, ...]
+    refused: tuple[Refused, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tenant:
+    """What a replica holds of a device in the closest placement that there is."""
+
+    service: str
+    priority: int
+    share_mib: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shortage:
+    """A device that lacks memory for a service, with who else is on it."""
+
+    device: str
+    """`host/index`, or `host` for its RAM."""
+    need_mib: int
+    free_mib: int
+    budget_mib: int
+    tenants: tuple[Tenant, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Crowded:
+    """A service that fits an empty fleet but not beside the others."""
+
+    service: str
+    wanted: int
+    placed: int
+    variant: str
+    shortages: tuple[Shortage, ...]
+    """Of the place where the least is missing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RulesClash:
+    """Named rules that cannot all hold, though memory would suffice without one of them."""
+
+    rules: tuple[str, ...]
+    without: tuple[str, ...]
+    """Each of these rules alone, taken out, lets everything be placed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FreezeBroken:
+    """A frozen replica whose place no longer holds it."""
+
+    replica: str
+    why: str
+
+
+Conflict = FitsNowhere | Crowded | RulesClash | FreezeBroken
+
+
+class PlacementError(Exception):
+    """The fleet cannot be placed; carries every conflict."""
+
+    def __init__(self, conflicts: tuple[Conflict, ...]) -> None:
+        super().__init__(f"{len(conflicts)} conflicts")
+        self.conflicts = conflicts

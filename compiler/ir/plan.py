@@ -1,0 +1,186 @@
+"""The plan: the complete concrete answer, with nothing left to choose when it is carried out."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Literal
+
+from compiler.ir.demand import PART_NAMES
+from compiler.ir.facts import Record, Task
+from compiler.ir.inventory import Bound, EngineName, Target
+
+PLAN_VERSION = 1
+
+
+class PlannedPart(Record):
+    """One part of a breakdown: the estimate, its band, and how it was derived."""
+
+    bytes: int
+    low_bytes: int
+    high_bytes: int
+    why: str
+
+
+class PlannedBreakdown(Record):
+    """Memory of one replica on one device, by part."""
+
+    weights: PlannedPart
+    kv: PlannedPart
+    compute: PlannedPart
+    graphs: PlannedPart
+    runtime: PlannedPart
+
+    def parts(self) -> tuple[tuple[str, PlannedPart], ...]:
+        """The parts in their fixed order."""
+        return tuple((name, getattr(self, name)) for name in PART_NAMES)
+
+    @property
+    def total_bytes(self) -> int:
+        """The estimate."""
+        return sum(part.bytes for _, part in self.parts())
+
+    @property
+    def low_bytes(self) -> int:
+        """The low end of the band."""
+        return sum(part.low_bytes for _, part in self.parts())
+
+    @property
+    def high_bytes(self) -> int:
+        """The high end of the band."""
+        return sum(part.high_bytes for _, part in self.parts())
+
+
+class Share(Record):
+    """What a replica holds of one GPU."""
+
+    gpu: int
+    """Index of the GPU on the replica's host."""
+    uuid: str | None
+    kind: str
+    share_bytes: int
+    """Granted to the replica: never less than the high side of its breakdown."""
+    breakdown: PlannedBreakdown
+
+
+class Replica(Record):
+    """One running copy of a service, with everything that starting it takes."""
+
+    name: str
+    """`<service>-<number>`, unique in the fleet."""
+    service: str
+    task: Task
+    variant: str
+    engine: EngineName
+    engine_version: str
+    host: str
+    target: Target
+    shares: list[Share]
+    """In the order the engine sees the GPUs; empty for a replica on the CPU."""
+    ram_bytes: int
+    ram_breakdown: PlannedBreakdown
+    source: str
+    revision: str | None
+    model_path: str
+    context: int
+    concurrency: int
+    kv_tokens: int
+    kv_requests_permille: int
+    """Full-length requests that the KV cache holds, in thousandths; 0 without a cache."""
+    tensor_parallel: int
+    gpu_layers: int | None
+    host_layers: int
+    layers: int
+    port: int
+    argv: list[str]
+    env: dict[str, str]
+    """Everything but secrets, device selection included."""
+    device_env: list[str]
+    """Names in `env` that select devices: a container runtime selects devices its own way."""
+    secrets: list[str]
+    image: str | None
+    health_path: str
+    start_after: list[str]
+    """Replicas on the same GPUs that must answer their health check before this one starts."""
+    start_timeout_seconds: int
+    shm_bytes: int
+    """Shared memory that the engine's processes need between them."""
+    models_dir: str
+    cache_dir: str
+    """Writable folder of this replica on its host, kept over restarts."""
+    bin_dirs: list[str]
+    """Absolute folders that hold the programs of argv, for a service's path."""
+    assumed: list[str]
+
+
+class GpuLedger(Record):
+    """One GPU of the fleet and what the plan takes of it."""
+
+    host: str
+    gpu: int
+    uuid: str | None
+    kind: str
+    memory_bytes: int
+    reserved_bytes: int
+    utilization_permille: int
+    budget_bytes: int
+    binding: Bound
+    granted_bytes: int
+
+
+class HostLedger(Record):
+    """One host of the fleet and what the plan takes of its RAM."""
+
+    host: str
+    target: Target
+    ram_budget_bytes: int
+    ram_granted_bytes: int
+
+
+class Unplaced(Record):
+    """An optional service of which fewer replicas run than wanted."""
+
+    service: str
+    wanted: int
+    placed: int
+
+
+class InputDigests(Record):
+    """sha256 of each input by content, so that a stale plan is recognised."""
+
+    inventory: str
+    spec: str
+    lock: str
+
+
+class Plan(Record):
+    """The answer for the whole fleet. Replicas by name, ledgers by host and index."""
+
+    version: int = PLAN_VERSION
+    inputs: InputDigests
+    optimality: Literal["optimal", "feasible"]
+    """`feasible`: the solver stopped at its deterministic limit before it proved the optimum."""
+    gap: int
+    """How far, in units of the first objective left unproven, a better plan could at most be."""
+    replicas: list[Replica]
+    gpus: list[GpuLedger]
+    hosts: list[HostLedger]
+    unplaced: list[Unplaced]
+
+    def replica(self, name: str) -> Replica:
+        """The replica of this name; KeyError when there is none."""
+        for replica in self.replicas:
+            if replica.name == name:
+                return replica
+        raise KeyError(name)
+
+
+def plan_text(plan: Plan) -> str:
+    """Canonical JSON of a plan: sorted keys, two spaces, a final newline."""
+    document = plan.model_dump(mode="json")
+    return json.dumps(document, ensure_ascii=False, indent=2, sort_keys=True) + "\n"
+
+
+def digest(text: str) -> str:
+    """sha256 of a text in UTF-8, in hexadecimal."""
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -1,0 +1,55 @@
+"""Which hosts and GPUs a service's rules let it stand on, before any memory is counted."""
+
+from __future__ import annotations
+
+from compiler.ir.inventory import EngineName, Gpu, Host, Inventory
+from compiler.ir.spec import PlacementRules, Service
+
+
+def hosts_of(inventory: Inventory, rules: PlacementRules) -> list[Host]:
+    """Hosts that the selector and the pin let through."""
+    return [host for host in inventory.hosts if _host_matches(host, rules)]
+
+
+def gpus_of(host: Host, rules: PlacementRules) -> list[Gpu]:
+    """GPUs of a host that the service may take."""
+    pinned = rules.pin.gpus if rules.pin else None
+    return [gpu for gpu in host.gpus if _gpu_matches(gpu, rules, pinned)]
+
+
+def takes_gpus_only(rules: PlacementRules) -> bool:
+    """Whether a rule about GPUs rules the CPU out."""
+    return bool(rules.kinds or rules.min_compute or (rules.pin and rules.pin.gpus))
+
+
+def runs_engine(host: Host, engine: EngineName) -> bool:
+    """Whether the host can run the engine: a compose host also needs its image."""
+    install = host.engines.get(engine)
+    return install is not None and (host.target != "compose" or install.image is not None)
+
+
+def engine_hosts(inventory: Inventory, service: Service, engine: EngineName) -> list[Host]:
+    """Hosts that a service may take with this engine."""
+    return [host for host in hosts_of(inventory, service.placement) if runs_engine(host, engine)]
+
+
+def are_apart(first: Service, second: Service) -> bool:
+    """Whether two services must not share a GPU; either may say so."""
+    return first.name in second.placement.apart_from or second.name in first.placement.apart_from
+
+
+def _host_matches(host: Host, rules: PlacementRules) -> bool:
+    if rules.pin and rules.pin.host != host.name:
+        return False
+    return all(
+        (host.name if label == "name" else host.labels.get(label)) in values
+        for label, values in rules.host_labels.items()
+    )
+
+
+def _gpu_matches(gpu: Gpu, rules: PlacementRules, pinned: tuple[int, ...] | None) -> bool:
+    if pinned is not None and gpu.index not in pinned:
+        return False
+    if rules.kinds and gpu.kind.name not in rules.kinds:
+        return False
+    return rules.min_compute is None or gpu.kind.compute >= rules.min_compute

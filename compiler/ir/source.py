@@ -1,0 +1,80 @@
+"""How a model source is written: a local path, or a repository with revision and selector."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+# Spellings that people copy from a browser, from llama.cpp's -hf and from Ollama.
+_HUB_PREFIXES = (
+    "https://huggingface.co/",
+    "https://hf.co/",
+    "huggingface.co/",
+    "hf.co/",
+    "hf://",
+)
+# The hub's own rule: letters, digits, `-`, `_` and `.`, at most 96 characters a part.
+_PART = r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,94}[A-Za-z0-9_-])?"
+_HUB = re.compile(
+    rf"(?P<repository>{_PART}/{_PART})"
+    r"(?:@(?P<revision>[A-Za-z0-9][A-Za-z0-9._/+-]{0,127}))?"
+    r"(?::(?P<selector>[^:\s\x00-\x1f]{1,200}))?"
+)
+_LOCAL_STARTS = ("./", "../", "/", "~/")
+_MAX_LENGTH = 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceName:
+    """A model source taken apart. Exactly one of `path` and `repository` is given."""
+
+    path: str | None = None
+    """A local file or folder, as written."""
+    repository: str | None = None
+    """`org/repo` on the hub."""
+    revision: str | None = None
+    """Branch, tag or commit on the hub; None is the default branch."""
+    selector: str | None = None
+    """A quantization (`Q4_K_M`) or a file glob (`*Q4_K_M*.gguf`) inside the repository."""
+
+
+def is_local(source: str) -> bool:
+    """Whether the source is a path: it starts like one, or it names a .gguf file."""
+    if source in {".", "..", "~"} or source.startswith(_LOCAL_STARTS):
+        return True
+    return source.lower().endswith(".gguf") and ":" not in source
+
+
+def parse_source(source: str) -> SourceName:
+    """Take a source apart; pure, nothing is looked up.
+
+    Raises ValueError when it is neither a path nor `org/repo[@revision][:quant or file glob]`.
+    """
+    if not source or len(source) > _MAX_LENGTH or not source.isprintable():
+        raise ValueError("a model source is one line of at most 1024 printable characters")
+    if is_local(source):
+        return SourceName(path=source)
+    match = _HUB.fullmatch(_without_prefix(source))
+    if match is None:
+        raise ValueError(f"`{source[:80]}` is neither a path nor a repository; {_way_out(source)}")
+    parts = match.groupdict()
+    if ".." in (parts["selector"] or "").split("/") or ".." in (parts["revision"] or ""):
+        raise ValueError(f"`{source[:80]}` points outside its repository")
+    return SourceName(**parts)
+
+
+def _without_prefix(source: str) -> str:
+    for prefix in _HUB_PREFIXES:
+        if source.startswith(prefix):
+            return source.removeprefix(prefix).rstrip("/")
+    return source
+
+
+def _way_out(source: str) -> str:
+    repository, _, rest = source.partition(":")
+    if "/" not in repository:
+        return f"write `org/{source[:60]}` for the hub or `./{source[:60]}` for a local path"
+    if repository.count("/") > 1 and not rest:
+        first, second, tail = repository.split("/", 2)
+        return f"a file inside a repository is written `{first}/{second}:{tail[:60]}`"
+    return "write `org/repo[@revision][:quant or file]` or `./path`"

@@ -1,0 +1,90 @@
+"""What should run: services, their variants in order of preference, and the rules of placement."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from compiler.ir.facts import Task
+from compiler.ir.inventory import EngineName
+
+ArgValue = bool | int | float | str | list["ArgValue"] | dict[str, "ArgValue"]
+Offload = Literal["none", "auto", "cpu"] | int
+Spread = Literal["host", "gpu"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Variant:
+    """One way to run a service, with everything it does not say itself taken from the service."""
+
+    name: str
+    model: str
+    engine: EngineName
+    context: int | None
+    """None: 8,192 tokens, or the model's limit when that is less."""
+    concurrency: int
+    kv_tokens: int | None
+    offload: Offload
+    args: dict[str, ArgValue] = field(default_factory=dict)
+    """Engine flags by their own names, dashes as underscores, without leading dashes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pin:
+    """Takes a replica's place out of the solver's hands."""
+
+    host: str
+    gpus: tuple[int, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlacementRules:
+    """Where replicas of a service may stand."""
+
+    host_labels: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """Label to allowed values; `name` matches the host's name."""
+    kinds: tuple[str, ...] = ()
+    min_compute: tuple[int, int] | None = None
+    tensor_parallel: tuple[int, ...] = ()
+    spread: Spread | None = None
+    apart_from: tuple[str, ...] = ()
+    pin: Pin | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Service:
+    """One wanted endpoint."""
+
+    name: str
+    task: Task | None
+    """None: what the model's files say it is for."""
+    replicas: int
+    priority: int
+    optional: bool
+    variants: tuple[Variant, ...]
+    placement: PlacementRules
+    env: dict[str, str] = field(default_factory=dict)
+    secrets: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """Rules on change."""
+
+    max_moves: int | None = None
+    freeze: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spec:
+    """All services, sorted by name, and the policy."""
+
+    services: tuple[Service, ...]
+    policy: Policy
+
+    def service(self, name: str) -> Service:
+        """The service of this name; KeyError when there is none."""
+        for service in self.services:
+            if service.name == name:
+                return service
+        raise KeyError(name)
