@@ -1,0 +1,77 @@
+"""The files of a Hugging Face model to its facts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from compiler.ir.facts import ModelFacts, Task, Tensor
+from compiler.resolve import hfconfig
+from compiler.resolve.gguf_facts import FactsMissingError
+from compiler.resolve.groups import group_tensors
+from compiler.resolve.hfquant import count_parameters, quantization_name, quantization_section
+from compiler.resolve.hftask import task_and_pooling
+
+# Small files beside config.json that say something of the model, by their usual names.
+READ_DOCUMENTS = (
+    "config.json",
+    "config_sentence_transformers.json",
+    "hf_quant_config.json",
+    "modules.json",
+    "quant_config.json",
+    "quantize_config.json",
+    "sentence_bert_config.json",
+    "tokenizer_config.json",
+    "chat_template.jinja",
+)
+
+
+def hf_facts(name: str, documents: Mapping[str, Any], tensors: Sequence[Tensor]) -> ModelFacts:
+    """Facts from the parsed small files (by path) and the tensors of the safetensors headers.
+
+    `name` is the repository's or folder's. Without tensors the facts are of format `config`.
+    Raises FactsMissingError when config.json does not describe a model.
+    """
+    config = hfconfig.with_defaults(documents["config.json"])
+    section = quantization_section({**documents, "config.json": config})
+    if section:
+        config["quantization_config"] = section
+    architecture = hfconfig.architecture(config)
+    layers = hfconfig.layers(config)
+    if architecture is None or layers is None:
+        what = "architectures" if architecture is None else "num_hidden_layers"
+        raise FactsMissingError(f"has a config.json that does not say `{what}`")
+    task, pooling = task_and_pooling(name, documents)
+    text = hfconfig.text_section(config)
+    dtype = text.get("dtype") or text.get("torch_dtype") or config.get("torch_dtype")
+    return ModelFacts(
+        format="safetensors" if tensors else "config",
+        architecture=architecture,
+        task=task,
+        pooling=pooling,
+        parameters=count_parameters(tensors, section),
+        layers=layers,
+        vocabulary=hfconfig.vocabulary(config),
+        position_limit=_position_limit(config, documents, task),
+        quantization=quantization_name(section, dtype, tensors),
+        header=hfconfig.header_values(config),
+        tensors=group_tensors(tensors),
+    )
+
+
+def _position_limit(config: Mapping[str, Any], documents: Mapping[str, Any], task: Task) -> int:
+    """config.json's limit, lowered by sentence-transformers and by a tokenizer for fixed positions.
+
+    vllm/config/model.py _get_and_verify_max_len (0.33).
+    """
+    limit = hfconfig.position_limit(config)
+    if task == "generate":
+        return limit
+    sentence = documents.get("sentence_bert_config.json")
+    if isinstance(sentence, Mapping):
+        limit = hfconfig.first_integer(sentence, ("max_seq_length",)) or limit
+    tokenizer = documents.get("tokenizer_config.json")
+    if isinstance(tokenizer, Mapping) and config.get("position_embedding_type") == "absolute":
+        longest = hfconfig.first_integer(tokenizer, ("model_max_length",))
+        limit = min(limit, longest or limit)
+    return limit

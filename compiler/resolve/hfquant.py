@@ -1,0 +1,154 @@
+"""How a Hugging Face model is quantized: its name, and weights counted through packing."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from math import prod
+from typing import Any
+
+from compiler.ir.facts import Tensor
+
+_DTYPES = {
+    "bfloat16": "bf16",
+    "float16": "fp16",
+    "half": "fp16",
+    "float32": "fp32",
+    "float": "fp32",
+    "float8_e4m3fn": "fp8",
+    "BF16": "bf16",
+    "F16": "fp16",
+    "F32": "fp32",
+    "F8_E4M3": "fp8",
+    "F8_E5M2": "fp8",
+    "I8": "int8",
+    "U8": "int8",
+}
+
+# Tensors that are no weights but say how to read others.
+_ASIDE_ENDINGS = (
+    ".scales",
+    ".qzeros",
+    ".g_idx",
+    "_scale",
+    "_scale_2",
+    "_scale_inv",
+    "_scales",
+    "_zero_point",
+    ".weight_shape",
+    ".SCB",
+    ".weight_format",
+    ".absmax",
+    ".quant_map",
+    ".nested_absmax",
+    ".nested_quant_map",
+    ".bitsandbytes__nf4",
+    ".bitsandbytes__fp4",
+)
+_HEX_FLOAT_BITS = 4
+_NVFP4_GROUP = 16
+
+
+def quantization_section(documents: Mapping[str, Any]) -> dict[str, Any]:
+    """The quantization of a model wherever its files keep it; empty when it is not quantized.
+
+    config.json first; then the files that ModelOpt, AutoGPTQ and AutoAWQ wrote beside it.
+    """
+    config = documents.get("config.json", {})
+    for section in (config, config.get("text_config")):
+        if isinstance(section, Mapping):
+            found = section.get("quantization_config") or section.get("compression_config")
+            if isinstance(found, Mapping):
+                return dict(found)
+    modelopt = documents.get("hf_quant_config.json")
+    if isinstance(modelopt, Mapping) and isinstance(modelopt.get("quantization"), Mapping):
+        return {"quant_method": "modelopt", **modelopt["quantization"]}
+    for name, method in (("quantize_config.json", "gptq"), ("quant_config.json", "awq")):
+        if isinstance(documents.get(name), Mapping):
+            return {"quant_method": method, **documents[name]}
+    return {}
+
+
+def quantization_name(section: Mapping[str, Any], dtype: object, tensors: Sequence[Tensor]) -> str:
+    """`awq-4bit`, `fp8`, `nvfp4`, `bf16`: what people call it."""
+    if section:
+        return _method_name(section)
+    if isinstance(dtype, str) and dtype.removeprefix("torch.") in _DTYPES:
+        return _DTYPES[dtype.removeprefix("torch.")]
+    weights: Counter[str] = Counter()
+    for tensor in tensors:
+        weights[tensor.dtype] += tensor.bytes
+    common = weights.most_common(1)
+    return _DTYPES.get(common[0][0], common[0][0].lower()) if common else "unknown"
+
+
+def count_parameters(tensors: Iterable[Tensor], section: Mapping[str, Any]) -> int:
+    """Number of weights: packed ones counted singly, scales and zero points left out."""
+    bits = _bits(section)
+    return sum(
+        prod(tensor.shape) * _packed(tensor, bits)
+        for tensor in tensors
+        if not tensor.name.endswith(_ASIDE_ENDINGS) and "quant_state" not in tensor.name
+    )
+
+
+def _method_name(section: Mapping[str, Any]) -> str:
+    method = str(section.get("quant_method") or section.get("quant_algo") or "unknown").lower()
+    algorithm = str(section.get("quant_algo") or "").lower()
+    match method:
+        case "awq" | "gptq" | "auto-round" | "auto_round" | "intel/auto-round":
+            # GPTQModel and AutoRound keep exceptions by layer in these two.
+            mixed = section.get("dynamic") or section.get("extra_config")
+            return f"{method}-{_bits(section)}bit" + ("-mixed" if mixed else "")
+        case "compressed-tensors":
+            return _compressed_name(section)
+        case "bitsandbytes":
+            return "bnb-4bit" if section.get("load_in_4bit") else "bnb-8bit"
+        case "modelopt" | "modelopt_fp4" | "modelopt_mixed" if algorithm:
+            return algorithm.replace("_", "-")
+        case "fbgemm_fp8" | "ptpc_fp8":
+            return "fp8"
+    return method
+
+
+def _compressed_name(section: Mapping[str, Any]) -> str:
+    """One name a distinct weight scheme of the groups (compressed_tensors QuantizationArgs)."""
+    names = sorted({_scheme_name(group) for group in _groups(section)})
+    return "+".join(names) or "compressed-tensors"
+
+
+def _groups(section: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    groups = section.get("config_groups")
+    found = groups.values() if isinstance(groups, Mapping) else ()
+    return [group for group in found if isinstance(group, Mapping)]
+
+
+def _scheme_name(group: Mapping[str, Any]) -> str:
+    weights = group.get("weights")
+    arguments = weights if isinstance(weights, Mapping) else {}
+    bits, kind = arguments.get("num_bits", 8), arguments.get("type", "int")
+    if kind == "float" and bits == _HEX_FLOAT_BITS:
+        return "nvfp4" if arguments.get("group_size", _NVFP4_GROUP) == _NVFP4_GROUP else "mxfp4"
+    if kind == "float":
+        return f"fp{bits}"
+    return f"w{bits}a{8 if group.get('input_activations') else 16}"
+
+
+def _bits(section: Mapping[str, Any]) -> int:
+    for key in ("bits", "w_bit", "num_bits"):
+        if isinstance(section.get(key), int):
+            return int(section[key])
+    for group in _groups(section):
+        weights = group.get("weights")
+        if isinstance(weights, Mapping) and isinstance(weights.get("num_bits"), int):
+            return int(weights["num_bits"])
+    return 8 if section.get("load_in_8bit") else 4
+
+
+def _packed(tensor: Tensor, bits: int) -> int:
+    """Weights in one element of the file."""
+    if tensor.name.endswith((".qweight", ".weight_packed")) and tensor.dtype == "I32":
+        return 32 // bits
+    if tensor.dtype == "U8":  # NVFP4, MXFP4 and bitsandbytes keep two weights in a byte.
+        return 2
+    return 1

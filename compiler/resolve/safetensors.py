@@ -1,0 +1,122 @@
+"""safetensors headers: names, types, shapes and sizes of the tensors, without their data.
+
+Format: the safetensors README (version 0.6): 8 bytes of length, then that much JSON.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+from compiler.ir.facts import Tensor
+from compiler.resolve.ranges import DamagedFileError, Ranges
+
+# The reference implementation refuses longer headers (MAX_HEADER_SIZE).
+_MAX_HEADER_BYTES = 100_000_000
+_LENGTH_BYTES = 8
+# Most headers are smaller than this, and a model of a hundred shards costs some megabytes.
+_FIRST_READ_BYTES = 1 << 16
+# Bits of one element (safetensors Dtype).
+_BITS = {
+    "BOOL": 8,
+    "F4": 4,
+    "F6_E2M3": 6,
+    "F6_E3M2": 6,
+    "U8": 8,
+    "I8": 8,
+    "F8_E5M2": 8,
+    "F8_E4M3": 8,
+    "F8_E8M0": 8,
+    "F8_E5M2FNUZ": 8,
+    "F8_E4M3FNUZ": 8,
+    "I16": 16,
+    "U16": 16,
+    "F16": 16,
+    "BF16": 16,
+    "I32": 32,
+    "U32": 32,
+    "F32": 32,
+    "C64": 64,
+    "F64": 64,
+    "I64": 64,
+    "U64": 64,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SafetensorsHeader:
+    """What the header of one file says; tensors in the order of their data."""
+
+    tensors: tuple[Tensor, ...]
+    sha256: str
+    """Digest of the header, length field included."""
+
+
+def read_safetensors(file: Ranges) -> SafetensorsHeader:
+    """Read the header of a safetensors file; raises DamagedFileError when it contradicts itself."""
+    start = file.read(0, _FIRST_READ_BYTES)
+    if len(start) < _LENGTH_BYTES:
+        raise DamagedFileError("is too short for a safetensors file")
+    length = int.from_bytes(start[:_LENGTH_BYTES], "little")
+    if length > min(_MAX_HEADER_BYTES, file.size_bytes - _LENGTH_BYTES):
+        raise DamagedFileError(f"claims a header of {length} bytes")
+    end = _LENGTH_BYTES + length
+    raw = start[:end]
+    if len(raw) < end:
+        raw += file.read(len(raw), end - len(raw))
+    entries = _parse(raw[_LENGTH_BYTES:])
+    placed = sorted(
+        (_tensor(name, entry) for name, entry in entries.items()), key=lambda pair: pair[0]
+    )
+    _check_layout([span for span, _ in placed], file.size_bytes - end)
+    return SafetensorsHeader(
+        tensors=tuple(tensor for _, tensor in placed), sha256=hashlib.sha256(raw).hexdigest()
+    )
+
+
+def _parse(raw: bytes) -> dict[str, Any]:
+    try:
+        document = json.loads(raw)
+    except (ValueError, RecursionError) as fault:
+        raise DamagedFileError("has a header that is not valid JSON") from fault
+    if not isinstance(document, dict):
+        raise DamagedFileError("has a header that is no JSON object")
+    document.pop("__metadata__", None)
+    return document
+
+
+def _tensor(name: str, entry: object) -> tuple[tuple[int, int], Tensor]:
+    match entry:
+        case {
+            "dtype": str(dtype),
+            "shape": list(shape),
+            "data_offsets": [int(begin), int(end)],
+        } if all(type(extent) is int and extent >= 0 for extent in shape):
+            size = end - begin
+        case _:
+            raise DamagedFileError(f"describes the tensor `{name[:80]}` in no known way")
+    if "*" in name:  # It stands for a number in tensor groups.
+        raise DamagedFileError(f"has a tensor `{name[:80]}`, a name that no model has")
+    if dtype not in _BITS:
+        raise DamagedFileError(f"stores `{name[:80]}` as `{dtype[:20]}`, which is not known")
+    if begin < 0 or size * 8 != prod(shape) * _BITS[dtype]:
+        raise DamagedFileError(f"gives `{name[:80]}` {size} bytes, which its shape does not take")
+    tensor = Tensor.model_construct(name=name, dtype=dtype, shape=shape, bytes=size)
+    return (begin, end), tensor
+
+
+def _check_layout(spans: Sequence[tuple[int, int]], data_bytes: int) -> None:
+    """The format demands data without holes and overlaps, up to the end of the file."""
+    offset = 0
+    for begin, end in spans:
+        if begin != offset:
+            raise DamagedFileError(f"has a hole or an overlap in its data at byte {offset}")
+        offset = end
+    if offset > data_bytes:
+        raise DamagedFileError(
+            f"is {offset - data_bytes} bytes shorter than its tensors: the copy is not complete"
+        )

@@ -1,0 +1,212 @@
+"""Which files of a tree make the model: one weight format, one quantization, all parts."""
+
+from __future__ import annotations
+
+import fnmatch
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+from compiler.resolve.gguf_facts import FactsMissingError, split_parts
+from compiler.resolve.ranges import DamagedFileError
+from compiler.resolve.tree import SourceMissingError
+
+INDEX = "model.safetensors.index.json"
+_QUANT = re.compile(
+    r"(?:^|[-._/])((?:UD-)?(?:I?Q[1-8]_(?:[0-9]|[A-Z]{1,3})(?:_[A-Z0-9]{1,3})*|TQ[12]_0|"
+    r"MXFP4(?:_MOE)?|NVFP4|BF16|FP?16|FP?32))(?=[-._/]|$)",
+    re.IGNORECASE,
+)
+# Two spellings of one type; people and file names mix them.
+_ALIASES = {"FP16": "F16", "F16": "FP16", "FP32": "F32", "F32": "FP32", "MXFP4": "MXFP4_MOE"}
+_DEFAULT_SELECTORS = {"latest", "default"}
+_MAX_LISTED = 12
+
+# What an engine reads beside the weights; all small but the tokenizer.
+_COMPANIONS = (
+    "*.json",
+    "*.jinja",
+    "*.model",
+    "*.tiktoken",
+    "merges.txt",
+    "vocab.txt",
+    "*Pooling/config.json",
+)
+# Copies of the weights in another layout, adapters, and what training left behind.
+_OTHER_WEIGHTS = ("consolidated*", "adapter_model*", "original/*", "optimizer*", "training_args*")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Selection:
+    """The files of a model: either GGUF parts in order, or a Hugging Face set."""
+
+    gguf: tuple[str, ...] = ()
+    weights: tuple[str, ...] = ()
+    """Weight files of a Hugging Face set, of one format, in the order they are read."""
+    companions: tuple[str, ...] = ()
+
+
+def select_gguf_file(name: str, files: Iterable[str]) -> Selection:
+    """One named GGUF file, with the other parts when it is split."""
+    return Selection(gguf=_complete(name, set(files)))
+
+
+def select(
+    files: Sequence[str], selector: str | None, index: Mapping[str, str] | None
+) -> Selection:
+    """The model that a tree holds.
+
+    `selector` is a quantization or a file glob; `index` is the weight map of a sharded set (tensor
+    to file). Raises SourceMissingError when the choice is empty or not one model.
+    """
+    ggufs = [name for name in files if name.lower().endswith(".gguf")]
+    if selector is not None and selector.lower() not in _DEFAULT_SELECTORS:
+        return _select_gguf(files, ggufs, selector)
+    if "config.json" in files and not (ggufs and not _weights(files, index)):
+        weights = _weights(files, index)
+        companions = [name for name in files if _matches(name, _COMPANIONS) and name != INDEX]
+        if index is not None:
+            companions.append(INDEX)
+        return Selection(weights=tuple(weights), companions=tuple(sorted(companions)))
+    if ggufs:
+        return _one_of(_sets(_models(ggufs)), set(files))
+    if "adapter_config.json" in files:
+        raise FactsMissingError("is a LoRA adapter, which belongs to a model but is none")
+    raise SourceMissingError("there is neither a config.json nor a GGUF file in it")
+
+
+def read_index(raw: bytes) -> dict[str, str]:
+    """The weight map of model.safetensors.index.json: tensor to file."""
+    try:
+        found = json.loads(raw)["weight_map"]
+        pairs = [(name, file) for name, file in found.items() if isinstance(file, str)]
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as fault:
+        raise DamagedFileError("has no weight map") from fault
+    if len(pairs) != len(found):
+        raise DamagedFileError("has a weight map with something else than file names in it")
+    return dict(pairs)
+
+
+def quantizations(files: Iterable[str]) -> list[str]:
+    """The quantizations that the file names speak of, sorted."""
+    found = {match.group(1).upper() for name in files for match in _QUANT.finditer(_stem(name))}
+    return sorted(found)
+
+
+def _weights(files: Sequence[str], index: Mapping[str, str] | None) -> list[str]:
+    """Weight files of the best format that is there: each weight counts once."""
+    if index is not None:
+        return sorted(set(index.values()))
+    for ending in (".safetensors", ".bin"):
+        found = [
+            name
+            for name in files
+            if name.endswith(ending) and "/" not in name and not _matches(name, _OTHER_WEIGHTS)
+        ]
+        if found:
+            return found
+    return []
+
+
+def _select_gguf(files: Sequence[str], ggufs: Sequence[str], selector: str) -> Selection:
+    if not ggufs:
+        raise SourceMissingError(
+            f"it holds no GGUF file, so there is no `{selector}` in it",
+            "leave the part after the colon out to use the repository as it is",
+        )
+    if any(mark in selector for mark in "*?[") or selector.lower().endswith(".gguf"):
+        named = [name for name in ggufs if _glob(name, selector)]
+        return _one_of(_sets(named), set(files), wanted=selector, there=ggufs)
+    models = _models(ggufs)
+    for quant in (selector, _ALIASES.get(selector.upper(), selector)):
+        named = _of_quant(models, quant)
+        if named:
+            return _one_of(_sets(named), set(files), wanted=selector, there=models)
+    raise _nothing(selector, models)
+
+
+def _glob(name: str, selector: str) -> bool:
+    return fnmatch.fnmatchcase(name, selector) or fnmatch.fnmatchcase(_base(name), selector)
+
+
+def _of_quant(models: Sequence[str], quant: str) -> list[str]:
+    """Files with the quantization as a word of their names; `UD-` ones only when asked for."""
+    before = r"[-._/]" if _QUANT.fullmatch(quant) else r"[-./]"
+    word = re.compile(rf"(?:^|{before})(UD-)?{re.escape(quant)}(?=[-._/]|$)", re.IGNORECASE)
+    found = [(match, name) for name in models if (match := word.search(_stem(name)))]
+    plain = [name for match, name in found if match.group(1) is None]
+    return plain or [name for _, name in found]
+
+
+def _one_of(
+    sets: Mapping[str, str],
+    files: set[str],
+    *,
+    wanted: str | None = None,
+    there: Sequence[str] = (),
+) -> Selection:
+    if not sets:
+        raise _nothing(wanted or "", there)
+    if len(sets) > 1:
+        raise SourceMissingError(
+            f"it holds {len(sets)} models: {_listed(sets.values())}",
+            "say which one by its quantization or file name after a colon",
+        )
+    return Selection(gguf=_complete(next(iter(sets.values())), files))
+
+
+def _nothing(wanted: str, there: Sequence[str]) -> SourceMissingError:
+    quants = quantizations(there)
+    what = ", ".join(quants) if quants else _listed(there)
+    return SourceMissingError(f"it holds no `{wanted}`; there is: {what}")
+
+
+def _sets(names: Iterable[str]) -> dict[str, str]:
+    """One file for each model: the first part stands for a split set."""
+    sets: dict[str, str] = {}
+    for name in sorted(names):
+        parts = split_parts(name)
+        sets.setdefault(parts[0] if parts else name, name)
+    return sets
+
+
+def _complete(name: str, files: set[str]) -> tuple[str, ...]:
+    parts = split_parts(name)
+    if parts is None:
+        return (name,)
+    missing = [part for part in parts if part not in files]
+    if missing:
+        raise SourceMissingError(
+            f"{len(missing)} of {len(parts)} parts are missing: {_listed(missing)}"
+        )
+    return tuple(parts)
+
+
+def _models(ggufs: Iterable[str]) -> list[str]:
+    """Without projectors and importance matrices, which lie beside many models."""
+    aside = re.compile(r"(^|[-._/])(mmproj|imatrix)", re.IGNORECASE)
+    found = list(ggufs)
+    return [name for name in found if not aside.search(_base(name))] or found
+
+
+def _matches(name: str, patterns: Iterable[str]) -> bool:
+    return any(
+        fnmatch.fnmatchcase(name, pattern) and name.count("/") == pattern.count("/")
+        for pattern in patterns
+    )
+
+
+def _listed(names: Iterable[str]) -> str:
+    found = list(names)
+    more = f" and {len(found) - _MAX_LISTED} more" if len(found) > _MAX_LISTED else ""
+    return ", ".join(f"`{name}`" for name in found[:_MAX_LISTED]) + more
+
+
+def _base(name: str) -> str:
+    return PurePosixPath(name).name
+
+
+def _stem(name: str) -> str:
+    return re.sub(r"(-\d{5}-of-\d{5})?\.gguf$", "", name, flags=re.IGNORECASE)

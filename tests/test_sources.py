@@ -1,0 +1,443 @@
+"""Local sources to a lock: selection of files, faults, what is kept, and the lock's text."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from compiler.diagnostics import CompileError
+from compiler.ir.lock import Lock, LockedSource, LockVersionError, lock_text, read_lock_text
+from compiler.ir.source import SourceName, is_local, parse_source
+from compiler.resolve.selection import quantizations, select
+from compiler.resolve.sources import lock_sources, resolve_source
+from compiler.resolve.tree import SourceMissingError
+from tests.generators.models import (
+    llama_tensors,
+    llama_values,
+    qwen3_config,
+    qwen3_tensors,
+    safetensors_header,
+    write_folder,
+    write_gguf,
+    write_safetensors,
+)
+from tests.generators.published import locked, sources
+
+
+def hf_folder(folder: Path, **documents: Any) -> Path:  # noqa: ANN401 (any JSON value)
+    """A tiny Qwen3 with weights and a tokenizer."""
+    write_safetensors(folder / "model.safetensors", qwen3_tensors())
+    return write_folder(
+        folder, {"config.json": qwen3_config(), "tokenizer.json": {"v": 1}, **documents}
+    )
+
+
+def gguf(path: Path) -> Path:
+    return write_gguf(path, llama_values(), llama_tensors())
+
+
+def fault(source: str, root: Path, code: str, words: str) -> tuple[str, ...]:
+    """The source is refused with this code and these words; its hints."""
+    with pytest.raises(CompileError) as caught:
+        resolve_source(source, root)
+    (found,) = caught.value.diagnostics
+    assert (found.code, words in found.detail) == (code, True), found.detail
+    assert found.detail.startswith(f"`{source[:80]}")
+    return found.hints
+
+
+# Names
+
+
+@pytest.mark.parametrize(
+    "path", ["./x.gguf", "../x", "/abs/x.gguf", "~/x", "./folder", "x.gguf", "models/x.GGUF", "."]
+)
+def test_paths(path: str) -> None:
+    assert is_local(path)
+    assert parse_source(path) == SourceName(path=path)
+
+
+@pytest.mark.parametrize(
+    ("source", "repository", "revision", "selector"),
+    [
+        ("Qwen/Qwen3-32B", "Qwen/Qwen3-32B", None, None),
+        ("Qwen/Qwen3-32B@main", "Qwen/Qwen3-32B", "main", None),
+        ("Qwen/Qwen3-32B@refs/pr/1:x", "Qwen/Qwen3-32B", "refs/pr/1", "x"),
+        ("a/b:Q4_K_M", "a/b", None, "Q4_K_M"),
+        ("a/b:sub/*Q4*.gguf", "a/b", None, "sub/*Q4*.gguf"),
+        ("a/b.c:x.gguf", "a/b.c", None, "x.gguf"),
+        ("hf.co/a/b:Q8_0", "a/b", None, "Q8_0"),
+        ("https://huggingface.co/a/b/", "a/b", None, None),
+        ("hf://a/b@v1", "a/b", "v1", None),
+    ],
+)
+def test_repositories(
+    source: str, repository: str, revision: str | None, selector: str | None
+) -> None:
+    assert not is_local(source)
+    assert parse_source(source) == SourceName(
+        repository=repository, revision=revision, selector=selector
+    )
+
+
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        ("", "one line"),
+        ("a\nb", "one line"),
+        ("x" * 2000, "one line"),
+        ("qwen3:8b", "write `org/qwen3:8b` for the hub"),
+        ("gpt2", "`./gpt2` for a local path"),
+        ("a/b/c.safetensors", "is written `a/b:c.safetensors`"),
+        ("a/b:../../etc/passwd", "outside its repository"),
+        ("a/b@../c", "neither"),
+        ("-a/b", "neither"),
+        ("a/b:x:y", "neither"),
+        ("a b/c", "neither"),
+    ],
+)
+def test_sources_that_are_not_understood(source: str, words: str) -> None:
+    with pytest.raises(ValueError, match=words.replace("`", ".")):
+        parse_source(source)
+
+
+@given(st.text(max_size=60))
+def test_any_text_is_a_source_or_refused(text: str) -> None:
+    try:
+        name = parse_source(text)
+    except ValueError:
+        return
+    assert (name.path is None) == (name.repository is not None)
+
+
+# Selection
+
+
+GGUFS = [
+    "README.md",
+    "mmproj-F16.gguf",
+    "imatrix_unsloth.gguf",
+    "M-BF16.gguf",
+    "M-IQ4_XS.gguf",
+    "M-Q4_K_M.gguf",
+    "M-UD-Q4_K_XL.gguf",
+    "M-UD-Q4_K_M.gguf",
+    "Q8_0/M-Q8_0-00001-of-00002.gguf",
+    "Q8_0/M-Q8_0-00002-of-00002.gguf",
+]
+
+
+@pytest.mark.parametrize(
+    ("selector", "files"),
+    [
+        ("Q4_K_M", ("M-Q4_K_M.gguf",)),
+        ("q4_k_m", ("M-Q4_K_M.gguf",)),
+        ("UD-Q4_K_M", ("M-UD-Q4_K_M.gguf",)),
+        ("Q4_K_XL", ("M-UD-Q4_K_XL.gguf",)),
+        ("BF16", ("M-BF16.gguf",)),
+        ("Q8_0", ("Q8_0/M-Q8_0-00001-of-00002.gguf", "Q8_0/M-Q8_0-00002-of-00002.gguf")),
+        ("M-IQ4_XS.gguf", ("M-IQ4_XS.gguf",)),
+        ("*IQ4*", ("M-IQ4_XS.gguf",)),
+        ("M-Q8_0-00002-of-00002.gguf", ("Q8_0/M-Q8_0-00001-of-00002.gguf", GGUFS[-1])),
+    ],
+)
+def test_selectors(selector: str, files: tuple[str, ...]) -> None:
+    assert select(GGUFS, selector, None).gguf == files
+
+
+@pytest.mark.parametrize(
+    ("files", "selector", "words"),
+    [
+        (GGUFS, "Q5_K_M", "no `Q5_K_M`; there is: BF16, IQ4_XS, Q4_K_M, Q8_0, UD-Q4_K_M"),
+        (GGUFS, "XS", "no `XS`"),
+        (GGUFS, "M-UD*", "2 models"),
+        (GGUFS, None, "6 models"),
+        (GGUFS, "latest", "6 models"),
+        (GGUFS[:-1], "Q8_0", "1 of 2 parts are missing: `Q8_0/M-Q8_0-00002"),
+        (["model.safetensors", "config.json"], "Q4_K_M", "holds no GGUF file"),
+        (["README.md"], None, "neither a config.json nor a GGUF"),
+    ],
+)
+def test_empty_and_ambiguous_choices(files: list[str], selector: str | None, words: str) -> None:
+    with pytest.raises(SourceMissingError) as caught:
+        select(files, selector, None)
+    assert words in str(caught.value)
+
+
+def test_spellings_of_16_bit() -> None:
+    assert select(["m-FP16.gguf"], "F16", None).gguf == ("m-FP16.gguf",)
+    assert select(["m-f16.gguf"], "FP16", None).gguf == ("m-f16.gguf",)
+
+
+def test_quantizations_in_file_names() -> None:
+    names = ["M-Q4_K_M.gguf", "m.q8_0.gguf", "M-IQ2_XXS-00001-of-00002.gguf", "gpt-oss-mxfp4.gguf"]
+    assert quantizations(names) == ["IQ2_XXS", "MXFP4", "Q4_K_M", "Q8_0"]
+
+
+@pytest.mark.parametrize(
+    ("files", "weights"),
+    [
+        (["config.json", "model.safetensors", "pytorch_model.bin"], ["model.safetensors"]),
+        (
+            ["config.json", "consolidated.safetensors", "model.safetensors"],
+            ["model.safetensors"],
+        ),
+        (["config.json", "pytorch_model.bin", "training_args.bin"], ["pytorch_model.bin"]),
+        (["config.json", "adapter_model.safetensors", "onnx/m.safetensors"], []),
+        (["config.json", "model.safetensors", "model-Q8_0.gguf"], ["model.safetensors"]),
+    ],
+)
+def test_each_weight_counts_once(files: list[str], weights: list[str]) -> None:
+    assert list(select(files, None, None).weights) == weights
+
+
+def test_gguf_beside_a_config() -> None:
+    assert select(["config.json", "m.gguf"], None, None).gguf == ("m.gguf",)
+
+
+# Local sources
+
+
+def test_a_gguf_file(tmp_path: Path) -> None:
+    size = gguf(tmp_path / "models" / "tiny.gguf").stat().st_size
+    found = resolve_source("./models/tiny.gguf", tmp_path)
+    assert (found.source, found.repository, found.revision) == ("./models/tiny.gguf", None, None)
+    (file,) = found.files
+    assert (file.name, file.bytes, file.sha256) == ("tiny.gguf", size, None)
+    assert file.header_sha256 is not None
+    assert found.facts.architecture == "llama"
+
+
+def test_a_gguf_file_without_its_suffix(tmp_path: Path) -> None:
+    """Ollama keeps models as blobs."""
+    gguf(tmp_path / "x.gguf").rename(tmp_path / "sha256-abc")
+    assert resolve_source("./sha256-abc", tmp_path).facts.architecture == "llama"
+
+
+def test_a_split_set_from_any_of_its_parts(tmp_path: Path) -> None:
+    tensors = llama_tensors()
+    write_gguf(tmp_path / "m-00001-of-00002.gguf", llama_values(), tensors[:3])
+    write_gguf(tmp_path / "m-00002-of-00002.gguf", {"split.no": 1}, tensors[3:])
+    for part in ("1", "2"):
+        found = resolve_source(f"./m-0000{part}-of-00002.gguf", tmp_path)
+        assert [file.name for file in found.files] == [
+            "m-00001-of-00002.gguf",
+            "m-00002-of-00002.gguf",
+        ]
+        assert sorted(t.name for t in found.facts.expand()) == sorted(t[0] for t in tensors)
+        assert not found.facts.sequential
+
+
+def test_a_hugging_face_folder(tmp_path: Path) -> None:
+    hf_folder(tmp_path / "m", **{"README.md": "x", "generation_config.json": {"top_k": 20}})
+    found = resolve_source("./m", tmp_path)
+    assert [file.name for file in found.files] == [
+        "config.json",
+        "generation_config.json",
+        "model.safetensors",
+        "tokenizer.json",
+    ]
+    assert found.facts.format == "safetensors"
+    assert found.facts.parameters == 1000 * 64 + 2 * (64 * 64 + 64 * 128)
+    digests = {file.name: (file.sha256, file.header_sha256) for file in found.files}
+    assert digests["config.json"][0] is not None
+    assert digests["model.safetensors"][0] is None
+    assert digests["model.safetensors"][1] is not None
+
+
+def test_an_index_names_the_shards(tmp_path: Path) -> None:
+    tensors = qwen3_tensors()
+    write_safetensors(tmp_path / "model-00001-of-00002.safetensors", tensors[:2])
+    write_safetensors(tmp_path / "model-00002-of-00002.safetensors", tensors[2:])
+    write_safetensors(tmp_path / "stray.safetensors", [("stray", "F32", [9])])
+    shards = {
+        name: f"model-0000{1 if place < 2 else 2}-of-00002.safetensors"
+        for place, (name, _, _) in enumerate(tensors)
+    }
+    index = {"metadata": {}, "weight_map": shards}
+    write_folder(tmp_path, {"config.json": qwen3_config(), "model.safetensors.index.json": index})
+    found = resolve_source(str(tmp_path), tmp_path)
+    assert {t.name for t in found.facts.expand()} == set(shards)
+    assert "stray.safetensors" not in {file.name for file in found.files}
+    shards["missing.weight"] = "model-00001-of-00002.safetensors"
+    write_folder(tmp_path, {"model.safetensors.index.json": index})
+    fault(str(tmp_path), tmp_path, "source-corrupt", "`missing.weight`, which is in none")
+    shards["missing.weight"] = "model-00009-of-00002.safetensors"
+    write_folder(tmp_path, {"model.safetensors.index.json": index})
+    fault(str(tmp_path), tmp_path, "source-missing", "which is not there")
+
+
+def test_a_folder_with_config_only(tmp_path: Path) -> None:
+    write_folder(tmp_path / "m", {"config.json": qwen3_config()})
+    found = resolve_source("./m", tmp_path).facts
+    assert (found.format, found.parameters, found.tensors) == ("config", 0, [])
+
+
+def test_pooling_is_found_beside_the_weights(tmp_path: Path) -> None:
+    modules = [{"type": "sentence_transformers.models.Pooling", "path": "1_Pooling"}]
+    pooling = {"pooling_mode_mean_tokens": True}
+    hf_folder(tmp_path / "m", **{"modules.json": modules, "1_Pooling/config.json": pooling})
+    found = resolve_source("./m", tmp_path).facts
+    assert (found.task, found.pooling) == ("embed", "mean")
+
+
+def test_the_cache_of_the_hub(tmp_path: Path) -> None:
+    """models--org--repo: the main branch, names behind links, digests in the names of blobs."""
+    cache = tmp_path / "models--Qwen--Qwen3-Reranker-0.6B"
+    snapshot = cache / "snapshots" / "abc"
+    write_folder(snapshot, {"config.json": qwen3_config()})
+    blob = write_safetensors(cache / "blobs" / ("0" * 64), qwen3_tensors())
+    (snapshot / "model.safetensors").symlink_to(blob)
+    write_folder(cache, {"refs/main": "abc"})
+    found = resolve_source(str(cache), tmp_path)
+    assert found.facts.task == "rerank"  # The name is the repository's, not the snapshot's.
+    assert found.files[1].sha256 == "0" * 64
+    (cache / "refs" / "main").unlink()
+    assert resolve_source(str(cache), tmp_path).facts == found.facts
+    write_folder(cache / "snapshots" / "def", {"config.json": qwen3_config()})
+    hints = fault(str(cache), tmp_path, "source-missing", "not one snapshot")
+    assert hints == ("name the snapshot folder itself",)
+
+
+# Faults
+
+
+def test_nothing_there(tmp_path: Path) -> None:
+    fault("./x.gguf", tmp_path, "source-missing", "no such file or folder")
+    (tmp_path / "empty").mkdir()
+    fault("./empty", tmp_path, "source-missing", "neither a config.json nor a GGUF")
+
+
+def test_a_source_that_is_not_understood(tmp_path: Path) -> None:
+    fault("qwen3:8b", tmp_path, "source-invalid", "neither a path nor a repository")
+
+
+def test_damaged_files(tmp_path: Path) -> None:
+    (tmp_path / "x.gguf").write_bytes(b"GGUF")
+    fault("./x.gguf", tmp_path, "source-corrupt", "`x.gguf` ends at byte 4")
+    folder = hf_folder(tmp_path / "m")
+    (folder / "model.safetensors").write_bytes(b"short")
+    fault("./m", tmp_path, "source-corrupt", "`model.safetensors` is too short")
+    write_folder(folder, {"config.json": "{"})
+    fault("./m", tmp_path, "source-corrupt", "`config.json` is not valid JSON")
+    write_folder(folder, {"config.json": []})
+    fault("./m", tmp_path, "source-corrupt", "`config.json` is no JSON object")
+
+
+def test_files_that_do_not_say_enough(tmp_path: Path) -> None:
+    write_folder(tmp_path / "m", {"config.json": {"model_type": "x"}})
+    fault("./m", tmp_path, "facts-missing", "`config.json` has a config.json that does not say")
+    write_folder(tmp_path / "lora", {"adapter_config.json": {}})
+    fault("./lora", tmp_path, "facts-missing", "is a LoRA adapter")
+    write_gguf(tmp_path / "mmproj.gguf", llama_values(**{"general.type": "mmproj"}))
+    fault("./mmproj.gguf", tmp_path, "facts-missing", "multimodal projector")
+
+
+# The lock
+
+
+def test_a_lock_keeps_drops_and_updates(tmp_path: Path) -> None:
+    for name in ("a", "b", "c"):
+        gguf(tmp_path / f"{name}.gguf")
+    first = lock_sources(["./b.gguf", "./a.gguf", "./a.gguf"], tmp_path, None, frozenset())
+    assert [entry.source for entry in first.sources] == ["./a.gguf", "./b.gguf"]
+    (tmp_path / "a.gguf").unlink()
+    write_gguf(tmp_path / "b.gguf", llama_values(**{"llama.context_length": 99}), llama_tensors())
+    seen: list[str] = []
+    wanted = ["./a.gguf", "./b.gguf", "./c.gguf"]
+    second = lock_sources(wanted, tmp_path, first, frozenset(), seen.append)
+    assert seen == ["./c.gguf"]
+    assert second.sources[:2] == first.sources
+    third = lock_sources(["./b.gguf"], tmp_path, second, frozenset({"./b.gguf"}))
+    assert [entry.facts.position_limit for entry in third.sources] == [99]
+
+
+def test_all_faults_at_once(tmp_path: Path) -> None:
+    with pytest.raises(CompileError) as caught:
+        lock_sources(["./a.gguf", "bad", "./b"], tmp_path, None, frozenset())
+    assert sorted(found.code for found in caught.value.diagnostics) == [
+        "source-invalid",
+        "source-missing",
+        "source-missing",
+    ]
+
+
+def test_the_text_of_a_lock_reads_back() -> None:
+    lock = Lock(sources=[locked(source) for source in sources()])
+    text = lock_text(lock)
+    assert read_lock_text(text) == lock
+    assert lock_text(read_lock_text(text)) == text
+    assert text.endswith("}\n")
+
+
+def test_the_text_is_sorted_by_source() -> None:
+    lock = Lock(sources=[locked(source) for source in sources()])
+    backwards = Lock(sources=list(reversed(lock.sources)))
+    assert lock_text(backwards) == lock_text(lock)
+
+
+def test_a_tensor_group_is_one_line() -> None:
+    text = lock_text(Lock(sources=[locked("Qwen/Qwen3-8B")]))
+    line = (
+        '{"name": "model.layers.*.self_attn.k_proj.weight", "index": ["0-35"], "dtype": "BF16", '
+        '"shape": [1024, 4096], "bytes": 8388608}'
+    )
+    assert line in [row.strip().rstrip(",") for row in text.splitlines()]
+    assert len(text.splitlines()) < 60
+
+
+def test_locks_of_other_versions() -> None:
+    for version, age in ((0, "older"), (2, "newer")):
+        with pytest.raises(LockVersionError, match=age) as caught:
+            read_lock_text(json.dumps({"version": version, "whatever": 1}))
+        assert caught.value.found == version
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "not valid JSON"),
+        ("[" * 100_000, "not valid JSON"),
+        ("[]", "`version` is missing"),
+        ('{"version": true}', "`version` is missing"),
+        ('{"version": 1}', "`sources`"),
+        ('{"version": 1, "sources": [{"source": 3}]}', "`sources.0.source`"),
+    ],
+)
+def test_texts_that_are_no_lock(text: str, words: str) -> None:
+    with pytest.raises(ValueError, match=words) as caught:
+        read_lock_text(text)
+    assert not isinstance(caught.value, LockVersionError)
+
+
+def test_published_sizes_are_those_of_the_files() -> None:
+    """Sizes that the publishers show, in GB; a header of some MB is not in ours."""
+    shown = {
+        "unsloth/DeepSeek-R1-Distill-Llama-70B-GGUF:Q5_K_S": 48.66,
+        "unsloth/DeepSeek-R1-Distill-Llama-70B-GGUF:Q4_K_M": 42.52,
+        "unsloth/DeepSeek-R1-Distill-Llama-70B-GGUF:Q3_K_M": 34.27,
+        "unsloth/Qwen3-32B-GGUF:Q4_K_M": 19.76,
+        "unsloth/Qwen3-8B-GGUF:Q4_K_M": 5.03,
+        "ggml-org/gpt-oss-20b-GGUF": 12.11,
+        "openai/gpt-oss-20b": 13.76,
+        "Qwen/Qwen3-32B": 65.53,
+    }
+    for source, size in shown.items():
+        assert locked(source).files[0].bytes / 1e9 == pytest.approx(size, abs=0.015), source
+
+
+def test_safetensors_headers_are_small() -> None:
+    """The generator writes what the format says."""
+    header, data = safetensors_header(qwen3_tensors())
+    assert int.from_bytes(header[:8], "little") == len(header) - 8
+    assert data == 2 * (1000 * 64 + 2 * (64 * 64 + 64 * 128))
+
+
+def test_published_sources_are_sorted_and_typed() -> None:
+    assert sources() == sorted(sources())
+    assert all(isinstance(locked(source), LockedSource) for source in sources()[:2])
