@@ -1,0 +1,54 @@
+"""Formulas of other estimators of vLLM memory, as their sources document them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from compiler.engines.vllm.estimate import Estimate
+from compiler.engines.vllm.kv import layout_of
+from compiler.engines.vllm.shape import Shape
+from compiler.engines.vllm.versions import NEWEST
+from compiler.engines.vllm.weights import rope_bytes
+from compiler.ir.units import GIB, MIB
+
+# aiconfigurator, sdk/backends: bytes of activation a token and hidden number, by ranks.
+_DENSE_FACTORS = {1: 11.0, 2: 6.5, 4: 5.0, 8: 5.0}
+_EXPERT_FACTORS = {1: 22.0, 2: 13.0, 4: 10.0, 8: 10.0}
+_LEAST_ACTIVATION_BYTES = 70 * MIB
+_FIXED_BYTES = 7 * GIB // 2
+
+
+def file_bytes(shape: Shape, estimate: Estimate) -> int:
+    """Bytes of the checkpoint for one rank: what peers that read headers see.
+
+    They have neither rotary caches nor the allocator's rounding.
+    """
+    return max(0, estimate.weights_bytes - rope_bytes(shape))
+
+
+def gpustack(shape: Shape, estimate: Estimate) -> int:
+    """GPUStack: weights x 1.2 and 2 GiB (512 MiB for models that do not generate)."""
+    overhead_bytes = GIB // 2 if estimate.options.pooling else 2 * GIB
+    return file_bytes(shape, estimate) * 12 // 10 + overhead_bytes
+
+
+def hf_mem(shape: Shape, estimate: Estimate) -> int:
+    """hf-mem: weights and the KV of one full-length request, every layer as full attention."""
+    options = replace(estimate.options, version=NEWEST, hybrid_kv=False)
+    layout = layout_of(shape, options)
+    token_bytes = layout.block_bytes // layout.block_size if layout.exists else 0
+    return file_bytes(shape, estimate) + token_bytes * options.context
+
+
+def aiconfigurator(shape: Shape, estimate: Estimate) -> int:
+    """aiconfigurator: weights, KV, activation by tokens and width, and a fixed 3.5 GiB."""
+    options = estimate.options
+    factors = _EXPERT_FACTORS if shape.experts else _DENSE_FACTORS
+    factor = factors.get(options.tensor_parallel, 5.0)
+    width = shape.heads * shape.head_dim
+    activation_bytes = int(2 * options.batched_tokens * width * factor)
+    activation_bytes = max(activation_bytes, _LEAST_ACTIVATION_BYTES)
+    return hf_mem(shape, estimate) + activation_bytes + _FIXED_BYTES
+
+
+PEERS = {"GPUStack": gpustack, "hf-mem": hf_mem, "aiconfigurator": aiconfigurator}

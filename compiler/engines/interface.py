@@ -1,0 +1,39 @@
+"""What the compiler asks of an engine; one module-level object per engine answers."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from compiler.ir.demand import ArgumentProblem, Demand, Endpoint, Launch, Refusal, Request, Site
+from compiler.ir.inventory import EngineName
+
+
+class Engine(Protocol):
+    """One engine. All methods are pure functions of their arguments."""
+
+    @property
+    def name(self) -> EngineName:
+        """As the spec and the inventory call it."""
+
+    def check_version(self, version: str) -> str | None:
+        """What is wrong with this version string, or None."""
+
+    def check_request(self, request: Request) -> list[ArgumentProblem]:
+        """Faults of a request that hold on any site: unknown or managed arguments, wrong task or format."""
+
+    def demands(self, request: Request, site: Site) -> tuple[Demand, ...] | Refusal:
+        """Ways to run the request on exactly this site, best first.
+
+        vLLM gives one. llama.cpp gives the full offload first and then, where request.offload is
+        `auto`, one for each smaller number of GPU layers. Budgets are not applied: a demand may
+        exceed them, and the compiler drops what does not fit.
+        """
+
+    def grow(self, demand: Demand, kv_bytes: int) -> Demand:
+        """The same replica with this much KV on each device (whole steps, at most the maximum)."""
+
+    def at_utilization(self, demand: Demand, utilization_permille: int) -> Demand:
+        """What the engine would take given this share of each GPU's CUDA total (`modelc estimate`)."""
+
+    def launch(self, demand: Demand, endpoint: Endpoint) -> Launch:
+        """The command line of a demand."""

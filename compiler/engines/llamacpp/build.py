@@ -1,0 +1,262 @@
+"""The graph under construction: inputs, weights and the pieces that all models share.
+
+Transcribed from src/llama-graph.cpp of llama.cpp (2026-10-01); older builds by builds.Graph.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from compiler.engines.llamacpp import families
+from compiler.engines.llamacpp.header import Weight
+from compiler.engines.llamacpp.job import Block, Job
+from compiler.engines.llamacpp.layers import Layout
+from compiler.engines.llamacpp.quants import is_quantized
+from compiler.engines.llamacpp.shape import Layer
+from compiler.engines.llamacpp.tensor import (
+    Graph,
+    Tensor,
+    apply,
+    cast,
+    get_rows,
+    matmul,
+    new_input,
+    resident,
+    view,
+)
+from compiler.engines.llamacpp.weights import HOST, loads, outer_weights
+
+# The smallest Hadamard matrix with which a quantized cache is rotated.
+_ROTATION = 64
+# A graph of fewer tokens is a decode step, in which norms are pinned to their layer's device.
+_DECODE_TOKENS = 32
+
+
+class GraphError(Exception):
+    """The model lacks a tensor that the graph of its family needs."""
+
+
+@dataclass(slots=True, kw_only=True)
+class CacheInputs:
+    """Inputs of one kind of KV cache: where to write, what to see, how to rotate."""
+
+    k_ids: Tensor | None
+    v_ids: Tensor | None
+    mask: Tensor
+    cells: int
+    k_rotation: Tensor | None = None
+    v_rotation: Tensor | None = None
+
+
+class Build:
+    """A graph being built for a job. Mutable: tensors are added as the model's code would."""
+
+    __slots__ = (
+        "_blocks",
+        "_freqs",
+        "_layers",
+        "_outer",
+        "cache",
+        "graph",
+        "job",
+        "positions",
+        "rows",
+        "second_mask",
+        "seq_tokens",
+        "sliding",
+        "state_copy",
+        "state_extra",
+        "state_main",
+    )
+
+    def __init__(self, job: Job) -> None:
+        self.job = job
+        self.graph = Graph()
+        self.seq_tokens = job.tokens // job.slots
+        self._layers = [job.shape.layers[block.like] for block in job.blocks]
+        self._blocks = [_block_weights(job, block) for block in job.blocks]
+        self._outer = _outer_weights(job)
+        self._freqs: dict[int, Tensor] = {}
+        self.positions: Tensor
+        self.rows: Tensor
+        self.cache: CacheInputs
+        self.sliding: CacheInputs | None = None
+        self.second_mask: Tensor | None = None
+        self.state_copy: Tensor
+        self.state_main: Tensor
+        self.state_extra: Tensor
+
+    def layer(self, at: int) -> Layer:
+        """The layer at a position."""
+        return self._layers[at]
+
+    def shares_cache(self, at: int) -> bool:
+        """Whether the layer at a position reads the cache of an earlier one."""
+        return self._layers[at].cache_of != self.job.blocks[at].like
+
+    def find(self, at: int, name: str) -> Tensor | None:
+        """A weight of a block, if it has it: `attn_q` stands for `attn_q.weight`."""
+        weights = self._blocks[at]
+        return weights.get(name + ".weight") or weights.get(name)
+
+    def get(self, at: int, name: str) -> Tensor:
+        """A weight that the graph cannot do without."""
+        found = self.find(at, name)
+        if found is None:
+            raise GraphError(name)
+        return found
+
+    def bias(self, at: int, name: str) -> Tensor | None:
+        """The bias beside a weight."""
+        return self._blocks[at].get(name + ".bias")
+
+    def outer(self, name: str) -> Tensor | None:
+        """A weight outside the blocks, by its full name."""
+        return self._outer.get(name)
+
+    def freqs(self, at: int) -> tuple[Tensor, ...]:
+        """The rope factors, of which every device that holds a layer has a copy."""
+        factors = self._outer.get("rope_freqs.weight")
+        if factors is None:
+            return ()
+        device = self.job.blocks[at].device
+        if device not in self._freqs:
+            self._freqs[device] = resident(factors.ne, factors.dtype, device, weight=True)
+        return (self._freqs[device],)
+
+    def device_of_state(self, at: int) -> int:
+        """Where the cache of a block lies."""
+        return self.job.blocks[at].device if self.job.kv_on_gpu else self.job.host
+
+    def norm(
+        self,
+        x: Tensor,
+        weight: Tensor | None,
+        bias: Tensor | None = None,
+        *,
+        at: int | None = None,
+        op: str = "rms_norm",
+    ) -> Tensor:
+        """A norm (llama-graph.cpp `build_norm`), pinned to its layer where llama.cpp pins it."""
+        x = apply(op, x)
+        scaled = weight is not None or bias is not None
+        pinned = self.job.tokens < _DECODE_TOKENS or self.job.whole
+        if scaled and at is not None and self.job.gpus and pinned:
+            # llama-context.cpp `graph_get_cb`.
+            x.device = self.job.blocks[at].device
+        if weight is not None:
+            x = apply("mul", x, weight)
+        if bias is not None:
+            x = apply("add", x, bias)
+        return x
+
+    def embed(self) -> Tensor:
+        """Token embedding; llama.cpp keeps the alternative, given embeddings, in the graph."""
+        table = self.outer("token_embd.weight")
+        if table is None:
+            raise GraphError("token_embd")
+        tokens = new_input((self.job.tokens,), "i32")
+        given = new_input((self.job.shape.width, self.job.tokens))
+        x = get_rows(table, tokens)
+        self.graph.expand(x)
+        if self.job.graph.embedding_input:
+            self.graph.expand(given)
+        return x
+
+    def add_cache_inputs(self) -> None:
+        """Inputs of the KV caches (llama-graph.cpp `build_attn_inp_kv`)."""
+        job = self.job
+        windowed = any(layer.sliding for layer in self._layers)
+        self.cache = self._cache_inputs(job.cells)
+        if windowed and not job.graph.sliding_cache:
+            self.second_mask = self._mask(job.cells)
+        if windowed and job.graph.sliding_cache:
+            self.sliding = self._cache_inputs(job.sliding_cells)
+        self._add_rotations(self.cache, sliding=False)
+        if self.sliding is not None:
+            self._add_rotations(self.sliding, sliding=True)
+
+    def _cache_inputs(self, cells: int) -> CacheInputs:
+        job = self.job
+        k_ids = v_ids = None
+        if job.graph.row_indices:
+            k_ids = new_input((job.tokens,), "i64")
+            if not job.shape.latent.absorbed:
+                count = 1 if job.flash_attention else self.widest_v()
+                v_ids = new_input((job.tokens * count,), "i64")
+        return CacheInputs(k_ids=k_ids, v_ids=v_ids, mask=self._mask(cells), cells=cells)
+
+    def _mask(self, cells: int) -> Tensor:
+        job = self.job
+        half = job.flash_attention and job.graph.half_mask
+        ne = (cells, job.tokens // job.streams, 1, job.streams)
+        mask = new_input(ne, "f16" if half else "f32")
+        return cast(mask, "f16") if job.flash_attention and not half else mask
+
+    def _add_rotations(self, inputs: CacheInputs, *, sliding: bool) -> None:
+        job = self.job
+        layers = [layer for layer in self._layers if layer.attention]
+        own = [layer for layer in layers if layer.sliding == sliding] or layers
+        if not own or not job.graph.rotation or job.shape.latent.absorbed:
+            return
+        inputs.k_rotation = _rotation(job.type_k, own[0].head_k, grows=True)
+        inputs.v_rotation = _rotation(job.type_v, own[0].head_v, grows=False)
+
+    def widest_v(self) -> int:
+        """Elements of the widest V row: without flash attention every layer is padded to it."""
+        return max((layer.v_width for layer in self.job.shape.layers), default=0)
+
+    def add_state_inputs(self) -> None:
+        """Inputs of recurrent states (llama-graph.cpp `build_rs_inp`)."""
+        slots = self.job.slots
+        self.state_copy = new_input((slots,), "i32")
+        self.state_main = view(self.state_copy, (slots,), self.state_copy.nb)
+        self.state_extra = view(self.state_copy, (0,), self.state_copy.nb)
+
+    def select_rows(self, x: Tensor) -> Tensor:
+        """The rows that give logits."""
+        return get_rows(x, self.rows)
+
+
+def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """A product and its bias (llama-graph.cpp `build_lora_mm`)."""
+    x = matmul(weight, x)
+    return apply("add", x, bias) if bias is not None else x
+
+
+def _block_weights(job: Job, block: Block) -> dict[str, Tensor]:
+    found = loads(job.shape, job.moves).layers[block.like]
+    return {
+        weight.suffix: _resident(weight, _device(job, target, block.device))
+        for weight, target in found.weights
+    }
+
+
+def _outer_weights(job: Job) -> dict[str, Tensor]:
+    layout = Layout(host=job.host, layers=(job.first_device,), output=job.output_device)
+    weights = {}
+    for weight, device, tied in outer_weights(job.shape, job.gpus, job.moves, layout):
+        weights["output.weight" if tied else weight.name] = _resident(weight, device)
+    if "output.weight" not in weights and job.shape.arch not in families.ENCODERS:
+        weights["output.weight"] = weights["token_embd.weight"]
+    return weights
+
+
+def _device(job: Job, target: int | None, own: int) -> int:
+    if target is None:
+        return own
+    return job.host if target == HOST else target
+
+
+def _resident(weight: Weight, device: int) -> Tensor:
+    return resident(weight.ne, weight.dtype, device, weight=True)
+
+
+def _rotation(dtype: str, head: int, *, grows: bool) -> Tensor | None:
+    """The Hadamard matrix for a quantized cache (llama-kv-cache.cpp, `attn_rot`)."""
+    if not is_quantized(dtype) or head % _ROTATION:
+        return None
+    size = _ROTATION
+    while grows and head % (2 * size) == 0:
+        size *= 2
+    return new_input((size, size))

@@ -1,0 +1,142 @@
+"""llama.cpp builds: what the graph code of each did, and which flags it has."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, fields, replace
+from functools import lru_cache
+
+_BUILD = re.compile(r"b?(\d{1,6})")
+_RELEASE = re.compile(r"v?(\d{1,3})\.(\d{1,3})(?:\.\d{1,4})?(?:-dev)?(?:[-+][0-9A-Za-z.]{1,20})?")
+
+# Before this build the graph differs in more ways than the law knows (no log of it is at hand).
+OLDEST_BUILD = 3000
+# The commit 0c1e570 (2026-10-01) whose source the law transcribes. Between b11379 (a log of
+# September 2026) and b11501 (a log of 2026-10-08) llama.cpp made some 16 builds a day.
+STUDIED_BUILD = 11390
+# A log of this build shows activations that the studied source does not allocate.
+NEWER_BUILD = 11501
+# The release that the studied commit calls itself ("0.5.0-dev").
+STUDIED_RELEASE = (0, 5)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Graph:
+    """How the graph code of a build differs from that of 2026-10-01, where all but the last hold.
+
+    Each was read off the logs of its time; the table in docs/memory-llamacpp.md names them.
+    """
+
+    row_indices: bool = True
+    """K and V are written through index inputs (`ggml_set_rows`)."""
+    fused_glu: bool = True
+    """Gate and up are joined by one node."""
+    embedding_input: bool = True
+    """The host also holds a leaf for embeddings given instead of tokens."""
+    half_mask: bool = True
+    """The attention mask is an f16 input; before, f32 and a cast."""
+    output_limit: bool = True
+    """llama-server reserves logits for one token a slot; before, for the whole ubatch."""
+    hidden_output: bool = True
+    """The last hidden state is an output where a next-token head could use it."""
+    late_rows: bool = True
+    """Qwen3-next and 3.5 select the output rows after the last layer."""
+    attention_copies: bool = True
+    """f16 copies of a quantized cache ride on the attention node; before, in the CUDA pool."""
+    fusion_holds: bool = True
+    """Fused expert routing keeps its inputs alive."""
+    idle_inputs: bool = True
+    """Pipeline copies are made of inputs that the device does not use, too."""
+    rotation: bool = True
+    """A quantized cache is written through a Hadamard rotation."""
+    sliding_cache: bool = True
+    """Layers with a window have a small cache of their own."""
+    fused_qkv_views: bool = True
+    """Q, K and V of one matrix are views; before, copies."""
+    output_counts: bool = True
+    """-ngl counts the output layer: N layers are N-1 and the output."""
+    streams: bool = True
+    """Slots can have caches of their own (--no-kv-unified)."""
+    encoder_cache: bool = False
+    """Encoders had a KV cache they did not need."""
+
+
+# The last build known without, and the first known with each change; the truth lies between.
+# Pull requests of ggml-org/llama.cpp, and builds of logs in tests/truth/llamacpp_logs.yaml.
+_CHANGES: dict[str, tuple[int, int]] = {
+    "encoder_cache": (5200, 5320),  # PR 13108, 2025-05-08 (here the change takes it away)
+    "sliding_cache": (5425, 5440),  # PR 13194, 2025-05-20
+    "fused_glu": (5775, 5800),  # PR 14158, 2025-06-30
+    "fused_qkv_views": (5775, 6080),  # with set_rows, July 2025
+    "row_indices": (6060, 6090),  # PR 14959, 2025-08-02
+    "streams": (5905, 5925),  # PR 14363, 2025-07-16
+    "output_counts": (7390, 7430),  # PR 16653, 2025-12-15
+    "embedding_input": (7540, 8211),  # between logs of 2025-12-26 and b8211
+    "rotation": (8600, 9200),  # between 2026-04 and a log of 2026-05-16
+    "half_mask": (9525, 9950),  # between logs of 2026-06-05 and 2026-07
+    "output_limit": (9525, 9950),
+    "hidden_output": (9525, 9950),
+    "late_rows": (9525, 9950),
+    "attention_copies": (10900, 11379),  # between a log of 2026-09-01 and b11379
+    "fusion_holds": (10900, 11379),
+    "idle_inputs": (10900, 11379),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Build:
+    """One build of llama.cpp. `number` of a release name is that of the studied source."""
+
+    number: int
+    text: str
+    newer: bool = False
+    """Newer than the source the law transcribes."""
+
+
+def parse_build(text: str) -> Build | None:
+    """The build of a version string (`9000`, `b9000`, `0.5.0-dev`), or None."""
+    stripped = text.strip()
+    match = _BUILD.fullmatch(stripped)
+    if match:
+        number = int(match[1])
+        return Build(number=number, text=text, newer=number > STUDIED_BUILD)
+    match = _RELEASE.fullmatch(stripped)
+    if match is None:
+        return None
+    newer = (int(match[1]), int(match[2])) > STUDIED_RELEASE or (
+        (int(match[1]), int(match[2])) == STUDIED_RELEASE and "-dev" not in stripped
+    )
+    return Build(number=NEWER_BUILD if newer else STUDIED_BUILD, text=text, newer=newer)
+
+
+@lru_cache(maxsize=512)
+def graphs(number: int) -> tuple[Graph, ...]:
+    """The graph code of a build; two where the build lies between known ones: older, newer."""
+    older, newer = Graph(), Graph()
+    for field in fields(Graph):
+        without, known = _CHANGES[field.name]
+        default = getattr(older, field.name)
+        if number < known:
+            older = replace(older, **{field.name: not default})
+        if number <= without:
+            newer = replace(newer, **{field.name: not default})
+    return (newer,) if older == newer else (older, newer)
+
+
+# Flags: the first build that has the flag, from the same sources.
+FLASH_ATTN_VALUE = 6325  # PR 15434, 2025-08-30: `-fa` takes on, off or auto
+KV_UNIFIED_FLAG = 5925  # PR 14363
+NO_KV_UNIFIED_FLAG = 7430  # with PR 16653; before, leaving --kv-unified out says the same
+SHARED_POOL = 6940  # PR 16736, 2025-11-02: a slot may use the whole unified cache
+CACHE_RAM_FLAG = 6720  # PR 16391, 2025-10-09
+CHECKPOINTS_FLAG = 6670  # PR 16382, 2025-10-03: --ctx-checkpoints
+FIT_FLAG = 7430  # PR 16653, 2025-12-15
+LOAD_MODE_FLAG = 10297  # PR 20834, July 2026; --no-mmap still works then
+NO_MMAP_GONE = 10884  # --mmap, --no-mmap and --mlock are refused from here on
+JINJA_FLAG = 4530  # PR 11016, 2025-01-21
+SWA_FULL_FLAG = 5440  # PR 13194
+NO_OP_OFFLOAD_FLAG = 5345  # PR 13386, 2025-05-11
+OVERRIDE_TENSOR_FLAG = 5040  # PR 11397, 2025-04-02
+CPU_MOE_FLAG = 6065  # PR 14992, 2025-07-31
+N_CPU_MOE_FLAG = 6090  # PR 15077, 2025-08-04
+RERANK_FLAG = 3844  # PR 9510, 2024-09-28

@@ -1,0 +1,85 @@
+"""llama.cpp behind the engine interface: its memory law and its command line."""
+
+from __future__ import annotations
+
+from compiler.engines.llamacpp import builds, requests
+from compiler.engines.llamacpp.builds import Build, parse_build
+from compiler.engines.llamacpp.command import command_line
+from compiler.engines.llamacpp.header import FactsError
+from compiler.engines.llamacpp.offload import demands_for, options_of
+from compiler.engines.llamacpp.shape import Shape, read_shape
+from compiler.ir.demand import (
+    ArgumentProblem,
+    Demand,
+    Endpoint,
+    Launch,
+    Refusal,
+    Request,
+    Site,
+)
+from compiler.ir.inventory import EngineName
+
+
+class LlamaCpp:
+    """llama-server of one build, on GGUF files."""
+
+    name: EngineName = "llama.cpp"
+
+    def check_version(self, version: str) -> str | None:
+        """What is wrong with this build, or None."""
+        build = parse_build(version)
+        if build is None:
+            return "it is no build number (`9000`, `b9000`) and no release (`0.5.0`)"
+        if build.number < builds.OLDEST_BUILD:
+            return f"builds before b{builds.OLDEST_BUILD} are not known to the memory law"
+        return None
+
+    def check_request(self, request: Request) -> list[ArgumentProblem]:
+        """Faults of a request that hold on any site."""
+        build = parse_build(request.version)
+        if build is None:
+            return []  # The inventory is at fault, and check_version says so.
+        if request.facts.format != "gguf":
+            detail = f"llama.cpp reads GGUF files, and this model is `{request.facts.format}`"
+            return [ArgumentProblem(code="engine-format", argument="model", detail=detail)]
+        try:
+            shape = read_shape(request.facts)
+        except FactsError as error:
+            return [ArgumentProblem(code="facts-missing", argument="model", detail=str(error))]
+        return requests.check_request(request, shape, build)
+
+    def demands(self, request: Request, site: Site) -> tuple[Demand, ...] | Refusal:
+        """Ways to run the request on exactly this site: full offload first, then fewer layers."""
+        found = _read(request)
+        if isinstance(found, Refusal):
+            return found
+        return demands_for(request, site, *found)
+
+    def grow(self, demand: Demand, kv_bytes: int) -> Demand:  # noqa: ARG002
+        """The demand itself: llama.cpp allocates exactly what its flags say."""
+        return demand
+
+    def at_utilization(self, demand: Demand, utilization_permille: int) -> Demand:  # noqa: ARG002
+        """The demand itself: llama.cpp knows no utilization."""
+        return demand
+
+    def launch(self, demand: Demand, endpoint: Endpoint) -> Launch:
+        """The command line of a demand: the flags that were costed."""
+        found = _read(demand.request)
+        if isinstance(found, Refusal):
+            raise TypeError(f"a demand of a request that is refused: {found.detail}")
+        shape, build = found
+        options = options_of(demand, shape, build)
+        return Launch(argv=command_line(demand.request, options, build, endpoint))
+
+
+def _read(request: Request) -> tuple[Shape, Build] | Refusal:
+    build = parse_build(request.version)
+    if build is None:
+        return Refusal(code="version", detail=f"`{request.version[:40]}` is no llama.cpp build")
+    if request.facts.format != "gguf":
+        return Refusal(code="format", detail=f"llama.cpp cannot read `{request.facts.format}`")
+    try:
+        return read_shape(request.facts), build
+    except FactsError as error:
+        return Refusal(code="facts", detail=f"the model's facts are not usable: {error}")

@@ -1,0 +1,172 @@
+"""Feed-forward layers and mixtures of experts, as nodes (llama-graph.cpp)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from compiler.engines.llamacpp.build import Build, linear
+from compiler.engines.llamacpp.tensor import (
+    Fusion,
+    Tensor,
+    apply,
+    cont,
+    get_rows,
+    matmul_id,
+    reshape,
+    set_rows,
+    view,
+)
+
+Gating = Literal["softmax", "sigmoid", "softmax_weight"]
+
+# Expert counts for which ggml-cuda fuses the router (ggml-cuda.cu, topk-moe.cu).
+_FUSED_ROUTER_LARGEST = 512
+_FUSED_ROUTER_SIZES = (288, 576)
+# The weighted sum of this many experts is fused at most (ggml-cuda.cu).
+_FUSED_SUM_LARGEST = 15
+_F32 = 4  # bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Router:
+    """How an architecture chooses its experts."""
+
+    gating: Gating
+    normalize: bool
+    scale: bool
+    groups: int = 0
+    groups_used: int = 1
+
+    def fuses(self, experts: int) -> bool:
+        """Whether ggml-cuda runs this router as one kernel."""
+        power = experts & (experts - 1) == 0 and experts <= _FUSED_ROUTER_LARGEST
+        sizes = power or experts in _FUSED_ROUTER_SIZES
+        return self.gating != "softmax_weight" and self.groups <= 1 and sizes
+
+
+def feed_forward(b: Build, x: Tensor, at: int, suffix: str = "", *, halved: bool = False) -> Tensor:
+    """Gated or plain feed-forward; `halved`: gate and up are one matrix (`build_ffn`)."""
+    name = "ffn_{}" + suffix
+    up = linear(x, b.get(at, name.format("up")), b.bias(at, name.format("up")))
+    gate = b.find(at, name.format("gate"))
+    if gate is not None:
+        y = gated(b, linear(x, gate, b.bias(at, name.format("gate"))), up)
+    elif halved:
+        y = Tensor((up.ne[0] // 2, up.ne[1]), "f32", "glu", (up,))
+    else:
+        y = apply("unary", up)
+    return linear(y, b.get(at, name.format("down")), b.bias(at, name.format("down")))
+
+
+def gated(b: Build, gate: Tensor, up: Tensor) -> Tensor:
+    """The activated gate times the other half."""
+    if b.job.graph.fused_glu:
+        return Tensor(gate.ne, gate.dtype, "glu", (gate, up))
+    return apply("mul", apply("unary", gate), up)
+
+
+def mixture(b: Build, x: Tensor, at: int, router: Router) -> Tensor:
+    """Routed experts and their weighted sum (`build_moe_ffn`)."""
+    used = b.layer(at).experts_used
+    count = b.job.shape.experts.count
+    width, tokens = x.ne[0], x.ne[1]
+    start = len(b.graph.nodes)
+    probs, ids, weights = _route(b, x, at, router)
+    b.graph.expand(weights)
+    end = len(b.graph.nodes)
+    rows = reshape(x, width, 1, tokens)
+    hidden = _expert_hidden(b, rows, ids, at, used)
+    raw = _expert_product(b, "ffn_down_exps", hidden, ids, at)
+    experts = apply("mul", raw, weights)
+    b.graph.expand(experts)
+    if router.fuses(count):
+        nodes = b.graph.nodes
+        first = nodes.index(probs, start)
+        weights.fusion = Fusion(nodes[first:end], nodes[end], reduces=False)
+    return _sum(b, experts, raw, weights, used)
+
+
+def _route(b: Build, x: Tensor, at: int, router: Router) -> tuple[Tensor, Tensor, Tensor]:
+    used = b.layer(at).experts_used
+    count = b.job.shape.experts.count
+    tokens = x.ne[1]
+    logits = linear(x, b.get(at, "ffn_gate_inp"), b.bias(at, "ffn_gate_inp"))
+    probs = logits
+    if router.gating != "softmax_weight":
+        probs = apply("unary" if router.gating == "sigmoid" else "soft_max", logits)
+    chosen_by = probs
+    bias = b.bias(at, "exp_probs_b") or b.find(at, "exp_probs_b")
+    if bias is not None:
+        chosen_by = apply("add", probs, bias)
+    if router.groups > 1:
+        chosen_by = _limit_groups(b, chosen_by, router, count)
+    ids = top(chosen_by, used)
+    weights = get_rows(reshape(probs, 1, count, tokens), ids)
+    if router.gating == "softmax_weight":
+        weights = apply("soft_max", reshape(weights, used, tokens))
+        weights = reshape(weights, 1, used, tokens)
+    if router.normalize:
+        weights = reshape(weights, used, tokens)
+        total = apply("clamp", Tensor((1, tokens), "f32", "sum_rows", (weights,)))
+        weights = reshape(apply("div", weights, total), 1, used, tokens)
+    if router.scale:
+        weights = apply("scale", weights)
+    return probs, ids, weights
+
+
+def _limit_groups(b: Build, scores: Tensor, router: Router, count: int) -> Tensor:
+    """Only experts of the best groups stay in the choice (DeepSeek 3)."""
+    tokens = b.job.tokens
+    size = count // router.groups
+    grouped = reshape(scores, size, router.groups, tokens)
+    best = get_rows(reshape(grouped, 1, size, router.groups, tokens), top(grouped, 2))
+    best = reshape(best, best.ne[1], best.ne[2], best.ne[3])
+    total = Tensor((1, router.groups, tokens), "f32", "sum_rows", (best,))
+    groups = top(reshape(total, router.groups, tokens), router.groups_used)
+    taken = get_rows(grouped, groups)
+    return reshape(set_rows(apply("fill", grouped), taken, groups), count, tokens)
+
+
+def _expert_hidden(b: Build, x: Tensor, ids: Tensor, at: int, used: int) -> Tensor:
+    tokens = x.ne[2]
+    if b.find(at, "ffn_gate_up_exps") is not None:
+        both = _expert_product(b, "ffn_gate_up_exps", x, ids, at)
+        half = both.ne[0] // 2
+        gate, up = (view(both, (half, both.ne[1], both.ne[2]), both.nb) for _ in range(2))
+        return Tensor((half, used, tokens), "f32", "glu", (gate, up))
+    up = _expert_product(b, "ffn_up_exps", x, ids, at)
+    if b.find(at, "ffn_gate_exps") is None:
+        return apply("unary", up)
+    return gated(b, _expert_product(b, "ffn_gate_exps", x, ids, at), up)
+
+
+def _expert_product(b: Build, name: str, x: Tensor, ids: Tensor, at: int) -> Tensor:
+    y = matmul_id(b.get(at, name), x, ids)
+    bias = b.bias(at, name)
+    return apply("add_id", y, bias, ids) if bias is not None else y
+
+
+def _sum(b: Build, experts: Tensor, raw: Tensor, weights: Tensor, used: int) -> Tensor:
+    width, tokens = experts.ne[0], experts.ne[2]
+    end = experts.nb[2] * tokens
+    parts = []
+    for _ in range(used):
+        part = view(experts, (width, tokens), (_F32, experts.nb[2], end, end))
+        b.graph.expand(part)
+        parts.append(part)
+    total = parts[0]
+    for part in parts[1:]:
+        total = Tensor((width, tokens), "f32", "add", (total, part))
+        b.graph.expand(total)
+    if used == 1:
+        return cont(total)
+    if used <= _FUSED_SUM_LARGEST:
+        experts.fusion = Fusion([raw, weights], total, reduces=True)
+    return total
+
+
+def top(x: Tensor, count: int) -> Tensor:
+    """The indices of the largest values (`ggml_argsort_top_k`)."""
+    order = Tensor(x.ne, "i32", "argsort", (x,))
+    return view(order, (count, *x.ne[1:]), order.nb)

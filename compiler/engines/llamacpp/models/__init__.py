@@ -1,0 +1,1 @@
+"""Whole models as graphs, one module a family."""

@@ -1,0 +1,120 @@
+"""Ways to run a request on a site: everything on the GPUs, and each smaller number of layers."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from compiler.engines.llamacpp.builds import Build
+from compiler.engines.llamacpp.arguments import choice_word
+from compiler.engines.llamacpp.cuda import attention_supported, attention_types
+from compiler.engines.llamacpp.demands import demand_for
+from compiler.engines.llamacpp.options import NO_MOVES, Options
+from compiler.engines.llamacpp.quants import is_quantized
+from compiler.engines.llamacpp.requests import MAX_CELLS, MAX_SLOTS, options_for
+from compiler.engines.llamacpp.shape import Shape
+from compiler.engines.llamacpp.splits import best_split
+from compiler.ir.demand import Demand, Refusal, Request, Site
+
+# llama.cpp is built for this many devices (llama.h `llama_max_devices`).
+_MAX_GPUS = 16
+
+
+def demands_for(
+    request: Request, site: Site, shape: Shape, build: Build
+) -> tuple[Demand, ...] | Refusal:
+    """Demands of a request on exactly this site, best first."""
+    refusal = _refusal(request, site)
+    if refusal:
+        return refusal
+    gpus = len(site.kinds)
+    whole = _whole(request, shape, build, gpus)
+    refusal = _unfit(whole, site)
+    if refusal:
+        return refusal
+    if not gpus:
+        return (demand_for(request, site, shape, _without_gpus(whole), build),)
+    return tuple(
+        demand_for(request, site, shape, options, build)
+        for options in _ladder(request, shape, whole, build, site)
+    )
+
+
+def options_of(demand: Demand, shape: Shape, build: Build) -> Options:
+    """The options that a demand was costed with."""
+    gpus = len(demand.site.kinds)
+    whole = _whole(demand.request, shape, build, gpus)
+    gpu_layers = demand.split.gpu_layers or 0
+    if not gpu_layers or not gpus:
+        return _without_gpus(whole)
+    return replace(whole, gpu_layers=gpu_layers, tensor_split=demand.split.tensor_split)
+
+
+def _ladder(
+    request: Request, shape: Shape, whole: Options, build: Build, site: Site
+) -> list[Options]:
+    most = shape.layers_in_file + 1
+    if isinstance(request.offload, int):
+        return [_rung(shape, whole, build, site, min(request.offload, most))]
+    last = most - 1 if request.offload == "none" else -1
+    return [_rung(shape, whole, build, site, count) for count in range(most, last, -1)]
+
+
+def _rung(shape: Shape, whole: Options, build: Build, site: Site, gpu_layers: int) -> Options:
+    if not gpu_layers:
+        return _without_gpus(whole)
+    return best_split(shape, replace(whole, gpu_layers=gpu_layers), build, site)
+
+
+def _whole(request: Request, shape: Shape, build: Build, gpus: int) -> Options:
+    """Everything on the GPUs, with flash attention where they have it for model and cache."""
+    options = options_for(request, shape, build, gpus=gpus)
+    if "flash_attn" in request.args and choice_word(request.args["flash_attn"]) != "auto":
+        return options
+    types = attention_types(options.cache_type_k, options.cache_type_v)
+    return replace(options, flash_attention=not gpus or (types and attention_supported(shape)))
+
+
+def _without_gpus(whole: Options) -> Options:
+    """llama.cpp is told to use no GPU, or it would copy host weights to one."""
+    return replace(
+        whole,
+        gpus=0,
+        gpu_layers=0,
+        main_gpu=0,
+        split_mode="layer",
+        moves=NO_MOVES,
+    )
+
+
+def _refusal(request: Request, site: Site) -> Refusal | None:
+    offload = request.offload
+    if not site.kinds and (offload == "none" or (isinstance(offload, int) and offload)):
+        return Refusal(code="offload", detail="the layers must be on a GPU, and there is none")
+    if site.kinds and offload == "cpu":
+        return Refusal(code="offload", detail="the service is to run without a GPU")
+    if len(site.kinds) > _MAX_GPUS:
+        return Refusal(code="layers", detail=f"llama.cpp uses at most {_MAX_GPUS} GPUs")
+    if request.context < 1 or not 0 < request.concurrency <= MAX_SLOTS:
+        detail = f"llama.cpp serves 1 to {MAX_SLOTS} requests at once, of at least one token"
+        return Refusal(code="slots", detail=detail)
+    cells = max(request.context * request.concurrency, request.kv_tokens or 0)
+    if cells > MAX_CELLS:
+        return Refusal(code="context", detail=f"{cells:,} tokens of context are out of reach")
+    return None
+
+
+def _unfit(options: Options, site: Site) -> Refusal | None:
+    if options.main_gpu >= max(1, options.gpus):
+        detail = f"`main_gpu` is {options.main_gpu}, and there are {len(site.kinds)} GPUs"
+        return Refusal(code="main-gpu", detail=detail)
+    named = [rule.gpu for rule in options.moves.overrides if rule.gpu is not None]
+    if options.gpus and named and max(named) >= options.gpus:
+        detail = f"`override_tensor` names CUDA{max(named)}, and there are {options.gpus} GPUs"
+        return Refusal(code="override-tensor", detail=detail)
+    if is_quantized(options.cache_type_v) and not options.flash_attention:
+        detail = (
+            f"`cache_type_v` {options.cache_type_v} needs flash attention, which CUDA does not have "
+            "for the head size of this model and this pair of cache types"
+        )
+        return Refusal(code="flash-attention", detail=detail)
+    return None

@@ -1,0 +1,211 @@
+"""From a request to explicit launch options, and what is wrong with a request on any site."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from compiler.engines.llamacpp import builds, families
+from compiler.engines.llamacpp.arguments import check_arguments, choice_word, positive
+from compiler.engines.llamacpp.builds import Build
+from compiler.engines.llamacpp.options import CELL_PADDING, Mode, Moves, Options, Override
+from compiler.engines.llamacpp.quants import is_quantized
+from compiler.engines.llamacpp.shape import Shape
+from compiler.ir.demand import ArgumentProblem, Request
+from compiler.ir.facts import Task
+from compiler.ir.spec import ArgValue
+from compiler.ir.units import MIB, round_up
+
+# llama-server's own defaults (common/common.h).
+DEFAULT_BATCH = 2048
+DEFAULT_UBATCH = 512
+# A conversation is taken up again from one of these; llama-server's own 32 would promise
+# gigabytes of RAM a slot for a hybrid model.
+DEFAULT_CHECKPOINTS = 4
+
+_POOLINGS = ("none", "mean", "cls", "last", "rank")  # llama.h `llama_pooling_type`
+_RANK = 4
+_LAST = 3
+_OVERRIDE = re.compile(r"(.{1,200})=(CPU|CUDA_Host|CUDA(\d{1,2}))")
+_MODES: Mapping[Task, Mode] = {
+    "generate": "generate",
+    "embed": "embed",
+    "rerank": "rerank",
+    "classify": "rerank",
+}
+MAX_CELLS = 1 << 28
+MAX_SLOTS = 256  # LLAMA_MAX_SEQ
+
+
+def check_request(request: Request, shape: Shape, build: Build) -> list[ArgumentProblem]:
+    """Faults of a request that hold on any site."""
+    problems = check_arguments(request.args, build)
+    named = {problem.argument for problem in problems}
+    args = {key: value for key, value in request.args.items() if key not in named}
+    return [*problems, *_task_problems(request, shape, build), *_value_problems(request, args)]
+
+
+def options_for(request: Request, shape: Shape, build: Build, *, gpus: int) -> Options:
+    """Launch options of a request, all layers on the GPUs."""
+    args = dict(positive(name, value) for name, value in request.args.items())
+    mode = _MODES[request.task]
+    cells, unified = _cells(request, shape, build)
+    batch, ubatch = _batches(request, args, mode)
+    asked = choice_word(args["flash_attn"]) if "flash_attn" in args else "auto"
+    return Options(
+        cells=cells,
+        slots=request.concurrency,
+        unified=unified,
+        batch=batch,
+        ubatch=ubatch,
+        gpu_layers=shape.layers_in_file + 1 if gpus else 0,
+        gpus=gpus,
+        split_mode="none" if args.get("split_mode") == "none" and gpus > 1 else "layer",
+        main_gpu=_integer(args, "main_gpu", 0),
+        flash_attention=asked != "off",
+        cache_type_k=str(args.get("cache_type_k", "f16")),
+        cache_type_v=str(args.get("cache_type_v", "f16")),
+        sliding_full=args.get("swa_full") is True,
+        kv_on_gpu=args.get("kv_offload") is not False,
+        op_offload=args.get("op_offload") is not False,
+        moves=Moves(
+            cpu_moe=args.get("cpu_moe") is True,
+            cpu_moe_layers=min(_integer(args, "n_cpu_moe", 0), len(shape.layers)),
+            overrides=tuple(_overrides(args.get("override_tensor", []))),
+        ),
+        mode=mode,
+        pooling=_pooling(request, args, shape),
+        memory_map=_mapped(args),
+        prompt_cache_bytes=_integer(args, "cache_ram", 0) * MIB,
+        checkpoints=_checkpoints(args, shape, build, mode),
+    )
+
+
+def _cells(request: Request, shape: Shape, build: Build) -> tuple[int, bool]:
+    """Cells of all slots, and whether the slots share them.
+
+    Slots of their own give each request its context whatever the others do, and cost no more than
+    one pool of context x concurrency. A smaller `kv_tokens` asks for a pool: any request may then
+    use up to `context` of it, as long as the sum fits.
+    """
+    context = round_up(request.context, CELL_PADDING)
+    slots = request.concurrency
+    wanted = request.kv_tokens
+    if slots > 1 and build.number < builds.KV_UNIFIED_FLAG:
+        return context * slots, True  # The only kind there was; a slot may use its part of it.
+    if slots == 1 or shape.encoder or wanted is None or build.number < builds.SHARED_POOL:
+        per_slot = round_up(max(context, -(-(wanted or 0) // slots)), CELL_PADDING)
+        return (context if shape.encoder else per_slot) * slots, False
+    if wanted < request.context * slots:
+        return max(context, round_up(wanted, CELL_PADDING)), True
+    return round_up(max(context, -(-wanted // slots)), CELL_PADDING) * slots, False
+
+
+def _batches(request: Request, args: Mapping[str, ArgValue], mode: Mode) -> tuple[int, int]:
+    if mode == "generate":
+        batch = _integer(args, "batch_size", DEFAULT_BATCH)
+        ubatch = _integer(args, "ubatch_size", DEFAULT_UBATCH)
+        return max(batch, min(ubatch, batch)), min(ubatch, batch)
+    # An input that is embedded or scored must fit one ubatch (server-context.cpp), and
+    # --embedding makes the batch as small as the ubatch.
+    ubatch = _integer(args, "ubatch_size", max(request.context, 1))
+    return ubatch, ubatch
+
+
+def _pooling(request: Request, args: Mapping[str, ArgValue], shape: Shape) -> int | None:
+    if request.task == "generate":
+        return None
+    if request.task in ("rerank", "classify"):
+        return _RANK
+    named = args.get("pooling")
+    if isinstance(named, str):
+        return _POOLINGS.index(named)
+    if 0 < shape.pooling < _RANK:
+        return shape.pooling
+    return 1 if shape.encoder else _LAST
+
+
+def pooling_name(pooling: int) -> str:
+    """The word that --pooling takes."""
+    return _POOLINGS[pooling]
+
+
+def _mapped(args: Mapping[str, ArgValue]) -> bool:
+    # By default host weights are read into RAM: mapped ones can be dropped and read again at any
+    # time, which makes the speed of a service depend on its neighbours.
+    if "load_mode" in args:
+        return "mmap" in str(args["load_mode"])
+    return args.get("mmap") is True
+
+
+def _checkpoints(args: Mapping[str, ArgValue], shape: Shape, build: Build, mode: Mode) -> int:
+    if build.number < builds.CHECKPOINTS_FLAG or mode != "generate":
+        return 0
+    needed = any(layer.recurrent or layer.sliding for layer in shape.layers)
+    return _integer(args, "ctx_checkpoints", DEFAULT_CHECKPOINTS if needed else 0)
+
+
+def _overrides(value: ArgValue) -> list[Override]:
+    rules = []
+    for item in value if isinstance(value, list) else [value]:
+        for part in str(item).split(","):
+            match = _OVERRIDE.fullmatch(part)
+            if match:
+                gpu = None if match[3] is None else int(match[3])
+                rules.append(Override(pattern=match[1], gpu=gpu))
+    return rules
+
+
+def _integer(args: Mapping[str, ArgValue], name: str, default: int) -> int:
+    value = args.get(name)
+    return value if isinstance(value, int) and not isinstance(value, bool) else default
+
+
+def _task_problems(request: Request, shape: Shape, build: Build) -> list[ArgumentProblem]:
+    problems = []
+    if request.task == "generate" and shape.arch in families.ENCODERS:
+        problems.append(_problem("task", f"`{shape.arch}` is an encoder and writes no text"))
+    if request.task in ("rerank", "classify") and not shape.scores:
+        problems.append(_problem("task", "the file has no classification head (`cls`)"))
+    if request.task == "rerank" and build.number < builds.RERANK_FLAG:
+        problems.append(_problem("task", f"llama.cpp {build.text} cannot rerank"))
+    return problems
+
+
+def _problem(argument: str, detail: str, code: str = "task-mismatch") -> ArgumentProblem:
+    return ArgumentProblem(code=code, argument=argument, detail=detail)
+
+
+def _value_problems(request: Request, args: Mapping[str, ArgValue]) -> list[ArgumentProblem]:
+    """Values that are fine alone and wrong together, or too large to be meant."""
+    values = dict(positive(name, value) for name, value in args.items())
+    problems = []
+    v_type = str(values.get("cache_type_v", "f16"))
+    flash = choice_word(values["flash_attn"]) if "flash_attn" in values else "auto"
+    if is_quantized(v_type) and flash == "off":
+        detail = f"`cache_type_v` {v_type} needs flash attention, which `flash_attn` turns off"
+        problems.append(_problem("cache_type_v", detail, "wrong-argument"))
+    problems += _override_problems(values.get("override_tensor", []))
+    ubatch = _integer(values, "ubatch_size", request.context)
+    if request.task != "generate" and ubatch < request.context:
+        detail = (
+            f"`ubatch_size` {ubatch:,} is below `context` {request.context:,}; "
+            "llama-server refuses an input that does not fit one ubatch"
+        )
+        problems.append(_problem("ubatch_size", detail, "wrong-argument"))
+    return problems
+
+
+def _override_problems(value: ArgValue) -> list[ArgumentProblem]:
+    problems = []
+    for item in value if isinstance(value, list) else [value]:
+        for part in str(item).split(","):
+            match = _OVERRIDE.fullmatch(part)
+            detail = None if match else f"`{part[:80]}` is not a pattern, `=` and CPU or CUDA<n>"
+            try:
+                re.compile(match[1] if match else "")
+            except re.error as error:
+                detail = f"`{part[:80]}` is no regular expression: {error}"
+            if detail:
+                problems.append(_problem("override_tensor", detail, "wrong-argument"))
+    return problems

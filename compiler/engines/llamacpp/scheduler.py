@@ -1,0 +1,292 @@
+"""ggml's scheduler: which device computes which node, and what is copied between devices."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from compiler.engines.llamacpp import cuda, quants
+from compiler.engines.llamacpp.allocator import Arena, Placed, allocate_graph
+from compiler.engines.llamacpp.tensor import NOWHERE, Graph, Tensor
+
+_VIEW_OPS = frozenset({"view", "reshape", "permute", "transpose"})
+# From this many tokens on ggml-cuda takes a product over host weights (ggml-cuda.cu
+# `ggml_backend_cuda_device_offload_op`).
+_OFFLOAD_TOKENS = 32
+# GGML_SCHED_MAX_COPIES of a CUDA build with pipeline parallelism.
+PIPELINE_COPIES = 4
+# Sources of a node (ggml.h GGML_MAX_SRC); a longer list of kept tensors takes several nodes.
+_MAX_SOURCES = 10
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Devices:
+    """What the scheduler knows of its devices: GPUs first, the host last."""
+
+    gpus: int
+    copies: int = 1
+    op_offload: bool = True
+    attention_copies: bool = True
+    fusion_holds: bool = True
+    idle_inputs: bool = True
+
+    @property
+    def host(self) -> int:
+        """The number of the host."""
+        return self.gpus
+
+
+@dataclass(slots=True)
+class _Split:
+    device: int
+    start: int
+    end: int = 0
+    inputs: list[tuple[Tensor, list[Tensor]]] = field(default_factory=list)
+
+
+def reserve(graph: Graph, devices: Devices) -> tuple[int, ...]:
+    """Compute buffer of each device, host last (ggml-backend.cpp `ggml_backend_sched_reserve`)."""
+    splits = _split_graph(graph, devices)
+    kept = _kept_alive(graph, splits, devices) if devices.fusion_holds else {}
+    leafs = _pipeline_leafs(graph, splits, devices)
+    leafs += [(tensor, tensor.device) for tensor in graph.leafs]
+    nodes = _split_nodes(graph, splits, kept)
+    arenas = [Arena(quants.CUDA_ALIGNMENT) for _ in range(devices.gpus)]
+    arenas.append(Arena(quants.CPU_ALIGNMENT))
+
+    def size_on(tensor: Tensor, device: int) -> int:
+        size = tensor.data_bytes()
+        if device == devices.host:
+            return size
+        if devices.attention_copies and tensor.op == "flash_attn":
+            size = cuda.attention_bytes(tensor)
+        return size + quants.cuda_padding_bytes(tensor.dtype, tensor.ne[0])
+
+    allocate_graph(nodes, leafs, arenas, size_on)
+    return tuple(arena.largest for arena in arenas)
+
+
+def _split_graph(graph: Graph, devices: Devices) -> list[_Split]:
+    """Assign a device to every node and cut the graph (`ggml_backend_sched_split_graph`)."""
+    for tensor in (*graph.leafs, *graph.nodes):
+        if tensor.device == NOWHERE:
+            tensor.device = _own_device(tensor, devices)
+    _expand(graph.nodes, devices, gpu_only=True)
+    _expand(reversed(graph.nodes), devices, gpu_only=True)
+    _expand(graph.nodes, devices, gpu_only=False)
+    _expand(reversed(graph.nodes), devices, gpu_only=False)
+    _assign_rest(graph, devices)
+    return _cut(graph, devices)
+
+
+def _own_device(tensor: Tensor, devices: Devices) -> int:
+    """Pass 1: nodes go where their data is (`ggml_backend_sched_backend_id_from_cur`)."""
+    found = _device_of_data(tensor, tensor, devices)
+    if found != NOWHERE:
+        return found
+    if tensor.is_input:
+        return devices.host
+    if tensor.op in ("rope", "flash_attn"):
+        return NOWHERE
+    for source in tensor.src:
+        if source.is_weight and source.view_of is None:
+            found = _device_of_data(source, tensor, devices)
+            on_host = found == devices.host and source.home == devices.host
+            if on_host and devices.op_offload and _batch(tensor) >= _OFFLOAD_TOKENS:
+                for gpu in range(devices.gpus):
+                    if _supports(gpu, tensor, devices):
+                        return gpu
+            return found
+    return NOWHERE
+
+
+def _expand(nodes: Iterable[Tensor], devices: Devices, *, gpu_only: bool) -> None:
+    """Pass 2: a device spreads to its neighbours, GPUs before the host."""
+    current = NOWHERE
+    for tensor in nodes:
+        if tensor.op in _VIEW_OPS:
+            continue
+        if tensor.device != NOWHERE:
+            current = NOWHERE if gpu_only and tensor.device == devices.host else tensor.device
+        elif current != NOWHERE and _supports(current, tensor, devices):
+            tensor.device = current
+
+
+def _assign_rest(graph: Graph, devices: Devices) -> None:
+    """Passes 3 and 4: what is left goes where most sources are; views follow their data."""
+    for tensor in graph.nodes:
+        if tensor.op in _VIEW_OPS or tensor.device != NOWHERE:
+            continue
+        most = NOWHERE
+        for device in range(devices.gpus + 1):
+            if _supports(device, tensor, devices):
+                count = sum(_usable(source, device) for source in tensor.src)
+                if count > most:
+                    most, tensor.device = count, device
+    for tensor in graph.nodes:
+        if tensor.view_of is not None and tensor.device == NOWHERE:
+            tensor.device = tensor.view_of.device
+        for source in tensor.src:
+            if source.device == NOWHERE:
+                viewed = source.view_of
+                source.device = tensor.device if viewed is None else viewed.device
+        if tensor.device == NOWHERE:
+            tensor.device = 0
+
+
+def _cut(graph: Graph, devices: Devices) -> list[_Split]:
+    """Pass 5: a split for each run of nodes on one device, with copies of foreign sources."""
+    nodes = graph.nodes
+    first = next((i for i, node in enumerate(nodes) if node.op not in _VIEW_OPS), 0)
+    split = _Split(nodes[first].device, 0)
+    splits = [split]
+    copies: dict[tuple[int, int], list[Tensor]] = {}
+    for index in range(first, len(nodes)):
+        tensor = nodes[index]
+        if tensor.op in _VIEW_OPS:
+            continue
+        if tensor.device != split.device or (split.inputs and _needs_split(tensor, split.device)):
+            split.end = index
+            split = _Split(tensor.device, index)
+            splits.append(split)
+        device = split.device
+        for position, source in enumerate(tensor.src):
+            if source.device == device or _usable(source, device):
+                continue
+            key = (id(source), device)
+            if key not in copies:
+                copies[key] = [_copy_of(source, device, devices) for _ in range(devices.copies)]
+                split.inputs.append((source, copies[key]))
+            tensor.src[position] = copies[key][0]
+    split.end = len(nodes)
+    return splits
+
+
+def _needs_split(tensor: Tensor, device: int) -> bool:
+    """Host weights are copied at the start of a split, and each set takes one of its own."""
+    return any(
+        source.is_weight
+        and source.view_of is None
+        and source.device != device
+        and not _usable(source, device)
+        for source in tensor.src
+    )
+
+
+def _copy_of(source: Tensor, device: int, devices: Devices) -> Tensor:
+    copied = Tensor(source.ne, source.dtype, nb=source.nb)
+    copied.device = device
+    if devices.copies > 1:
+        copied.is_input = copied.is_output = True
+    return copied
+
+
+def _pipeline_leafs(graph: Graph, splits: Sequence[_Split], devices: Devices) -> list[Placed]:
+    """With pipeline parallelism every input and every copied activation stands there four times."""
+    if devices.copies == 1:
+        return []
+    leafs: list[Placed] = []
+    used = {id(source) for node in graph.nodes for source in node.src}
+    used |= {id(source) for split in splits for source, _ in split.inputs}
+    for tensor in graph.leafs:
+        if not tensor.is_input or not (devices.idle_inputs or id(tensor) in used):
+            continue
+        tensor.is_output = True
+        leafs.append((tensor, tensor.device))
+        for _ in range(devices.copies - 1):
+            again = Tensor(tensor.ne, tensor.dtype, nb=tensor.nb)
+            again.is_input = again.is_output = True
+            leafs.append((again, tensor.device))
+    for split in splits:
+        leafs += [(copied, split.device) for _, copies in split.inputs for copied in copies]
+    return leafs
+
+
+def _split_nodes(
+    graph: Graph, splits: Sequence[_Split], kept: dict[int, list[list[Tensor]]]
+) -> list[Placed]:
+    """The nodes split by split, each behind the copies of its foreign sources."""
+    nodes: list[Placed] = []
+    for split in splits:
+        for source, copies in split.inputs:
+            holder = Tensor(source.ne, source.dtype, None, (source,), source, source.nb)
+            nodes.append((holder, source.device))
+            nodes.append((copies[0], split.device))
+        for tensor in graph.nodes[split.start : split.end]:
+            nodes.append((tensor, tensor.device))
+            for group in kept.get(id(tensor), ()):
+                first = group[0]
+                holder = Tensor(first.ne, first.dtype, None, tuple(group), first, first.nb)
+                nodes.append((holder, split.device))
+    return nodes
+
+
+def _kept_alive(
+    graph: Graph, splits: Sequence[_Split], devices: Devices
+) -> dict[int, list[list[Tensor]]]:
+    """Sources of fused kernels, by the node until which they live (ggml-cuda `graph_optimize`)."""
+    kept: dict[int, dict[int, Tensor]] = {}
+
+    def keep(tensor: Tensor, until: Tensor) -> None:
+        kept.setdefault(id(until), {})[id(tensor)] = tensor
+
+    for split in splits:
+        if split.device == devices.host:
+            continue
+        nodes = graph.nodes[split.start : split.end]
+        fused = [node.fusion for node in nodes if node.fusion is not None]
+        inside = {id(node) for node in nodes} if fused else set()
+        for fusion in fused:
+            if fusion.last is None or id(fusion.last) not in inside:
+                continue
+            for link in fusion.chain:
+                keep(link, fusion.last)
+                for source in () if fusion.reduces else link.src:
+                    keep(source, fusion.last)
+    groups = {}
+    for key, tensors in kept.items():
+        listed = list(tensors.values())
+        groups[key] = [
+            listed[start : start + _MAX_SOURCES] for start in range(0, len(listed), _MAX_SOURCES)
+        ]
+    return groups
+
+
+def _device_of_data(source: Tensor, node: Tensor, devices: Devices) -> int:
+    data = source if source.view_of is None else source.view_of
+    if data.home == NOWHERE:
+        return NOWHERE
+    return data.home if _supports(data.home, node, devices) else NOWHERE
+
+
+def _supports(device: int, node: Tensor, devices: Devices) -> bool:
+    if device == devices.host:
+        return True
+    for source in node.src:
+        # ggml-cuda refuses a node with a weight or cache on another GPU.
+        if source.home not in (NOWHERE, devices.host, device) and source.view_of is None:
+            return False
+    return node.op != "flash_attn" or cuda.runs_attention(node)
+
+
+def _usable(source: Tensor, device: int) -> bool:
+    data = source if source.view_of is None else source.view_of
+    if data.home != NOWHERE:
+        return data.home == device
+    where = source.device
+    if where == NOWHERE and source.view_of is not None:
+        where = source.view_of.device
+    return where == device
+
+
+def _batch(node: Tensor) -> int:
+    """Tokens of a product (ggml-cuda.cu `get_op_batch_size`)."""
+    match node.op:
+        case "get_rows":
+            return 0
+        case "mul_mat":
+            return node.ne[1]
+        case "mul_mat_id" | "rope":
+            return node.ne[2]
+        case _:
+            return node.ne[1] * node.ne[2] * node.ne[3]

@@ -1,0 +1,50 @@
+"""The vLLM engine: its memory law and its command line, from version 0.8.5 to 0.33."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from compiler.engines.vllm import command, law
+from compiler.engines.vllm.arguments import check_arguments, normalize_arguments
+from compiler.engines.vllm.decide import version_of
+from compiler.engines.vllm.refusals import request_problems
+from compiler.engines.vllm.versions import parse_version
+from compiler.ir.demand import ArgumentProblem, Demand, Endpoint, Launch, Refusal, Request, Site
+
+
+@dataclass(frozen=True, slots=True)
+class VllmEngine:
+    """vLLM behind the interface that the compiler knows."""
+
+    name: Literal["vllm"] = "vllm"
+
+    def check_version(self, version: str) -> str | None:
+        """What is wrong with this version string, or None."""
+        if parse_version(version) is not None:
+            return None
+        return f"`{version[:40]}` is not a vLLM version; write it as `0.33.0`"
+
+    def check_request(self, request: Request) -> list[ArgumentProblem]:
+        """Faults of a request that hold on any site."""
+        args = normalize_arguments(request.args)
+        return check_arguments(args, version_of(request)) + request_problems(request)
+
+    def demands(self, request: Request, site: Site) -> tuple[Demand, ...] | Refusal:
+        """The one way to run the request on exactly this site."""
+        return law.demands_of(request, site)
+
+    def grow(self, demand: Demand, kv_bytes: int) -> Demand:
+        """The same replica with this much KV on each GPU."""
+        return law.grown(demand, kv_bytes)
+
+    def at_utilization(self, demand: Demand, utilization_permille: int) -> Demand:
+        """What vLLM would take given this share of each GPU's CUDA total."""
+        return law.at_utilization(demand, utilization_permille)
+
+    def launch(self, demand: Demand, endpoint: Endpoint) -> Launch:
+        """The command line of a demand."""
+        return command.launch_of(demand, endpoint)
+
+
+ENGINE = VllmEngine()

@@ -1,0 +1,157 @@
+"""What the profiling run needs above the weights: transient peak and tables that stay."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from compiler.engines.vllm.options import Options, uses_runner_v2
+from compiler.engines.vllm.shape import Experts, Shape, Vision
+from compiler.engines.vllm.weights import vocabulary_rows
+from compiler.ir.units import MIB
+
+_LOGIT_BYTES = 4
+# Runner V2 samples natively in less scratch than FlashInfer's top-k/top-p: 1.6 logits tables,
+# read off the A100 log of 0.31 (v1/worker/gpu/sample/).
+_NATIVE_V2_CENTI = 160
+_SMALL_SEQUENCES = 128
+# envs.py VLLM_FLASHINFER_WORKSPACE_BUFFER_SIZE, 394 MiB since 0.11; allocated once.
+_FLASHINFER_WORKSPACE_BYTES = 394 * MIB
+# Kernel autotuning beside the embedding table on the first start, from two pairs of cold and warm
+# logs (Qwen2.5-3B-AWQ on 0.29, Qwen3-14B on 0.28).
+_COLD_STAYS_BYTES = 358 * MIB
+_COLD_PEAK_BYTES = 154 * MIB
+# The vision profile of the Qwen family runs on as many tokens as the largest image has, 16384.
+_LARGEST_IMAGE_TOKENS = 16384
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Activation:
+    """Memory of the profiling run above the weights."""
+
+    forward_bytes: int
+    """Peak of the forward pass."""
+    sampler_bytes: int
+    """Peak of sampling or pooling."""
+    persistent_bytes: int
+    """Workspaces and tables that stay allocated."""
+    cold_peak_bytes: int
+    """Transient peak of a first start, with kernels still to be compiled."""
+    cold_stays_bytes: int
+    """Memory of a first start that is still held when the KV cache is sized."""
+
+    @property
+    def transient_bytes(self) -> int:
+        """The larger peak: forward pass and sampler follow one another."""
+        return max(self.forward_bytes, self.sampler_bytes)
+
+
+def activation_of(shape: Shape, options: Options) -> Activation:
+    """Activation memory of one GPU (v1/worker/gpu_model_runner.py `profile_run`)."""
+    workspace_bytes = 0
+    if shape.encoder:
+        forward_bytes = _encoder_forward(shape, options)
+    else:
+        forward_bytes = _decoder_forward(shape, options)
+        if shape.experts:
+            forward_bytes, workspace_bytes = _with_experts(
+                shape, shape.experts, options, forward_bytes
+            )
+    if shape.vision and not options.language_model_only and options.profile_images:
+        forward_bytes = _with_vision(shape, shape.vision, options, forward_bytes)
+    persistent_bytes = workspace_bytes + _tables(shape, options)
+    if options.flashinfer_attention:
+        persistent_bytes += _FLASHINFER_WORKSPACE_BYTES
+    cold_peak, cold_stays = _cold(shape, options, max(forward_bytes, _sampler(shape, options)))
+    return Activation(
+        forward_bytes=forward_bytes,
+        sampler_bytes=_sampler(shape, options),
+        persistent_bytes=persistent_bytes,
+        cold_peak_bytes=cold_peak,
+        cold_stays_bytes=cold_stays,
+    )
+
+
+def _encoder_forward(shape: Shape, options: Options) -> int:
+    """Residual, hidden state, both sides of the MLP and the fused query, key and value."""
+    return options.batched_tokens * (5 * shape.hidden + 2 * shape.inner) * shape.dtype_bytes
+
+
+def _decoder_forward(shape: Shape, options: Options) -> int:
+    """Residual and hidden state with the widest intermediate of a layer."""
+    ranks, experts = options.tensor_parallel, shape.experts
+    width = (experts.shared_width if experts else shape.inner) // ranks
+    mlp = 3 * width
+    attention = (3 * shape.heads + 4 * shape.kv_heads) * shape.head_dim // ranks
+    if shape.mla:
+        mla = shape.mla
+        per_head = 2 * (mla.nope_dim + mla.rope_dim) + mla.nope_dim + 2 * mla.value_dim
+        attention = shape.heads // ranks * per_head
+    return options.batched_tokens * (2 * shape.hidden + max(mlp, attention)) * shape.dtype_bytes
+
+
+def _with_experts(
+    shape: Shape, experts: Experts, options: Options, forward_bytes: int
+) -> tuple[int, int]:
+    """Forward peak and workspace of fused experts (layers/fused_moe/modular_kernel.py)."""
+    tokens, number, hidden = options.batched_tokens, shape.dtype_bytes, shape.hidden
+    width = experts.width if options.expert_parallel else experts.width // options.tensor_parallel
+    routed = tokens * experts.active
+    if shape.model_type == "gpt_oss":
+        buffers_bytes = routed * (3 * width + hidden) * number
+        extra_bytes = 0
+    else:
+        buffers_bytes = routed * (max(2 * width, hidden) + width) * number
+        extra_bytes = tokens * hidden * number
+    if options.rules.moe_workspace_stays:
+        kept_bytes = buffers_bytes + extra_bytes - tokens * hidden * number
+        return max(forward_bytes, 3 * tokens * hidden * number), kept_bytes
+    peak_bytes = 2 * tokens * hidden * number + buffers_bytes + extra_bytes
+    return max(forward_bytes, peak_bytes), 0
+
+
+def _with_vision(shape: Shape, vision: Vision, options: Options, forward_bytes: int) -> int:
+    """Embedded inputs beside the text forward, or the tower's own pass on the largest image."""
+    tokens, number = options.batched_tokens, shape.dtype_bytes
+    text_bytes = forward_bytes + 2 * tokens * shape.hidden * number
+    if vision.family != "qwen" or not options.images:
+        return text_bytes
+    encoded = max(tokens, _LARGEST_IMAGE_TOKENS)
+    patches = encoded * vision.merge**2
+    tower = patches * (5 * vision.width + 2 * vision.inner) // options.tensor_parallel * number
+    return max(text_bytes, tower + encoded * shape.hidden * number)
+
+
+def _sampler(shape: Shape, options: Options) -> int:
+    """Sampling works on a few copies of the logits; pooling on one hidden state a sequence."""
+    kept_bytes = options.batched_tokens * shape.hidden * shape.dtype_bytes
+    if shape.encoder:
+        return options.sequences * shape.hidden * _LOGIT_BYTES
+    if options.pooling:
+        return kept_bytes + options.sequences * shape.hidden * _LOGIT_BYTES
+    rules = options.rules
+    centi = (
+        rules.sampler_centi if options.sequences >= _SMALL_SEQUENCES else rules.sampler_small_centi
+    )
+    if uses_runner_v2(shape, options) and not options.flashinfer_sampler:
+        centi = _NATIVE_V2_CENTI
+    return options.sequences * shape.vocabulary * _LOGIT_BYTES * centi // 100 + kept_bytes
+
+
+def _tables(shape: Shape, options: Options) -> int:
+    """Runner V2 keeps token counts and a bit mask of prompt tokens for each sequence and token."""
+    if options.pooling or shape.encoder or not uses_runner_v2(shape, options):
+        return 0
+    cells = options.sequences * shape.vocabulary
+    return cells * 4 + cells // 8
+
+
+def _cold(shape: Shape, options: Options, warm_bytes: int) -> tuple[int, int]:
+    """Compilation benchmarks kernels on tensors as large as their arguments, the embedding too."""
+    if not options.compiles or shape.encoder:
+        return warm_bytes, 0
+    table_bytes = vocabulary_rows(shape, options) * shape.hidden * shape.dtype_bytes
+    if options.rules.cold_compile_peaks:
+        return max(warm_bytes, table_bytes + _COLD_PEAK_BYTES), 0
+    if options.rules.cold_compile_stays:
+        return warm_bytes + _COLD_STAYS_BYTES, table_bytes
+    return warm_bytes, 0

@@ -1,0 +1,299 @@
+"""From a request and a kind of GPU to launch options: what vLLM decides at start, decided here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from compiler.engines.vllm.argument_values import as_mapping
+from compiler.engines.vllm.arguments import normalize_arguments
+from compiler.engines.vllm.config import shape_of
+from compiler.engines.vllm.gguf import config_of
+from compiler.engines.vllm.options import CudagraphMode, Lora, Options, batch_defaults
+from compiler.engines.vllm.shape import Shape
+from compiler.engines.vllm.versions import NEWEST, Rules, Version, parse_version, rules_of
+from compiler.ir.demand import Request
+from compiler.ir.facts import HeaderValue
+from compiler.ir.inventory import GpuKind
+from compiler.ir.spec import ArgValue
+from compiler.ir.units import GIB
+
+# Batch defaults of the CPU backend, a socket (platforms/cpu.py, 0.28 to 0.33).
+_CPU_TOKENS = 2048
+_CPU_BLOCK = 128
+_FP8_BITS = 8
+# The first compute capability with bfloat16.
+_AMPERE = (8, 0)
+# config/model.py `_FLOAT16_NOT_SUPPORTED_MODELS`, 0.9 to 0.33: numerically unstable in float16.
+_NO_HALF = frozenset({"gemma2", "gemma3", "gemma3_text", "plamo2", "glm4"})
+
+# Overrides that turn a language model trained as a reranker into a classifier with one score
+# (model cards and docs/models/pooling_models of vLLM 0.10 to 0.33).
+_RERANKER_OVERRIDES: dict[str, dict[str, HeaderValue]] = {
+    "Qwen3ForCausalLM": {
+        "architectures": ["Qwen3ForSequenceClassification"],
+        "classifier_from_token": ["no", "yes"],
+        "is_original_qwen3_reranker": True,
+    },
+    "Qwen2ForCausalLM": {
+        "architectures": ["Qwen2ForSequenceClassification"],
+        "classifier_from_token": ["0", "1"],
+        "method": "from_2_way_softmax",
+    },
+    "GemmaForCausalLM": {
+        "architectures": ["GemmaForSequenceClassification"],
+        "classifier_from_token": ["Yes"],
+        "method": "no_post_processing",
+    },
+}
+
+
+def version_of(request: Request) -> Version:
+    """The version of the request; the newest known one when the text cannot be read."""
+    return parse_version(request.version) or NEWEST
+
+
+def effective_header(request: Request) -> dict[str, HeaderValue]:
+    """config.json with --hf-overrides laid over it, nested sections merged."""
+    facts = request.facts
+    base = config_of(facts) if facts.format == "gguf" else facts.header
+    return _merged(base, header_overrides(request))
+
+
+def header_overrides(request: Request) -> dict[str, HeaderValue]:
+    """What --hf-overrides must say: what the task needs, with the user's own on top."""
+    needed: dict[str, HeaderValue] = {}
+    if request.task == "rerank":
+        needed = _RERANKER_OVERRIDES.get(request.facts.architecture, {})
+    own = as_mapping(request.args.get("hf_overrides", {}))
+    return _merged(needed, own)
+
+
+def request_shape(request: Request) -> Shape:
+    """The model's shape under the request. Raises ShapeError when the config says too little."""
+    return shape_of(effective_header(request))
+
+
+def options_of(request: Request, shape: Shape, kind: GpuKind | None, ranks: int) -> Options:
+    """Complete options of a launch on `ranks` GPUs of one kind; without a kind, on the CPU."""
+    args = normalize_arguments(request.args)
+    version = version_of(request)
+    rules = rules_of(version)
+    pooling = shape.encoder or request.task != "generate"
+    sizes, limit, mode = _graphs(args)
+    images = _images(args)
+    speculative = as_mapping(args.get("speculative_config", {}))
+    method = str(speculative.get("method") or "")
+    return Options(
+        version=version,
+        tensor_parallel=max(1, ranks),
+        expert_parallel=bool(args.get("enable_expert_parallel")),
+        context=request.context,
+        sequences=request.concurrency,
+        batched_tokens=_batched_tokens(request, args, shape, rules, kind),
+        dtype=_dtype(args, shape, kind),
+        kv_dtype=_kv_dtype(args, shape, kind),
+        quantization=_text(args, "quantization"),
+        block_size=_whole(args, "block_size") or (None if kind else _CPU_BLOCK),
+        pooling=pooling,
+        prefix_caching=args.get("enable_prefix_caching") is not False,
+        async_scheduling=args.get("async_scheduling") is not False,
+        hybrid_kv=args.get("disable_hybrid_kv_cache_manager") is not True,
+        compiles=_compiles(args),
+        cudagraph="none" if kind is None else mode,
+        capture_sizes=sizes,
+        capture_limit=limit,
+        language_model_only=bool(args.get("language_model_only")),
+        images=images,
+        profile_images=not args.get("skip_mm_profiling"),
+        replicate_vision=args.get("mm_encoder_tp_mode") == "data",
+        lora=_lora(args),
+        draft_tokens=_whole(speculative, "num_speculative_tokens") or 0,
+        draft_layers=shape.draft_layers if "mtp" in method else 0,
+        cpu_offload_bytes=_offload(args, shape, rules),
+        sleeps=bool(args.get("enable_sleep_mode")),
+        api_servers=_whole(args, "api_server_count") or 1,
+        image_cache_bytes=_image_cache(args, shape),
+        flashinfer_attention="FLASHINFER" in str(args.get("attention_backend", "")).upper(),
+        flashinfer_sampler=kind is not None and kind.compute >= (7, 5),
+        mxfp4_backend=_moe_backend(args),
+        ssm_dtype_bytes={"float32": 4, "float16": 2, "bfloat16": 2}.get(
+            str(args.get("mamba_ssm_cache_dtype"))
+        ),
+    )
+
+
+def prefills_in_chunks(request: Request, shape: Shape, rules: Rules) -> bool:
+    """Whether a prompt longer than a batch is cut up; otherwise a batch must hold the longest."""
+    if shape.encoder or normalize_arguments(request.args).get("enable_chunked_prefill") is False:
+        return False
+    if request.task == "generate":
+        return True
+    # Only pooling of the last token can see a prompt in pieces.
+    return rules.pooling_chunks and request.facts.pooling in {None, "last", "none", "rank"}
+
+
+def needs_half(shape: Shape, kind: GpuKind | None) -> bool:
+    """Whether the GPU lacks bfloat16, so that a model in it must run in float16."""
+    return kind is not None and kind.compute < _AMPERE and shape.dtype != "float16"
+
+
+def half_forbidden(shape: Shape) -> bool:
+    """Whether vLLM refuses float16 for this model."""
+    return shape.model_type in _NO_HALF
+
+
+def _merged(
+    base: Mapping[str, HeaderValue], over: Mapping[str, ArgValue] | Mapping[str, HeaderValue]
+) -> dict[str, HeaderValue]:
+    result = dict(base)
+    for key, value in over.items():
+        old = result.get(key)
+        if isinstance(old, dict) and isinstance(value, dict):
+            result[key] = _merged(old, value)
+        else:
+            result[key] = value
+    return result
+
+
+def _batched_tokens(
+    request: Request,
+    args: Mapping[str, ArgValue],
+    shape: Shape,
+    rules: Rules,
+    kind: GpuKind | None,
+) -> int:
+    """The user's own, or vLLM's default for the GPU, bounded by what requests can ever fill."""
+    own = _whole(args, "max_num_batched_tokens")
+    if own:
+        return own
+    tokens = batch_defaults(kind, rules)[0] if kind else _CPU_TOKENS
+    if not prefills_in_chunks(request, shape, rules):
+        tokens = max(tokens, request.context)
+    return max(min(tokens, request.concurrency * request.context), request.concurrency)
+
+
+def _dtype(args: Mapping[str, ArgValue], shape: Shape, kind: GpuKind | None) -> str:
+    own = _text(args, "dtype") or "auto"
+    return "half" if own == "auto" and needs_half(shape, kind) else own
+
+
+def _kv_dtype(args: Mapping[str, ArgValue], shape: Shape, kind: GpuKind | None) -> str:
+    own = _text(args, "kv_cache_dtype") or "auto"
+    if own == "auto" and kind and kind.compute >= (8, 9) and _checkpoint_kv_is_fp8(shape):
+        own = "fp8"
+    if own.startswith("fp8") and shape.mla and shape.mla.index_heads:
+        # models/config.py DeepseekV32ForCausalLM: any fp8 means the packed layout.
+        return "fp8_ds_mla"
+    return own
+
+
+def _checkpoint_kv_is_fp8(shape: Shape) -> bool:
+    """Checkpoints with calibrated KV scales are served with an fp8 cache."""
+    config = shape.quantization or {}
+    scheme = config.get("kv_cache_scheme")
+    if isinstance(scheme, dict) and scheme.get("type") == "float":
+        return scheme.get("num_bits") == _FP8_BITS
+    return str(config.get("kv_cache_quant_algo") or "").upper() == "FP8"
+
+
+def _graphs(
+    args: Mapping[str, ArgValue],
+) -> tuple[tuple[int, ...], int | None, CudagraphMode]:
+    config = as_mapping(args.get("compilation_config", {}))
+    listed = (
+        args.get("cudagraph_capture_sizes")
+        or args.get("cuda_graph_sizes")
+        or config.get("cudagraph_capture_sizes")
+        or []
+    )
+    limit = (
+        _whole(args, "max_cudagraph_capture_size")
+        or _whole(config, "max_cudagraph_capture_size")
+        or _whole(config, "max_capture_size")
+    )
+    sizes = _whole_numbers(listed)
+    if "cuda_graph_sizes" in args and len(sizes) == 1:
+        # One number meant the largest size there (config/scheduler.py, 0.9 to 0.11).
+        return (), sizes[0], _mode(args, config)
+    return sizes, limit, _mode(args, config)
+
+
+def _mode(args: Mapping[str, ArgValue], config: Mapping[str, ArgValue]) -> CudagraphMode:
+    name = str(config.get("cudagraph_mode") or "").upper()
+    if name == "NONE" or config.get("use_cudagraph") is False or not _compiles(args):
+        return "none"
+    if name == "PIECEWISE":
+        return "piecewise"
+    return "full_decode" if name in {"FULL", "FULL_DECODE_ONLY"} else "full_and_piecewise"
+
+
+def _compiles(args: Mapping[str, ArgValue]) -> bool:
+    """Switching compilation off takes the graphs with it."""
+    config = as_mapping(args.get("compilation_config", {}))
+    off = config.get("level") == 0 or config.get("mode") == 0
+    return not (off or args.get("enforce_eager") is True or args.get("optimization_level") == 0)
+
+
+def _images(args: Mapping[str, ArgValue]) -> int:
+    """Most images or videos of a prompt: either of them makes vLLM profile the tower."""
+    limits = as_mapping(args.get("limit_mm_per_prompt", {}))
+    return max(_limit(limits, "image"), _limit(limits, "video"))
+
+
+def _limit(limits: Mapping[str, ArgValue], modality: str) -> int:
+    value = limits.get(modality, 1)
+    if isinstance(value, dict):
+        value = value.get("count", 1)
+    return value if isinstance(value, int) else 1
+
+
+def _lora(args: Mapping[str, ArgValue]) -> Lora | None:
+    if not args.get("enable_lora"):
+        return None
+    return Lora(adapters=_whole(args, "max_loras") or 1, rank=_whole(args, "max_lora_rank") or 16)
+
+
+def _offload(args: Mapping[str, ArgValue], shape: Shape, rules: Rules) -> int:
+    """Bytes a GPU that --cpu-offload-gb moves to RAM, where the version's runner honours it."""
+    gigabytes = args.get("cpu_offload_gb", 0)
+    ignored = rules.v2_ignores_offload and not shape.experts and not shape.recurrent
+    if not isinstance(gigabytes, int | float) or ignored:
+        return 0
+    return int(gigabytes * GIB)
+
+
+def _image_cache(args: Mapping[str, ArgValue], shape: Shape) -> int:
+    """RAM that processed images may fill in one process; 4 GiB unless said (0.10 to 0.33)."""
+    if not shape.multimodal or args.get("language_model_only"):
+        return 0
+    gigabytes = args.get("mm_processor_cache_gb", 4)
+    return int(gigabytes * GIB) if isinstance(gigabytes, int | float) else 0
+
+
+def _moe_backend(args: Mapping[str, ArgValue]) -> str | None:
+    own = _text(args, "moe_backend")
+    return own if own in {"marlin", "triton"} else None
+
+
+def _text(args: Mapping[str, ArgValue], name: str) -> str | None:
+    value = args.get(name)
+    return str(value) if isinstance(value, str) and value else None
+
+
+def _whole(args: Mapping[str, ArgValue], name: str) -> int | None:
+    """A whole number, which the command line may carry as text."""
+    value = args.get(name)
+    if isinstance(value, str) and value.isdigit():
+        return int(value)
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def _whole_numbers(value: ArgValue) -> tuple[int, ...]:
+    if isinstance(value, int):
+        return (value,)
+    items = value.replace(",", " ").split() if isinstance(value, str) else value
+    if not isinstance(items, list):
+        return ()
+    return tuple(
+        sorted({int(item) for item in items if isinstance(item, int | str) and str(item).isdigit()})
+    )

@@ -1,0 +1,115 @@
+"""All parts of one launch on one GPU, in bytes: the memory law before it is put into a demand."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from compiler.engines.vllm.activation import Activation, activation_of
+from compiler.engines.vllm.gguf import gguf_weights
+from compiler.engines.vllm.graphs import Graphs, graphs_of
+from compiler.engines.vllm.headers import weights_from_tensors
+from compiler.engines.vllm.kv import (
+    Layout,
+    blocks_for,
+    layout_of,
+    logged_tokens,
+    request_blocks,
+    reserved_blocks,
+)
+from compiler.engines.vllm.lora import lora_bytes
+from compiler.engines.vllm.options import Options
+from compiler.engines.vllm.runtime import Runtime, runtime_of
+from compiler.engines.vllm.shape import Shape
+from compiler.engines.vllm.weights import weights_from_shape
+from compiler.ir.facts import ModelFacts
+from compiler.ir.inventory import GpuKind
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Estimate:
+    """What one launch takes on one GPU."""
+
+    options: Options
+    layout: Layout
+    weights_bytes: int
+    activation: Activation
+    graphs: Graphs
+    runtime: Runtime
+
+    @property
+    def transient_bytes(self) -> int:
+        """Peak of the profiling run above what stays, for a cold or a warm compile cache."""
+        if self.options.cold_compile:
+            return self.activation.cold_peak_bytes
+        return self.activation.transient_bytes
+
+    @property
+    def persistent_bytes(self) -> int:
+        """Tables and workspaces that stay."""
+        cold = self.activation.cold_stays_bytes if self.options.cold_compile else 0
+        return self.activation.persistent_bytes + cold
+
+    @property
+    def charged_bytes(self) -> int:
+        """What vLLM takes off its budget before the KV cache: everything but KV that it sees."""
+        return (
+            self.weights_bytes
+            + self.transient_bytes
+            + self.persistent_bytes
+            + self.runtime.charged_bytes
+            + self.graphs.charged_bytes
+        )
+
+    @property
+    def start_bytes(self) -> int:
+        """The least budget in which vLLM starts: one full-length request beside what is charged."""
+        return self.charged_bytes + self.request_bytes
+
+    @property
+    def request_bytes(self) -> int:
+        """KV of one full-length request, with the null block where the version sets one aside."""
+        if not self.layout.exists:
+            return 0
+        blocks = request_blocks(self.layout, self.options) + reserved_blocks(self.options)
+        return blocks * self.layout.block_bytes
+
+    def kv_bytes(self, tokens: int) -> int:
+        """KV that holds this many tokens, one full-length request at least."""
+        if not self.layout.exists:
+            return 0
+        return blocks_for(self.layout, self.options, tokens) * self.layout.block_bytes
+
+    def kv_within(self, budget_bytes: int) -> int:
+        """KV that vLLM makes of a budget, in whole blocks."""
+        if not self.layout.exists:
+            return 0
+        free_bytes = max(0, budget_bytes - self.charged_bytes)
+        return free_bytes // self.layout.block_bytes * self.layout.block_bytes
+
+    def tokens(self, kv_bytes: int) -> int:
+        """What vLLM logs as the size of this KV cache."""
+        return logged_tokens(self.layout, self.options, kv_bytes)
+
+
+def estimate_on(
+    facts: ModelFacts | None, shape: Shape, options: Options, kind: GpuKind, *, linked: bool
+) -> Estimate:
+    """The estimate for one GPU of a launch; facts with tensors are weighed tensor by tensor."""
+    weights_bytes = None
+    if facts is not None and facts.tensors:
+        weights_bytes = (
+            gguf_weights(facts, shape, options)
+            if facts.format == "gguf"
+            else weights_from_tensors(facts, shape, options, kind)
+        )
+    if weights_bytes is None:
+        weights_bytes = weights_from_shape(shape, options, kind)
+    weights_bytes += lora_bytes(shape, options)
+    return Estimate(
+        options=options,
+        layout=layout_of(shape, options),
+        weights_bytes=max(0, weights_bytes - options.cpu_offload_bytes),
+        activation=activation_of(shape, options),
+        graphs=graphs_of(shape, options, kind),
+        runtime=runtime_of(shape, options, kind, linked=linked),
+    )

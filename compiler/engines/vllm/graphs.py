@@ -1,0 +1,101 @@
+"""CUDA graphs: which sizes are captured and what their memory pool takes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from compiler.engines.vllm.options import Options, layers_on_rank
+from compiler.engines.vllm.shape import Shape
+from compiler.ir.inventory import GpuKind
+from compiler.ir.units import KIB, MIB
+
+_SMALL_SIZES = (1, 2, 4)
+_LIMIT = 512
+# Data centre Blackwell, compute capability 10.x, from 0.28 on.
+_BLACKWELL = 10
+_LIMIT_BLACKWELL = 1024
+# Constants of the pool, fitted on the logs in the truth data (benchmarks/vllm_learn_band.py prints
+# the fit and its band): MiB at the graph count of a default launch, 51 piecewise and 35 full.
+_BASE_MIB = 307
+_LAYER_MIB_MILLI = 6144
+_EXPERTS_MIB = 154
+_REFERENCE_GRAPHS = 86
+_ACTUAL_PERCENT = 60
+# Before 0.10, and for experts before 0.11, each size of each layer kept its own outputs.
+_OLD_GRAPH_BYTES = 768 * KIB
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Graphs:
+    """Memory of CUDA graphs on one GPU."""
+
+    sizes: int
+    charged_bytes: int
+    """What is taken off the budget before the KV cache is sized."""
+    actual_bytes: int
+    """What the pool holds in the end."""
+
+    @property
+    def larger_bytes(self) -> int:
+        """What must be free for them: both are estimates of one pool."""
+        return max(self.charged_bytes, self.actual_bytes)
+
+
+NO_GRAPHS = Graphs(sizes=0, charged_bytes=0, actual_bytes=0)
+
+
+def graphs_of(shape: Shape, options: Options, kind: GpuKind) -> Graphs:
+    """The graph pool of one GPU (v1/worker/gpu_model_runner.py `capture_model`)."""
+    if options.cudagraph == "none":
+        return NO_GRAPHS
+    rules, sizes = options.rules, capture_sizes(options, kind)
+    layers = layers_on_rank(shape, options)
+    if rules.graph_pool_by_layer or (shape.experts and rules.expert_graphs_by_layer):
+        pool_bytes = layers * len(sizes) * _OLD_GRAPH_BYTES
+        return Graphs(sizes=len(sizes), charged_bytes=0, actual_bytes=pool_bytes)
+    graphs = _graph_count(options, sizes)
+    full_mib = (
+        _BASE_MIB + layers * _LAYER_MIB_MILLI // 1000 + (_EXPERTS_MIB if shape.experts else 0)
+    )
+    # Graphs share one pool, so that it grows slower than their number. Rounded to whole MiB, the
+    # power is the same on every machine.
+    pool_bytes = round(full_mib * (graphs / _REFERENCE_GRAPHS) ** 0.7) * MIB
+    return Graphs(
+        sizes=len(sizes),
+        charged_bytes=pool_bytes if rules.graphs_in_budget else 0,
+        actual_bytes=pool_bytes * _ACTUAL_PERCENT // 100,
+    )
+
+
+def capture_sizes(options: Options, kind: GpuKind) -> tuple[int, ...]:
+    """Batch sizes that get a graph (config/vllm.py `_set_cudagraph_sizes`)."""
+    if options.capture_sizes:
+        return tuple(size for size in options.capture_sizes if size <= options.batched_tokens)
+    limit = options.capture_limit
+    if limit is None:
+        ceiling = (
+            _LIMIT_BLACKWELL
+            if kind.compute[0] == _BLACKWELL and options.rules.huge_gpus
+            else _LIMIT
+        )
+        limit = min(options.sequences * 2, ceiling)
+    limit = min(limit, options.batched_tokens)
+    small = tuple(size for size in _SMALL_SIZES if size <= limit)
+    middle = tuple(range(8, min(limit + 1, 256), 8))
+    return small + middle + tuple(range(256, limit + 1, options.rules.graph_step))
+
+
+def _graph_count(options: Options, sizes: tuple[int, ...]) -> int:
+    """Piecewise graphs for every size and full ones for those that pure decode can have.
+
+    Both are counted from 0.10 on: the fit has no older log without full graphs in it.
+    """
+    # Pooling models run piecewise only (config/vllm.py, 0.11 to 0.33).
+    full = 0 if options.pooling else sum(1 for size in sizes if size <= options.sequences)
+    match options.cudagraph:
+        case "piecewise":
+            return len(sizes)
+        case "full_decode":
+            return full
+        case _:
+            return len(sizes) + full

@@ -1,0 +1,255 @@
+"""Bytes of a model's weights on one GPU, from the tensors of its safetensors files."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from compiler.engines.vllm.allocator import allocated_bytes
+from compiler.engines.vllm.options import Options
+from compiler.engines.vllm.quantization import Scheme, scheme_of
+from compiler.engines.vllm.shape import Shape
+from compiler.engines.vllm.weights import (
+    mxfp4_backend,
+    mxfp4_sizes,
+    rope_bytes,
+    vocabulary_rows,
+)
+from compiler.ir.facts import ModelFacts, TensorGroup
+from compiler.ir.inventory import GpuKind
+
+# How vLLM's model code names and cuts modules (model_executor/models/, 0.8 to 0.33).
+_FUSED = {
+    **dict.fromkeys(("q_proj", "k_proj", "v_proj"), "qkv_proj"),
+    **dict.fromkeys(("query", "key", "value"), "qkv_proj"),
+    **dict.fromkeys(("gate_proj", "up_proj"), "gate_up_proj"),
+    **dict.fromkeys(("w1", "w3"), "w13"),
+    **dict.fromkeys(("q_a_proj", "kv_a_proj_with_mqa"), "fused_qkv_a_proj"),
+}
+_BY_OUTPUT = frozenset(
+    {"q_proj", "k_proj", "v_proj", "qkv_proj", "query", "key", "value", "query_key_value", "c_attn"}
+    | {"gate_proj", "up_proj", "gate_up_proj", "w1", "w3", "fc1", "c_fc", "dense_h_to_4h"}
+    | {"q_b_proj", "kv_b_proj", "in_proj", "in_proj_qkvz", "in_proj_qkv", "in_proj_z"}
+    | {"in_proj_ba", "in_proj_b", "in_proj_a", "conv1d", "A_log", "dt_bias", "D", "sinks"}
+    | {"qkv", "linear_fc1"}
+)
+_BY_INPUT = frozenset(
+    {
+        "o_proj",
+        "down_proj",
+        "w2",
+        "out_proj",
+        "c_proj",
+        "fc2",
+        "dense_4h_to_h",
+        "proj",
+        "linear_fc2",
+    }
+)
+_FEW_KEYS = frozenset({"k_proj", "v_proj"})
+_EMBEDDINGS = frozenset({"embed_tokens", "wte", "word_embeddings", "tok_embeddings", "embeddings"})
+_HEADS = frozenset({"lm_head", "output", "embed_out"})
+# Parameters that vLLM reads and does not keep, or keeps as a handful of bytes.
+_DROPPED = re.compile(
+    r"(^|\.)(g_idx|weight_shape|quant_map|nested_absmax|nested_quant_map|quant_state\..*|input_scale"
+    r"|output_scale|k_scale|v_scale|kv_scale|inv_freq|masked_bias|position_ids|num_batches_tracked"
+    r"|input_global_scale|weight_global_scale|weight_scale_2)$"
+)
+_VISION = re.compile(
+    r"(^|\.)(visual|vision_tower|vision_model|vision_encoder|multi_modal_projector|mm_projector"
+    r"|patch_merger|vision_language_adapter|embed_vision)\."
+)
+_FULL_PRECISION = re.compile(r"(A_log|dt_bias|e_score_correction_bias|expert_bias)$")
+_SCALES = frozenset({"weight_scale", "weight_scale_inv", "scales", "absmax"})
+_STACK_SUFFIX = re.compile(r"_(blocks|scales|bias)$")
+# Dimensions of a weight matrix.
+_MATRIX = 2
+_FLOATS = frozenset({"BF16", "F16", "F32", "F64"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Place:
+    """Where a tensor belongs: the part of the model, its module, the parameter's own name."""
+
+    stem: str
+    """Name up to the module, stars included."""
+    module: str
+    leaf: str
+    vision: bool
+    expert: bool
+
+
+def weights_from_tensors(
+    facts: ModelFacts, shape: Shape, options: Options, kind: GpuKind | None
+) -> int | None:
+    """Bytes that `Model loading took` reports for one rank, computed from the real tensors.
+
+    None where the tensors do not decide: when vLLM quantizes 16-bit weights while loading.
+    """
+    scheme = scheme_of(shape.quantization, options.quantization)
+    if shape.quantization is None and scheme.kind != "none":
+        return None
+    sums: Counter[tuple[str, int, str]] = Counter()
+    for group in facts.tensors:
+        _add_group(sums, group, shape, options, scheme)
+    sizes = [*sums.values(), *_computed_sizes(shape, options, scheme, kind)]
+    return sum(allocated_bytes(size, options.rules) for size in sizes)
+
+
+def _add_group(
+    sums: Counter[tuple[str, int, str]],
+    group: TensorGroup,
+    shape: Shape,
+    options: Options,
+    scheme: Scheme,
+) -> None:
+    place = _place(group.name)
+    if _is_left_out(group.name, place, shape, options, scheme):
+        return
+    size = _on_rank(group, place, shape, options, _held_bytes(group, place, shape, scheme))
+    layers, copies = _numbers(group, place)
+    key = _FUSED.get(place.module, place.module)
+    copies_on_rank = copies // options.expert_ranks if place.expert else copies
+    limit = _layer_limit(place, shape, options)
+    for layer in layers:
+        if layer < limit:
+            sums[(place.stem, layer, f"{key}.{place.leaf}")] += size * copies_on_rank
+
+
+def _place(name: str) -> _Place:
+    pieces = name.split(".")
+    leaf = pieces[-1]
+    bare = _STACK_SUFFIX.sub("", leaf)
+    if len(pieces) == 1:
+        module, stem = leaf, ""
+    elif bare in _BY_OUTPUT | _BY_INPUT:
+        # Stacked experts and single parameters have no `.weight` behind their name.
+        module, stem = bare, ".".join(pieces[:-1])
+        leaf = leaf.removeprefix(bare).lstrip("_") or "weight"
+    else:
+        module, stem = pieces[-2], ".".join(pieces[:-2])
+    return _Place(
+        stem=stem,
+        module=module,
+        leaf=leaf,
+        vision=_VISION.search(name) is not None,
+        expert=".experts." in name,
+    )
+
+
+def _is_left_out(name: str, place: _Place, shape: Shape, options: Options, scheme: Scheme) -> bool:
+    """Tensors that this launch does not load, or that vLLM drops after loading."""
+    if _DROPPED.search(name) or (place.vision and options.language_model_only):
+        return True
+    if name.startswith(("mtp.", "model.mtp.")) and not options.draft_layers:
+        return True
+    if place.module in _HEADS and (shape.tied or options.pooling):
+        return True
+    if name.startswith("cls.") or (
+        place.leaf in {"qzeros", "weight_zero_point"} and not scheme.zero_points
+    ):
+        return True
+    return place.expert and scheme.kind == "mxfp4" and shape.model_type == "gpt_oss"
+
+
+def _held_bytes(group: TensorGroup, place: _Place, shape: Shape, scheme: Scheme) -> int:
+    """Bytes of one whole tensor in the dtype in which vLLM keeps it."""
+    count = math.prod(group.shape)
+    if group.dtype not in _FLOATS and place.leaf != "absmax":
+        return group.bytes
+    if _FULL_PRECISION.search(group.name):
+        return count * 4
+    if place.leaf in _SCALES:
+        return count * (4 if scheme.kind in {"fp8", "int8", "bnb4", "bnb8"} else 2)
+    return count * shape.dtype_bytes
+
+
+def _on_rank(group: TensorGroup, place: _Place, shape: Shape, options: Options, size: int) -> int:
+    """The part of one tensor that a rank holds."""
+    ranks = options.tensor_parallel
+    if place.vision:
+        return _vision_on_rank(group, place, shape, options, size)
+    if (
+        place.module in _EMBEDDINGS | _HEADS
+        and place.leaf == "weight"
+        and len(group.shape) == _MATRIX
+    ):
+        if group.shape[0] < shape.vocabulary:
+            return size
+        return size // group.shape[0] * vocabulary_rows(shape, options)
+    if shape.encoder or (place.expert and options.expert_ranks > 1):
+        return size
+    if place.module in _FEW_KEYS and shape.kv_heads < ranks:
+        return size // max(1, shape.kv_heads)
+    if place.module in _BY_OUTPUT:
+        return size // ranks
+    if place.module in _BY_INPUT and not _is_by_row(group, place):
+        return size // ranks
+    return size
+
+
+def _is_by_row(group: TensorGroup, place: _Place) -> bool:
+    """Biases and scales of one number a row: cutting the inputs leaves them whole."""
+    if place.leaf == "bias":
+        return True
+    return place.leaf == "weight_scale" and (len(group.shape) < _MATRIX or group.shape[-1] == 1)
+
+
+def _vision_on_rank(
+    group: TensorGroup, place: _Place, shape: Shape, options: Options, size: int
+) -> int:
+    sharded = shape.vision is not None and shape.vision.family != "pixtral"
+    if not sharded or options.replicate_vision or len(group.shape) != _MATRIX:
+        return size
+    whole = place.module in {"pos_embed", "position_embedding", "patch_embed"}
+    return size if whole else size // options.tensor_parallel
+
+
+def _numbers(group: TensorGroup, place: _Place) -> tuple[list[int], int]:
+    """Layers of a group, and how many of its tensors are stacked into one."""
+    layers, copies = [0], 1
+    before = group.name.split("*")
+    for text, numbers in zip(before, group.indices(), strict=False):
+        if place.expert and text.endswith(".experts."):
+            copies = len(numbers)
+        else:
+            layers = numbers
+    return layers, copies
+
+
+def _layer_limit(place: _Place, shape: Shape, options: Options) -> int:
+    """First layer that is not loaded: prediction layers lie behind the last one."""
+    if place.vision:
+        # LLaVA takes its feature from the last layer but one.
+        cut = (
+            shape.vision is not None
+            and shape.vision.family == "clip"
+            and "encoder.layers." in place.stem
+        )
+        return shape.vision.layers if cut and shape.vision else 1 << 30
+    if ".layers.*" in f".{place.stem}" and not place.stem.startswith("mtp"):
+        return shape.layers + options.draft_layers
+    return 1 << 30
+
+
+def _computed_sizes(
+    shape: Shape, options: Options, scheme: Scheme, kind: GpuKind | None
+) -> Iterator[int]:
+    """What vLLM holds beside the checkpoint's tensors, or in another layout."""
+    if not (shape.encoder and shape.encoder_positions):
+        yield rope_bytes(shape)
+    if shape.mla:
+        heads = shape.heads // options.tensor_parallel
+        for _ in range(shape.layers):
+            yield heads * shape.mla.nope_dim * shape.mla.kv_rank * shape.dtype_bytes
+            yield heads * shape.mla.value_dim * shape.mla.kv_rank * shape.dtype_bytes
+    if shape.experts and scheme.kind == "mxfp4" and shape.model_type == "gpt_oss":
+        ranks, whole = options.tensor_parallel, options.expert_ranks > 1
+        width = shape.experts.width if whole else shape.experts.width // ranks
+        count = shape.experts.count // options.expert_ranks
+        backend = mxfp4_backend(options, kind)
+        for _ in shape.experts.layers:
+            yield from mxfp4_sizes(shape.hidden, width, count, backend)

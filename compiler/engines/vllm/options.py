@@ -1,0 +1,127 @@
+"""The launch options that the memory law reads, typed and complete."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from compiler.engines.vllm.shape import Shape
+from compiler.engines.vllm.versions import Rules, Version, rules_of
+from compiler.ir.inventory import GpuKind
+from compiler.ir.units import GIB
+
+CudagraphMode = Literal["none", "piecewise", "full_decode", "full_and_piecewise"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lora:
+    """Adapters that are given room at start."""
+
+    adapters: int = 1
+    rank: int = 16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """One launch of one version on one kind of GPU."""
+
+    version: Version
+    tensor_parallel: int = 1
+    pipeline_parallel: int = 1
+    data_parallel: int = 1
+    expert_parallel: bool = False
+    context: int
+    """--max-model-len."""
+    sequences: int
+    """--max-num-seqs."""
+    batched_tokens: int
+    """--max-num-batched-tokens."""
+    dtype: str = "auto"
+    kv_dtype: str = "auto"
+    quantization: str | None = None
+    """--quantization, only where the checkpoint names none."""
+    block_size: int | None = None
+    pooling: bool = False
+    prefix_caching: bool = True
+    async_scheduling: bool = True
+    hybrid_kv: bool = True
+    cudagraph: CudagraphMode = "full_and_piecewise"
+    compiles: bool = True
+    """Whether torch.compile runs at start."""
+    capture_sizes: tuple[int, ...] = ()
+    """Explicit capture sizes; empty for the version's own list."""
+    capture_limit: int | None = None
+    language_model_only: bool = False
+    images: int = 1
+    """Images a prompt may carry, as --limit-mm-per-prompt says."""
+    profile_images: bool = True
+    replicate_vision: bool = False
+    lora: Lora | None = None
+    draft_tokens: int = 0
+    """Tokens proposed a step by speculative decoding."""
+    draft_layers: int = 0
+    """Multi-token prediction layers loaded from the checkpoint itself."""
+    cpu_offload_bytes: int = 0
+    """Weights that each GPU leaves in RAM."""
+    sleeps: bool = False
+    """--enable-sleep-mode: weights may be moved to RAM as a whole."""
+    api_servers: int = 1
+    image_cache_bytes: int = 0
+    """RAM that processed images may fill in each process."""
+    flashinfer_attention: bool = False
+    flashinfer_sampler: bool = True
+    runner_v2: bool | None = None
+    """None: as the version decides."""
+    mxfp4_backend: str | None = None
+    ssm_dtype_bytes: int | None = None
+    cold_compile: bool = False
+    """First start on a host, before the compile cache is filled."""
+
+    @property
+    def rules(self) -> Rules:
+        """The rules of this version."""
+        return rules_of(self.version)
+
+    @property
+    def expert_ranks(self) -> int:
+        """Ranks over which whole experts are spread; 1 when every rank holds a slice of each."""
+        return self.tensor_parallel * self.data_parallel if self.expert_parallel else 1
+
+
+def batch_defaults(kind: GpuKind, rules: Rules, *, offline: bool = False) -> tuple[int, int]:
+    """Batched tokens and sequences that vLLM takes by itself on this GPU.
+
+    engine/arg_utils.py `get_batch_defaults`, 0.8.5 to 0.33; `offline` is the LLM class, not serve.
+    """
+    total_bytes = kind.cuda_total_bytes
+    big = total_bytes >= _BIG_BYTES and not ("a100" in kind.name.lower() and rules.a100_is_small)
+    if rules.gb10_is_small and kind.compute == (12, 1):
+        big = False
+    huge = rules.huge_gpus and total_bytes >= 160 * GIB
+    if not (big or huge):
+        return (8192 if offline else 2048), 256
+    tokens = 16384 if offline or huge else 8192
+    return tokens, 1024 if rules.many_sequences else 256
+
+
+# vLLM compares with 70 GiB of NVML memory; CUDA reports up to 0.9 GiB less on "80 GB" cards, and no
+# card lies between 48 and 79 GiB but the 72 GB RTX PRO 5000, whose CUDA total is 71 GiB.
+_BIG_BYTES = 139 * GIB // 2
+
+
+def uses_runner_v2(shape: Shape, options: Options) -> bool:
+    """Whether model runner V2 serves this model (config/vllm.py, 0.23 to 0.33)."""
+    if options.runner_v2 is not None:
+        return options.runner_v2
+    rules = options.rules
+    if rules.v2_all:
+        return True
+    if not rules.v2_dense or shape.experts or options.pooling or shape.recurrent or shape.encoder:
+        return False
+    named = shape.architecture in {"LlamaForCausalLM", "MistralForCausalLM", "Qwen3ForCausalLM"}
+    return "ForCausalLM" in shape.architecture and (named or rules.v2_decoders)
+
+
+def layers_on_rank(shape: Shape, options: Options) -> int:
+    """Layers of the rank that holds most of them."""
+    return -(-shape.layers // options.pipeline_parallel)

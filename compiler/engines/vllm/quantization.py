@@ -1,0 +1,248 @@
+"""How quantized weights lie in vLLM's memory, and which modules a scheme leaves alone."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from compiler.ir.facts import HeaderValue
+
+SchemeKind = Literal[
+    "none",
+    "awq",
+    "gptq",
+    "wna16",
+    "fp8",
+    "int8",
+    "nvfp4",
+    "mxfp4",
+    "bnb4",
+    "bnb8",
+    "gguf",
+    "unknown",
+]
+
+_BYTE_BITS = 8
+_MXFP4_GROUP = 32
+_FUSED = {
+    "qkv_proj": ("q_proj", "k_proj", "v_proj"),
+    "gate_up_proj": ("gate_proj", "up_proj"),
+    "in_proj_qkvz": ("in_proj_qkv", "in_proj_z"),
+    "in_proj_ba": ("in_proj_b", "in_proj_a"),
+    "fused_qkv_a_proj": ("q_a_proj", "kv_a_proj_with_mqa"),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ignored:
+    """Modules that stay in the model's dtype, as the checkpoint lists them."""
+
+    exact: frozenset[str] = frozenset()
+    parts: tuple[str, ...] = ()
+    patterns: tuple[re.Pattern[str], ...] = ()
+
+    def covers(self, name: str) -> bool:
+        """Whether the module of this full name is left alone (all shards of a fused one count)."""
+        names = (name, *_shards(name))
+        return any(self._covers_one(candidate) for candidate in names)
+
+    def _covers_one(self, name: str) -> bool:
+        pieces = name.split(".")
+        if self.exact and any(
+            ".".join(pieces[:n]) in self.exact for n in range(1, len(pieces) + 1)
+        ):
+            return True
+        dotted = f".{name}."
+        if any(f".{part}." in dotted for part in self.parts):
+            return True
+        return any(pattern.match(name) for pattern in self.patterns)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scheme:
+    """How one linear weight is stored after vLLM has processed it.
+
+    Layouts: model_executor/layers/quantization/ of vLLM 0.33 (awq_marlin.py, gptq_marlin.py,
+    fp8.py, compressed_tensors/, modelopt.py, mxfp4.py, bitsandbytes.py); same sizes since 0.8.
+    """
+
+    kind: SchemeKind = "none"
+    bits: int = 16
+    group: int = 0
+    """Inputs that share a scale; 0 for one scale a row."""
+    zero_points: bool = False
+    block: tuple[int, int] | None = None
+    ignored: Ignored = Ignored()
+
+    def sizes(self, rows: int, columns: int, dtype_bytes: int) -> list[int]:
+        """Bytes of each tensor that holds a weight of `rows` outputs and `columns` inputs."""
+        count = rows * columns
+        match self.kind:
+            case "none" | "unknown":
+                return [count * dtype_bytes]
+            case "awq" | "gptq" | "wna16":
+                groups = -(-columns // (self.group or columns or 1))
+                sizes = [count * self.bits // 8, groups * rows * 2]
+                return [*sizes, groups * rows * self.bits // 8] if self.zero_points else sizes
+            case "fp8":
+                if self.block is None:
+                    return [count, rows * 4]
+                return [count, -(-rows // self.block[0]) * -(-columns // self.block[1]) * 4]
+            case "int8":
+                return [count, rows * 4]
+            case "nvfp4":
+                return [count // 2, count // 16]
+            case "mxfp4":
+                return [count // 2, count // 32]
+            case "bnb4":
+                # 4 bits and one fp32 absmax a block of 64 weights.
+                return [count // 2, count // 16]
+            case "bnb8":
+                return [count, rows * 4]
+            case "gguf":
+                # About the size of Q4_K; a GGUF with tensors is weighed from its header instead.
+                return [count * 9 // 16]
+
+    def for_module(self, name: str) -> Scheme:
+        """The scheme of one module: none when the checkpoint leaves it alone."""
+        return PLAIN if self.kind == "none" or self.ignored.covers(name) else self
+
+
+PLAIN = Scheme()
+
+
+def scheme_of(config: Mapping[str, HeaderValue] | None, requested: str | None) -> Scheme:
+    """The scheme of a checkpoint's quantization_config or, without one, of --quantization."""
+    if not config:
+        return _online(requested)
+    method = str(config.get("quant_method") or "").lower()
+    ignored = _ignored(config)
+    match method:
+        case "awq":
+            return _integer(
+                "awq", config, ignored, zero_points=bool(config.get("zero_point", True))
+            )
+        case "gptq" | "gptq_marlin" | "auto-round" | "auto_round":
+            return _integer("gptq", config, ignored, zero_points=not config.get("sym", True))
+        case "fp8" | "fbgemm_fp8":
+            return Scheme(
+                kind="fp8", bits=8, block=_pair(config.get("weight_block_size")), ignored=ignored
+            )
+        case "mxfp4":
+            return Scheme(kind="mxfp4", bits=4, group=32, ignored=ignored)
+        case "bitsandbytes":
+            kind: SchemeKind = "bnb8" if config.get("load_in_8bit") else "bnb4"
+            return Scheme(kind=kind, bits=8 if kind == "bnb8" else 4, ignored=ignored)
+        case "gguf":
+            return Scheme(kind="gguf", bits=4, ignored=ignored)
+        case "compressed-tensors":
+            return _compressed(config, ignored)
+    algorithm = str(config.get("quant_algo") or "").upper()
+    if method.startswith("modelopt") or algorithm:
+        if "FP4" in algorithm:
+            return Scheme(kind="nvfp4", bits=4, group=16, ignored=ignored)
+        return Scheme(kind="fp8", bits=8, ignored=ignored)
+    return Scheme(kind="unknown", ignored=ignored)
+
+
+def _online(requested: str | None) -> Scheme:
+    """Quantizing 16-bit weights while loading: fp8 per tensor, or bitsandbytes in four bits."""
+    if requested in {"fp8", "fp8_per_tensor", "ptpc_fp8"}:
+        return Scheme(kind="fp8", bits=8)
+    if requested == "bitsandbytes":
+        return Scheme(kind="bnb4", bits=4)
+    return PLAIN
+
+
+def _integer(
+    kind: SchemeKind, config: Mapping[str, HeaderValue], ignored: Ignored, *, zero_points: bool
+) -> Scheme:
+    bits = _first_int(config, ("bits", "w_bit"), 4)
+    group = _first_int(config, ("group_size", "q_group_size"), 128)
+    return Scheme(
+        kind=kind, bits=bits, group=max(0, group), zero_points=zero_points, ignored=ignored
+    )
+
+
+def _compressed(config: Mapping[str, HeaderValue], ignored: Ignored) -> Scheme:
+    """compressed-tensors: the first group of weights decides; checkpoints in use have one."""
+    groups = config.get("config_groups")
+    first = next(iter(groups.values()), {}) if isinstance(groups, dict) else {}
+    weights = first.get("weights") if isinstance(first, dict) else None
+    if not isinstance(weights, dict):
+        return Scheme(kind="unknown", ignored=ignored)
+    bits = _first_int(weights, ("num_bits",), 8)
+    if weights.get("type") == "float":
+        return _compressed_float(weights, bits, ignored)
+    if bits == _BYTE_BITS and str(config.get("format", "")).startswith("int"):
+        return Scheme(kind="int8", bits=8, ignored=ignored)
+    return Scheme(
+        kind="wna16",
+        bits=bits,
+        group=max(0, _first_int(weights, ("group_size",), 0)),
+        zero_points=not weights.get("symmetric", True),
+        ignored=ignored,
+    )
+
+
+def _compressed_float(weights: Mapping[str, HeaderValue], bits: int, ignored: Ignored) -> Scheme:
+    if bits == _BYTE_BITS:
+        block = _pair(weights.get("block_structure"))
+        return Scheme(kind="fp8", bits=8, block=block, ignored=ignored)
+    if weights.get("group_size") == _MXFP4_GROUP:
+        return Scheme(kind="mxfp4", bits=4, group=_MXFP4_GROUP, ignored=ignored)
+    return Scheme(kind="nvfp4", bits=4, group=16, ignored=ignored)
+
+
+def _ignored(config: Mapping[str, HeaderValue]) -> Ignored:
+    """Exact names go into a set: some checkpoints list every layer by name."""
+    exact: set[str] = set()
+    parts: list[str] = []
+    patterns: list[re.Pattern[str]] = []
+    for text in _ignore_list(config):
+        if text.startswith("re:"):
+            patterns.append(re.compile(text[3:]))
+        elif "*" in text or "?" in text:
+            glob = re.escape(text.rstrip(".*")).replace(r"\*", ".*").replace(r"\?", ".")
+            patterns.append(re.compile(rf"(?:.*\.)?{glob}(?:\.|$)"))
+        elif any(piece.isdigit() for piece in text.split(".")):
+            exact.add(text)
+        else:
+            parts.append(text)
+    return Ignored(exact=frozenset(exact), parts=tuple(parts), patterns=tuple(patterns))
+
+
+def _ignore_list(config: Mapping[str, HeaderValue]) -> Iterable[str]:
+    for key in (
+        "modules_to_not_convert",
+        "ignore",
+        "exclude_modules",
+        "ignored_layers",
+        "llm_int8_skip_modules",
+    ):
+        found = config.get(key)
+        if isinstance(found, list) and found:
+            return [item for item in found if isinstance(item, str)]
+    return []
+
+
+def _shards(name: str) -> Iterable[str]:
+    stem, _, last = name.rpartition(".")
+    return (f"{stem}.{shard}" for shard in _FUSED.get(last, ()))
+
+
+def _pair(value: HeaderValue) -> tuple[int, int] | None:
+    match value:
+        case [int(first), int(second)]:
+            return first, second
+    return None
+
+
+def _first_int(config: Mapping[str, HeaderValue], keys: tuple[str, ...], default: int) -> int:
+    for key in keys:
+        value = config.get(key)
+        if isinstance(value, int):
+            return value
+    return default

@@ -1,0 +1,204 @@
+"""What vLLM refuses whatever memory is free: sites for a request, and requests on any site."""
+
+from __future__ import annotations
+
+from compiler.engines.vllm.config import ShapeError
+from compiler.engines.vllm.decide import (
+    half_forbidden,
+    needs_half,
+    options_of,
+    prefills_in_chunks,
+    request_shape,
+    version_of,
+)
+from compiler.engines.vllm.gguf import reads_architecture
+from compiler.engines.vllm.options import Options
+from compiler.engines.vllm.quantization import SchemeKind, scheme_of
+from compiler.engines.vllm.shape import Shape
+from compiler.engines.vllm.versions import rules_of, show_version
+from compiler.ir.demand import ArgumentProblem, Refusal, Request, Site
+from compiler.ir.inventory import GpuKind
+
+_OLDEST_COMPUTE = (7, 0)
+# Least compute capability of each layout: `get_min_capability` of
+# model_executor/layers/quantization/ (0.33), Marlin weight-only kernels included.
+_LEAST_COMPUTE: dict[SchemeKind, tuple[int, int]] = {
+    "awq": (7, 5),
+    "gptq": (7, 0),
+    "wna16": (8, 0),
+    "fp8": (8, 0),
+    "int8": (7, 5),
+    "nvfp4": (8, 0),
+    "mxfp4": (8, 0),
+    "bnb4": (7, 0),
+    "bnb8": (7, 0),
+    "gguf": (7, 0),
+}
+_ON_CPU: frozenset[SchemeKind] = frozenset({"none", "awq", "gptq", "wna16", "int8"})
+
+
+def site_refusal(request: Request, shape: Shape, site: Site) -> Refusal | None:
+    """Why this site is out of the question; None when it is not."""
+    if request.facts.format == "gguf" and not reads_architecture(request.facts):
+        return Refusal(code="format", detail=_gguf_problem(request).detail)
+    if 0 < shape.position_limit < request.context:
+        return Refusal(code="context", detail=context_detail(request, shape))
+    if not site.kinds:
+        return _cpu_refusal(shape)
+    kind = site.kinds[0]
+    options = options_of(request, shape, kind, len(site.kinds))
+    return _compute_refusal(shape, options, kind) or _split_refusal(shape, options, site)
+
+
+def request_problems(request: Request) -> list[ArgumentProblem]:
+    """What is wrong with a request on any site, its arguments' names and kinds apart."""
+    try:
+        shape = request_shape(request)
+    except ShapeError as error:
+        return [ArgumentProblem(code="facts-missing", argument="model", detail=f"{error}.")]
+    problems = []
+    if request.facts.format == "gguf" and not reads_architecture(request.facts):
+        problems.append(_gguf_problem(request))
+    if request.task == "generate" and shape.encoder:
+        detail = f"`{shape.architecture}` reads text in both directions and cannot generate."
+        problems.append(ArgumentProblem(code="task-mismatch", argument="task", detail=detail))
+    rules = rules_of(version_of(request))
+    rewritten = request.task == "rerank" and request.facts.architecture.endswith("ForCausalLM")
+    if rewritten and not rules.pooling_reranks_decoders:
+        detail = "Language models rerank from vLLM 0.9.2 on."
+        problems.append(ArgumentProblem(code="task-mismatch", argument="task", detail=detail))
+    if 0 < shape.position_limit < request.context:
+        detail = context_detail(request, shape)
+        problems.append(ArgumentProblem(code="context-too-long", argument="context", detail=detail))
+    return problems + _batch_problems(request, shape)
+
+
+def context_detail(request: Request, shape: Shape) -> str:
+    """The sentence about a context beyond the model's positions."""
+    return (
+        f"{request.context:,} tokens are asked for; the model has positions for "
+        f"{shape.position_limit:,}."
+    )
+
+
+def _gguf_problem(request: Request) -> ArgumentProblem:
+    return ArgumentProblem(
+        code="engine-format",
+        argument="model",
+        detail=f"vLLM cannot load GGUF files of architecture `{request.facts.architecture}`.",
+        hint="Use `engine: llama.cpp`, or the original repository.",
+    )
+
+
+def _batch_problems(request: Request, shape: Shape) -> list[ArgumentProblem]:
+    """A batch must hold every sequence and, where prompts are not cut, the longest of them."""
+    own = request.args.get("max_num_batched_tokens")
+    if not isinstance(own, int):
+        return []
+    needed, reason = request.concurrency, "one token for each of the requests in flight"
+    if not prefills_in_chunks(request, shape, rules_of(version_of(request))):
+        needed, reason = max(needed, request.context), "the longest request, which is not cut up"
+    if own >= needed:
+        return []
+    return [
+        ArgumentProblem(
+            code="wrong-argument",
+            argument="max_num_batched_tokens",
+            detail=f"{own:,} tokens do not hold {reason}.",
+            hint=f"Leave it out, or say at least {needed}.",
+        )
+    ]
+
+
+def _cpu_refusal(shape: Shape) -> Refusal | None:
+    kind = scheme_of(shape.quantization, None).kind
+    if kind in _ON_CPU:
+        return None
+    return Refusal(
+        code="compute-capability",
+        detail=f"vLLM's CPU backend has no kernels for weights in {kind}.",
+    )
+
+
+def _compute_refusal(shape: Shape, options: Options, kind: GpuKind) -> Refusal | None:
+    shown = f"{kind.compute[0]}.{kind.compute[1]}"
+    if kind.compute < _OLDEST_COMPUTE:
+        detail = f"vLLM needs compute capability 7.0; {kind.name} has {shown}."
+        return Refusal(code="compute-capability", detail=detail)
+    scheme = scheme_of(shape.quantization, options.quantization).kind
+    least = _LEAST_COMPUTE.get(scheme, _OLDEST_COMPUTE)
+    if kind.compute < least:
+        detail = (
+            f"Weights in {scheme} need compute capability {least[0]}.{least[1]} in vLLM "
+            f"{show_version(options.version)}; {kind.name} has {shown}."
+        )
+        return Refusal(code="compute-capability", detail=detail)
+    if options.dtype == "bfloat16" and kind.compute < (8, 0):
+        detail = (
+            f"bfloat16 needs compute capability 8.0; {kind.name} has {shown}. Use `dtype: half`."
+        )
+        return Refusal(code="compute-capability", detail=detail)
+    if options.dtype == "half" and needs_half(shape, kind) and half_forbidden(shape):
+        detail = (
+            f"{kind.name} has no bfloat16 (compute capability {shown}), and vLLM refuses "
+            f"float16 for `{shape.model_type}` models."
+        )
+        return Refusal(code="compute-capability", detail=detail)
+    if options.kv_dtype.startswith("fp8") and kind.compute < (8, 0):
+        detail = f"A KV cache in fp8 needs compute capability 8.0; {kind.name} has {shown}."
+        return Refusal(code="compute-capability", detail=detail)
+    return None
+
+
+def _split_refusal(shape: Shape, options: Options, site: Site) -> Refusal | None:
+    ranks = len(site.kinds)
+    if ranks == 1:
+        return None
+    if any(kind.mig for kind in site.kinds):
+        detail = "CUDA shows a process one MIG slice only, so a replica cannot be cut over several."
+        return Refusal(code="mig", detail=detail)
+    if any(kind.name != site.kinds[0].name for kind in site.kinds):
+        return Refusal(code="unequal-gpus", detail="Tensor parallelism needs GPUs of one kind.")
+    if shape.encoder:
+        detail = f"`{shape.architecture}` is small and is not cut over GPUs."
+        return Refusal(code="heads-not-divisible", detail=detail)
+    return _divisibility(shape, options, ranks)
+
+
+def _divisibility(shape: Shape, options: Options, ranks: int) -> Refusal | None:
+    """config/model.py `verify_with_parallel_config` and the shards of linear layers."""
+    if shape.heads % ranks:
+        detail = f"{shape.heads} attention heads cannot be cut over {ranks} GPUs."
+        return Refusal(code="heads-not-divisible", detail=detail)
+    few = min(shape.kv_heads, ranks)
+    if few and not shape.mla and max(shape.kv_heads, ranks) % few:
+        detail = f"{shape.kv_heads} KV heads cannot be cut over {ranks} GPUs."
+        return Refusal(code="heads-not-divisible", detail=detail)
+    if shape.recurrent and (
+        shape.recurrent.value_heads % ranks
+        or (not shape.recurrent.mamba and shape.recurrent.key_heads % ranks)
+    ):
+        detail = f"{shape.recurrent.value_heads} recurrent heads cannot be cut over {ranks} GPUs."
+        return Refusal(code="heads-not-divisible", detail=detail)
+    return _block_divisibility(shape, options, ranks)
+
+
+def _block_divisibility(shape: Shape, options: Options, ranks: int) -> Refusal | None:
+    """Quantized shards must end on a scale: fp8 blocks and integer groups are not cut."""
+    scheme = scheme_of(shape.quantization, options.quantization)
+    step = scheme.block[1] if scheme.block else scheme.group
+    widths = [shape.experts.width if shape.experts and options.expert_ranks == 1 else 0]
+    widths.append(
+        0
+        if shape.experts and not shape.experts.shared_width
+        else shape.inner
+        if not shape.experts
+        else shape.experts.shared_width
+    )
+    for width in widths:
+        if width and (width % ranks or (step and scheme.kind != "mxfp4" and width // ranks % step)):
+            detail = f"MLP width {width:,} cannot be cut over {ranks} GPUs" + (
+                f" in whole groups of {step}." if step else "."
+            )
+            return Refusal(code="heads-not-divisible", detail=detail)
+    return None

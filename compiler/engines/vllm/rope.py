@@ -1,0 +1,90 @@
+"""Rotary positions: the size of their cache and the longest context they allow."""
+
+from __future__ import annotations
+
+from compiler.engines.vllm.sections import Header, number, whole
+from compiler.engines.vllm.shape import Mla, Rope
+
+_YARN = frozenset({"yarn", "deepseek_yarn"})
+_STRETCHED = frozenset({"linear", "dynamic"})
+# Scalings whose max_position_embeddings already is the longest context.
+_UNSTRETCHED = frozenset({"", "default", "llama3", "longrope", "mrope", "su"})
+_MROPE_FAMILIES = ("qwen2_vl", "qwen2_5_vl", "qwen3_vl", "qwen3_5")
+_LENGTH_KEYS = (
+    "max_position_embeddings",
+    "n_positions",
+    "max_seq_len",
+    "seq_length",
+    "max_sequence_length",
+    "max_target_positions",
+)
+
+
+def rope_of(text: Header, family: str, *, head_dim: int, positions: int, mla: Mla | None) -> Rope:
+    """The cache of cosines and sines; `family` is the outer model type.
+
+    model_executor/layers/rotary_embedding/ (`_compute_cos_sin_cache`), vLLM 0.8 to 0.33.
+    """
+    scaling = _scaling(text)
+    kind, factor = _kind(scaling), number(scaling, "factor", 1)
+    rows = positions
+    if kind in _YARN:
+        rows = int((whole(scaling, "original_max_position_embeddings") or positions) * factor)
+    elif kind in _STRETCHED:
+        rows = int(positions * factor)
+    if "mrope_section" in scaling or family.startswith(_MROPE_FAMILIES):
+        # MRotaryEmbedding quadruples its cache (mrope.py).
+        rows = positions * 4
+    local = str(text.get("model_type") or "").startswith("gemma3")
+    return Rope(
+        positions=rows,
+        dim=mla.rope_dim if mla else int(head_dim * _rotated_part(text)),
+        number_bytes=4 if mla else 2,
+        local_positions=positions if local else 0,
+    )
+
+
+def position_limit(text: Header, model_type: str) -> int:
+    """Longest context that vLLM derives (config/model.py, `_get_and_verify_max_len`)."""
+    limits = [length for key in _LENGTH_KEYS if (length := whole(text, key)) > 0]
+    if not limits:
+        return 0
+    limit = min(limits)
+    if model_type in {"roberta", "xlm-roberta", "camembert"}:
+        # Positions start behind the padding token, so two of 514 or 8194 are not usable.
+        return limit - (whole(text, "pad_token_id") or 1) - 1
+    scaling = _scaling(text)
+    kind, factor = _kind(scaling), number(scaling, "factor", 1)
+    if kind in _UNSTRETCHED:
+        return limit
+    if kind in _YARN:
+        limit = whole(scaling, "original_max_position_embeddings") or limit
+    return int(limit * factor)
+
+
+def _scaling(text: Header) -> Header:
+    """The scaling section by its old or new name; of several, that of full attention."""
+    older = text.get("rope_scaling")
+    if isinstance(older, dict):
+        return older
+    return _parameters(text)
+
+
+def _parameters(text: Header) -> Header:
+    found = text.get("rope_parameters")
+    if not isinstance(found, dict):
+        return {}
+    if found and all(isinstance(value, dict) for value in found.values()):
+        chosen = found.get("full_attention") or next(iter(found.values()))
+        return chosen if isinstance(chosen, dict) else {}
+    return found
+
+
+def _kind(scaling: Header) -> str:
+    return str(scaling.get("rope_type") or scaling.get("type") or "")
+
+
+def _rotated_part(text: Header) -> float:
+    """The part of a head that is rotated."""
+    inner = number(_parameters(text), "partial_rotary_factor", 0)
+    return number(text, "partial_rotary_factor", 0) or inner or number(text, "rotary_pct", 1)

@@ -1,0 +1,135 @@
+"""A model as the memory law sees it: typed and complete."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from compiler.engines.vllm.sections import Header
+
+Attention = Literal["full", "sliding", "linear", "mamba", "none"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mla:
+    """Multi-head latent attention: sizes of the compressed projections."""
+
+    query_rank: int
+    kv_rank: int
+    nope_dim: int
+    rope_dim: int
+    value_dim: int
+    index_heads: int = 0
+    """Heads of the sparse attention indexer; 0 without one."""
+    index_dim: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recurrent:
+    """Linear attention (gated delta net) or Mamba-2 layers."""
+
+    key_heads: int
+    value_heads: int
+    key_dim: int
+    value_dim: int
+    kernel: int
+    state_bytes: int
+    """Bytes of one number of the recurrent state."""
+    mamba: bool = False
+    """Mamba-2: `value_heads` x `value_dim` inner width, `key_heads` groups of `key_dim` state."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Experts:
+    """A mixture of experts."""
+
+    count: int
+    active: int
+    width: int
+    shared_width: int
+    shared_gate: bool
+    router_bias: bool
+    layers: frozenset[int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Vision:
+    """A vision tower with its projector."""
+
+    family: Literal["qwen", "pixtral", "clip"]
+    gated: bool
+    width: int
+    layers: int
+    inner: int
+    patch: int
+    temporal_patch: int = 1
+    merge: int = 1
+    """Patches on a side that become one token."""
+    out: int
+    mergers: int = 1
+    positions: int = 0
+    """Learnt positions; 0 for rotary ones."""
+    projector_hidden: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rope:
+    """Cached cosines and sines: rows of `dim` numbers, all copies together."""
+
+    positions: int
+    dim: int
+    number_bytes: int
+    local_positions: int = 0
+    """Rows of a second cache for sliding layers (Gemma 3)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shape:
+    """One model."""
+
+    architecture: str
+    model_type: str
+    hidden: int
+    layers: int
+    inner: int
+    heads: int
+    kv_heads: int
+    head_dim: int
+    vocabulary: int
+    positions: int
+    position_limit: int
+    """Longest context that vLLM derives from the config; 0 when the config does not say."""
+    tied: bool
+    dtype: str
+    dtype_bytes: int
+    encoder: bool
+    gated: bool
+    qkv_bias: bool
+    out_bias: bool
+    qk_norm: bool
+    sinks: bool
+    query_gate: bool
+    norms: int
+    attention: tuple[Attention, ...]
+    window: int
+    global_heads: int = 0
+    """KV heads of full layers when they differ from those of sliding ones (Gemma 4)."""
+    global_dim: int = 0
+    kv_shared_layers: int = 0
+    """Last layers that read the KV of earlier ones (Gemma 3n, Gemma 4)."""
+    type_vocabulary: int = 0
+    encoder_positions: int = 0
+    mla: Mla | None = None
+    recurrent: Recurrent | None = None
+    experts: Experts | None = None
+    vision: Vision | None = None
+    rope: Rope
+    quantization: Header | None = field(default=None, compare=False, hash=False)
+    draft_layers: int = 0
+    """Multi-token prediction layers in the checkpoint, loaded only for speculative decoding."""
+    multimodal: bool = False
+    assumed: tuple[str, ...] = ()
+
+    def count(self, kind: Attention) -> int:
+        """Number of layers of one kind of attention."""
+        return self.attention.count(kind)

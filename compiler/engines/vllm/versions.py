@@ -1,0 +1,170 @@
+"""What changes from one vLLM version to the next, as data: one row a change, applied in order."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Any, Literal
+
+Version = tuple[int, int, int]
+LoggedTokens = Literal["blocks", "groups", "concurrency"]
+
+OLDEST: Version = (0, 8, 5)
+NEWEST: Version = (0, 33, 0)
+
+_PATTERN = re.compile(
+    r"v?(\d{1,3})\.(\d{1,3})(?:\.(\d{1,3}))?(?:\.?(?:post|rc|dev|a|b)\d*|\+[\w.]+)*"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rules:
+    """How one vLLM version behaves wherever versions differ in memory or command line."""
+
+    utilization_permille: int = 900
+    """Default of --gpu-memory-utilization."""
+    charges_whole_device: bool = True
+    """V1 before 0.9 charges all memory in use on the device to itself, CUDA context included."""
+    graphs_in_budget: bool = False
+    """Whether the estimate of the CUDA graph pool is taken off before the KV cache is sized."""
+    full_graphs: bool = False
+    """FULL graphs for pure decode beside the piecewise ones."""
+    graph_step: int = 8
+    """Distance of capture sizes from 256 upwards."""
+    graph_pool_by_layer: bool = True
+    """Before 0.10 the pool grew with layers x sizes; later graphs share one pool."""
+    expert_graphs_by_layer: bool = True
+    """The same for models with experts, until 0.11."""
+    sampler_centi: int = 958
+    """Peak of sampling in hundredths of one logits table (sequences x vocabulary x 4 bytes)."""
+    sampler_small_centi: int = 700
+    """The same below 128 sequences, where the sort needs less scratch."""
+    moe_workspace_stays: bool = False
+    """Buffers of fused experts are kept in a workspace instead of being freed."""
+    cold_compile_stays: bool = False
+    """Memory of the first compilation is still held when the KV cache is sized."""
+    cold_compile_peaks: bool = False
+    """Memory of the first compilation is freed again, but counts as activation."""
+    v2_dense: bool = False
+    """Model runner V2 for Llama, Mistral and dense Qwen3."""
+    v2_decoders: bool = False
+    """Model runner V2 for every dense decoder without linear attention."""
+    v2_all: bool = False
+    """Model runner V2 for all models."""
+    v2_ignores_offload: bool = False
+    """Model runner V2 takes --cpu-offload-gb and does nothing with it."""
+    null_block: bool = False
+    """One block is set aside before a full-length request is checked for fit."""
+    async_batches: bool = False
+    """Sliding windows keep the tokens of every batch in flight, two with async scheduling."""
+    hybrid_groups: bool = False
+    """Layers of different attention share one pool in groups; before, all were sized as full."""
+    hybrid_uneven: bool = False
+    """Groups take the larger layer count when it is less than 1.5 times the smaller."""
+    mamba_align: bool = False
+    """Prefix caching of recurrent models keeps two states a request."""
+    logged_tokens: LoggedTokens = "blocks"
+    """How the log line `GPU KV cache size` counts tokens."""
+    mla_block: int = 16
+    """Block size that FlashMLA asks for."""
+    load_without_splits: bool = False
+    """Weights load under max_split_size_mb=20: a tensor from 20 MiB keeps its whole segment."""
+    mxfp4_hopper_padding: bool = True
+    """triton_kernels pads the expert width of MXFP4 to 256 on Hopper."""
+    kv_bytes_flag: bool = False
+    """--kv-cache-memory-bytes exists."""
+    runner_flag: bool = False
+    """--runner and --convert exist; before, --task."""
+    pooling_chunks: bool = False
+    """Decoders that pool the last token prefill in chunks."""
+    pooling_reranks_decoders: bool = False
+    """Decoder rerankers (original Qwen3-Reranker) are converted by --hf-overrides."""
+    many_sequences: bool = True
+    """1024 sequences by default on GPUs of 70 GiB and more."""
+    a100_is_small: bool = False
+    """A100 takes the batch defaults of small GPUs."""
+    gb10_is_small: bool = False
+    """GB10 takes the batch defaults of small GPUs."""
+    huge_gpus: bool = False
+    """GPUs of 160 GiB and more have their own batch defaults."""
+    snapshot_after_nccl: bool = False
+    """NCCL is up before the first memory snapshot, so that it lies outside the budget."""
+
+
+# Each row: first version, what changes. From vLLM's source of the named versions:
+# v1/worker/gpu_worker.py (budget), v1/worker/gpu_model_runner.py and v1/worker/gpu/ (graphs,
+# runner V2), v1/core/kv_cache_utils.py (groups, log line, null block), engine/arg_utils.py
+# (defaults, flags), v1/sample/ (sampler), model_executor/model_loader (splits).
+_CHANGES: tuple[tuple[Version, dict[str, Any]], ...] = (
+    (
+        (0, 9, 0),
+        {
+            "charges_whole_device": False,
+            "a100_is_small": True,
+            "hybrid_groups": True,
+            "logged_tokens": "groups",
+            "mla_block": 64,
+        },
+    ),
+    ((0, 9, 2), {"pooling_reranks_decoders": True}),
+    ((0, 10, 0), {"graph_pool_by_layer": False, "pooling_chunks": True}),
+    ((0, 10, 2), {"kv_bytes_flag": True, "runner_flag": True, "full_graphs": True}),
+    (
+        (0, 11, 0),
+        {"graph_step": 16, "snapshot_after_nccl": True, "expert_graphs_by_layer": False},
+    ),
+    ((0, 12, 0), {"moe_workspace_stays": True}),
+    ((0, 16, 0), {"sampler_centi": 360, "sampler_small_centi": 360}),
+    ((0, 19, 0), {"hybrid_uneven": True}),
+    (
+        (0, 20, 0),
+        {
+            "utilization_permille": 920,
+            "graphs_in_budget": True,
+            "cold_compile_stays": True,
+            "logged_tokens": "concurrency",
+        },
+    ),
+    (
+        (0, 21, 0),
+        {"load_without_splits": True, "mamba_align": True, "mxfp4_hopper_padding": False},
+    ),
+    ((0, 23, 0), {"v2_dense": True, "v2_ignores_offload": True}),
+    ((0, 25, 0), {"v2_decoders": True}),
+    ((0, 28, 0), {"async_batches": True, "huge_gpus": True, "v2_ignores_offload": False}),
+    ((0, 29, 0), {"gb10_is_small": True}),
+    (
+        (0, 30, 0),
+        {
+            "v2_all": True,
+            "null_block": True,
+            "cold_compile_stays": False,
+            "cold_compile_peaks": True,
+        },
+    ),
+)
+
+
+def parse_version(text: str) -> Version | None:
+    """The numbers of a version such as `0.33.0`, `v0.11` or `0.10.2.post1`; None for other text."""
+    match = _PATTERN.fullmatch(text.strip())
+    if match is None:
+        return None
+    major, minor, patch = match.groups()
+    return int(major), int(minor), int(patch or 0)
+
+
+def show_version(version: Version) -> str:
+    """The version as vLLM writes it."""
+    return ".".join(map(str, version))
+
+
+@lru_cache(maxsize=64)
+def rules_of(version: Version) -> Rules:
+    """The rules of a version; those of the newest known one for anything newer."""
+    rules = Rules()
+    for first, change in _CHANGES:
+        if first <= version:
+            rules = replace(rules, **change)
+    return rules

@@ -1,0 +1,275 @@
+"""Bytes of a model's weights on one GPU, from the shape alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import chain
+
+from compiler.engines.vllm.allocator import allocated_bytes
+from compiler.engines.vllm.options import Options, layers_on_rank
+from compiler.engines.vllm.quantization import Scheme, scheme_of
+from compiler.engines.vllm.shape import Experts, Mla, Recurrent, Shape
+from compiler.engines.vllm.vision import vision_sizes
+from compiler.ir.inventory import GpuKind
+from compiler.ir.units import round_up
+
+# model_executor/layers/vocab_parallel_embedding.py: DEFAULT_VOCAB_PADDING_SIZE.
+_VOCABULARY_STEP = 64
+
+
+def weights_from_shape(shape: Shape, options: Options, kind: GpuKind | None) -> int:
+    """Bytes that `Model loading took` reports for one rank, computed from config.json.
+
+    Every parameter of the loaded model is one allocation: fused and sharded as the model's code
+    does it (model_executor/models/), rounded as the allocator does it.
+    """
+    rules = options.rules
+    sizes = encoder_sizes(shape) if shape.encoder else _decoder_sizes(shape, options, kind)
+    return sum(allocated_bytes(size, rules) for size in sizes)
+
+
+def _decoder_sizes(shape: Shape, options: Options, kind: GpuKind | None) -> Iterator[int]:
+    scheme = scheme_of(shape.quantization, options.quantization)
+    embedding = vocabulary_rows(shape, options) * shape.hidden * shape.dtype_bytes
+    yield embedding
+    if not shape.tied and not options.pooling:
+        yield embedding
+    yield from vision_sizes(shape, options)
+    for layer in range(layers_on_rank(shape, options)):
+        yield from layer_sizes(shape, options, scheme, layer, kind)
+    for _ in range(options.draft_layers):
+        # A prediction layer has a projection of two hidden states and two norms beside its block.
+        yield from layer_sizes(shape, options, scheme, shape.layers - 1, kind)
+        yield 2 * shape.hidden * shape.hidden * shape.dtype_bytes
+    yield shape.hidden * shape.dtype_bytes
+    yield rope_bytes(shape)
+
+
+def vocabulary_rows(shape: Shape, options: Options) -> int:
+    """Rows of the embedding on one rank: padded, then sharded."""
+    ranks = options.tensor_parallel
+    return round_up(round_up(shape.vocabulary, _VOCABULARY_STEP), ranks) // ranks
+
+
+def rope_bytes(shape: Shape) -> int:
+    """Cached cosines and sines, which the model holds as a buffer."""
+    rope = shape.rope
+    return (rope.positions + rope.local_positions) * rope.dim * rope.number_bytes
+
+
+def layer_sizes(
+    shape: Shape, options: Options, scheme: Scheme, layer: int, kind: GpuKind | None
+) -> Iterator[int]:
+    """Bytes of each parameter of one decoder layer on one rank."""
+    linear = _Linear(scheme, f"model.layers.{layer}.", shape.dtype_bytes)
+    yield from chain(
+        _attention_sizes(shape, options, linear, layer),
+        _mlp_sizes(shape, options, linear, layer, kind),
+        [shape.hidden * shape.dtype_bytes] * shape.norms,
+    )
+
+
+class _Linear:
+    """Sizes of the linear modules of one layer, in the scheme that each of them has."""
+
+    __slots__ = ("dtype_bytes", "prefix", "scheme")
+
+    def __init__(self, scheme: Scheme, prefix: str, dtype_bytes: int) -> None:
+        self.scheme, self.prefix, self.dtype_bytes = scheme, prefix, dtype_bytes
+
+    def __call__(self, name: str, rows: int, columns: int, *, bias: bool = False) -> list[int]:
+        scheme = self.scheme.for_module(self.prefix + name)
+        sizes = scheme.sizes(rows, columns, self.dtype_bytes)
+        return [*sizes, rows * self.dtype_bytes] if bias else sizes
+
+
+def _attention_sizes(shape: Shape, options: Options, linear: _Linear, layer: int) -> Iterator[int]:
+    kind = shape.attention[layer] if layer < len(shape.attention) else "full"
+    match kind:
+        case "none":
+            return
+        case "linear" | "mamba" if shape.recurrent:
+            yield from _recurrent_sizes(shape, shape.recurrent, options, linear)
+        case _ if shape.mla:
+            yield from _mla_sizes(shape, shape.mla, options, linear)
+        case _:
+            yield from _gqa_sizes(shape, options, linear, is_full=kind == "full")
+
+
+def _gqa_sizes(shape: Shape, options: Options, linear: _Linear, *, is_full: bool) -> Iterator[int]:
+    ranks, number = options.tensor_parallel, shape.dtype_bytes
+    heads = shape.heads // ranks
+    kv_heads, head_dim = kv_heads_and_dim(shape, ranks, is_full=is_full)
+    query = heads * (2 if shape.query_gate else 1)
+    yield from linear(
+        "self_attn.qkv_proj", (query + 2 * kv_heads) * head_dim, shape.hidden, bias=shape.qkv_bias
+    )
+    yield from linear("self_attn.o_proj", shape.hidden, heads * head_dim, bias=shape.out_bias)
+    if shape.qk_norm:
+        yield head_dim * number
+        yield head_dim * number
+    if shape.sinks:
+        yield heads * number
+
+
+def kv_heads_and_dim(shape: Shape, ranks: int, *, is_full: bool) -> tuple[int, int]:
+    """KV heads on one rank and their size: a head is never cut, so few heads are replicated."""
+    if is_full and shape.global_dim:
+        return max(1, (shape.global_heads or shape.kv_heads) // ranks), shape.global_dim
+    return max(1, shape.kv_heads // ranks), shape.head_dim
+
+
+def _mla_sizes(shape: Shape, mla: Mla, options: Options, linear: _Linear) -> Iterator[int]:
+    """Down projections are replicated, up projections sharded by heads (models/deepseek_v2.py)."""
+    number, hidden = shape.dtype_bytes, shape.hidden
+    heads = shape.heads // options.tensor_parallel
+    query = heads * (mla.nope_dim + mla.rope_dim)
+    if mla.query_rank:
+        rows = mla.query_rank + mla.kv_rank + mla.rope_dim
+        yield from linear("self_attn.fused_qkv_a_proj", rows, hidden)
+        yield mla.query_rank * number
+        yield from linear("self_attn.q_b_proj", query, mla.query_rank)
+    else:
+        yield from linear("self_attn.q_proj", query, hidden)
+        yield from linear("self_attn.kv_a_proj_with_mqa", mla.kv_rank + mla.rope_dim, hidden)
+    yield mla.kv_rank * number
+    yield from linear("self_attn.kv_b_proj", heads * (mla.nope_dim + mla.value_dim), mla.kv_rank)
+    yield from linear("self_attn.o_proj", hidden, heads * mla.value_dim)
+    # W_UK_T and W_UV, dequantized copies for absorbed decoding (attention/backends/mla/common.py).
+    yield heads * mla.nope_dim * mla.kv_rank * number
+    yield heads * mla.value_dim * mla.kv_rank * number
+    if mla.index_heads:
+        yield from linear("self_attn.indexer.wq_b", mla.index_heads * mla.index_dim, mla.query_rank)
+        yield from linear("self_attn.indexer.wk", mla.index_dim, hidden)
+        yield mla.index_heads * hidden * number
+
+
+def _recurrent_sizes(
+    shape: Shape, state: Recurrent, options: Options, linear: _Linear
+) -> Iterator[int]:
+    ranks, number, hidden = options.tensor_parallel, shape.dtype_bytes, shape.hidden
+    keys, values = state.key_heads * state.key_dim, state.value_heads * state.value_dim
+    heads = state.value_heads // ranks
+    if state.mamba:
+        # Mamba-2 mixer: x, z, B, C and dt in one projection (layers/mamba/mamba_mixer2.py).
+        groups = max(state.key_heads, ranks) * state.key_dim
+        rows = (2 * values + 2 * groups) // ranks + heads
+        yield from linear("mixer.in_proj", rows, hidden)
+        yield (values + 2 * groups) // ranks * state.kernel * number
+        yield (values + 2 * groups) // ranks * number
+        yield values // ranks * number
+    else:
+        # Gated delta net (models/qwen3_next.py).
+        yield from linear("linear_attn.in_proj_qkvz", (2 * keys + 2 * values) // ranks, hidden)
+        yield from linear("linear_attn.in_proj_ba", max(1, 2 * heads), hidden)
+        yield (2 * keys + values) // ranks * state.kernel * number
+        yield state.value_dim * 4
+    yield heads * 4
+    yield heads * 4
+    yield from linear(
+        "mixer.out_proj" if state.mamba else "linear_attn.out_proj", hidden, values // ranks
+    )
+
+
+def _mlp_sizes(
+    shape: Shape, options: Options, linear: _Linear, layer: int, kind: GpuKind | None
+) -> Iterator[int]:
+    if shape.experts and layer in shape.experts.layers:
+        yield from _expert_sizes(shape, shape.experts, options, linear, kind)
+        return
+    if "none" in shape.attention and shape.attention[layer] != "none":
+        # Nemotron-H: a layer is either attention, Mamba or MLP.
+        return
+    width = shape.inner // options.tensor_parallel
+    if shape.gated:
+        yield from linear("mlp.gate_up_proj", 2 * width, shape.hidden)
+    else:
+        yield from linear("mlp.up_proj", width, shape.hidden)
+    yield from linear("mlp.down_proj", shape.hidden, width)
+
+
+def _expert_sizes(
+    shape: Shape, experts: Experts, options: Options, linear: _Linear, kind: GpuKind | None
+) -> Iterator[int]:
+    """Experts lie in two stacked tensors; the router is replicated (layers/fused_moe/layer.py)."""
+    hidden, number, ranks = shape.hidden, shape.dtype_bytes, options.tensor_parallel
+    yield experts.count * hidden * number
+    count = experts.count // options.expert_ranks
+    width = experts.width if options.expert_ranks > 1 else experts.width // ranks
+    scheme = linear.scheme.for_module(f"{linear.prefix}mlp.experts.0.gate_proj")
+    if scheme.kind == "mxfp4" and shape.model_type == "gpt_oss":
+        yield from mxfp4_sizes(hidden, width, count, mxfp4_backend(options, kind))
+    else:
+        for size in (
+            *scheme.sizes(2 * width, hidden, number),
+            *scheme.sizes(hidden, width, number),
+        ):
+            yield count * size
+        if scheme.kind == "nvfp4":
+            # Two global scales and two input scales an expert, each in its own block of the stack.
+            yield count * 32
+    if experts.shared_width:
+        shared = experts.shared_width // ranks
+        yield from linear("mlp.shared_expert.gate_up_proj", 2 * shared, hidden)
+        yield from linear("mlp.shared_expert.down_proj", hidden, shared)
+        if experts.shared_gate:
+            yield hidden * number
+    if experts.router_bias:
+        yield experts.count * 4
+
+
+def mxfp4_backend(options: Options, kind: GpuKind | None) -> str:
+    """Kernels that hold gpt-oss experts (quantization/mxfp4.py `get_mxfp4_backend`).
+
+    triton_kernels exist for Hopper and data centre Blackwell only; everything else runs Marlin.
+    From 0.21 on triton_kernels keeps the values unpadded.
+    """
+    if options.mxfp4_backend:
+        return options.mxfp4_backend
+    if kind is not None and not (9, 0) <= kind.compute < (11, 0):
+        return "marlin"
+    return "triton_padded" if options.rules.mxfp4_hopper_padding else "triton"
+
+
+def mxfp4_sizes(hidden: int, width: int, count: int, backend: str) -> Iterator[int]:
+    """Values, scales and biases of both stacks with the backend's padding."""
+    swizzled = 1
+    match backend:
+        case "marlin":
+            width, hidden = round_up(width, 128), round_up(hidden, 256)
+        case "triton_padded":
+            width = round_up(width, 256)
+        case _:
+            # Scale columns are padded to a multiple of 32 for the swizzled layout.
+            swizzled = 32
+    bias_bytes = 4 if backend == "marlin" else 2
+    yield count * 2 * width * hidden // 2
+    yield count * 2 * width * round_up(-(-hidden // 32), swizzled)
+    yield count * hidden * width // 2
+    yield count * hidden * round_up(-(-width // 32), swizzled)
+    yield count * 2 * width * bias_bytes
+    yield count * hidden * bias_bytes
+
+
+def encoder_sizes(shape: Shape) -> Iterator[int]:
+    """Bytes of each parameter of a bidirectional encoder (models/bert.py, roberta.py).
+
+    One GPU is assumed: these models are small, and the law refuses to cut them.
+    """
+    hidden, inner, number = shape.hidden, shape.inner, shape.dtype_bytes
+    yield shape.vocabulary * hidden * number
+    if shape.encoder_positions:
+        yield shape.encoder_positions * hidden * number
+    else:
+        yield rope_bytes(shape)
+    if shape.type_vocabulary:
+        yield shape.type_vocabulary * hidden * number
+    rows_up = 2 * inner if not shape.encoder_positions else inner
+    for _ in range(shape.layers):
+        yield from (3 * hidden * hidden * number, 3 * hidden * number)
+        yield from (hidden * hidden * number, hidden * number)
+        yield from (rows_up * hidden * number, rows_up * number)
+        yield from (inner * hidden * number, hidden * number)
+        yield from [hidden * number] * 4
+    # The pooler or the dense layer of a classification head.
+    yield hidden * hidden * number

@@ -1,0 +1,95 @@
+"""Laws of the simulation: what is cut short equals the whole, and time is bounded."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from benchmarks.llamacpp_accuracy import STUDIED, options_of
+from compiler.engines.llamacpp import job
+from compiler.engines.llamacpp.allocator import Arena
+from compiler.engines.llamacpp.builds import Graph
+from compiler.engines.llamacpp.compute import simulate
+from compiler.engines.llamacpp.job import Block, Job, shortened
+from compiler.engines.llamacpp.law import usage
+from compiler.engines.llamacpp.layers import lay_out
+from compiler.engines.llamacpp.shape import read_shape
+from tests.generators.gguf_shapes import SHAPES, facts
+
+
+def job_of(model: str, flags: str, gpus: int) -> Job:
+    shape = read_shape(facts(model))
+    options = options_of(shape, flags, gpus)
+    return job.job_for(shape, options, lay_out(shape, options), Graph(), options.output_rows or 1)
+
+
+def check_shortened(model: str, flags: str, gpus: int) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        short = simulate(job_of(model, flags, gpus))
+        patch.setattr(job, "shortened", tuple)
+        whole = simulate(job_of(model, flags, gpus))
+    assert short == whole
+
+
+FLAGS = [
+    "ctx=8192 np=4 kvu=1 no=4",
+    "ctx=32768 np=4 no=4 ctk=q8_0 ctv=q8_0",
+    "ctx=8192 np=2 no=2 fa=off",
+    "ctx=8192 no=1 ngl=20",
+    "ctx=4096 b=256 ub=256 no=0",
+    "ctx=16384 no=1 cpu_moe=1",
+]
+
+
+@settings(max_examples=40, deadline=None, derandomize=True)
+@given(
+    model=st.sampled_from(sorted(SHAPES)),
+    flags=st.sampled_from(FLAGS),
+    gpus=st.sampled_from([0, 1, 2, 3, 4]),
+)
+def test_a_shortened_graph_takes_what_the_whole_takes(model: str, flags: str, gpus: int) -> None:
+    check_shortened(model, flags, gpus)
+
+
+def test_long_runs_are_cut_and_short_ones_are_not() -> None:
+    pattern = [Block(1, 0), Block(1, 0), Block(1, 0), Block(2, 0)]
+    assert len(shortened(pattern * 20)) == 16
+    assert shortened(pattern * 2) == tuple(pattern * 2)
+    assert len(shortened([Block(0, 0)] * 41 + [Block(0, 1)] * 40)) == 9
+
+
+@given(
+    steps=st.lists(st.tuples(st.booleans(), st.integers(1, 10_000)), max_size=60),
+)
+def test_blocks_of_an_arena_never_overlap(steps: list[tuple[bool, int]]) -> None:
+    arena = Arena(128)
+    live: list[tuple[int, int]] = []
+    for takes, size in steps:
+        if takes or not live:
+            address = arena.allocate(size)
+            end = address + -(-size // 128) * 128
+            assert all(end <= start or stop <= address for start, stop in live)
+            assert end <= arena.largest
+            live.append((address, end))
+        else:
+            address, end = live.pop(size % len(live))
+            arena.release(address, end - address)
+    for address, end in live:
+        arena.release(address, end - address)
+    assert arena.free == [(0, 1 << 62)]
+
+
+@pytest.mark.parametrize("model", ["llama31-70b", "qwen3-235b", "deepseek-v3", "qwen35-27b"])
+def test_an_evaluation_is_quick(model: str) -> None:
+    shape = read_shape(facts(model))
+    usage(shape, options_of(shape, "ctx=2048 no=1", 1), STUDIED)
+    times = []
+    for context in (4096, 8192, 16384):
+        options = options_of(shape, f"ctx={context} no=1", 1)
+        started = time.process_time()
+        usage(shape, options, STUDIED)
+        times.append(time.process_time() - started)
+    assert min(times) < 0.03
