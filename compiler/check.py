@@ -1,0 +1,283 @@
+"""The check pass: names exist, rules are not contradictory, engines accept what they are asked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from compiler.diagnostics import Diagnostic, Location, did_you_mean
+from compiler.engines.registry import engine_of
+from compiler.ir.demand import ArgumentProblem, request_of
+from compiler.ir.document import Document
+from compiler.ir.inventory import EngineName, Inventory
+from compiler.ir.lock import Lock, LockedSource
+from compiler.ir.rules import engine_hosts, gpus_of, hosts_of
+from compiler.ir.spec import Service, Spec, Variant
+
+# A message names so many things at most; the rest is counted.
+MAX_LISTED = 8
+
+# Arguments with which an engine stretches positions beyond what the model was made for.
+_STRETCHING = ("rope_", "yarn_", "hf_overrides")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checked:
+    """What the checks look at together."""
+
+    inventory: Inventory
+    spec: Spec
+    lock: Lock
+    inventory_document: Document
+    spec_document: Document
+
+    def key(self, *path: str | int) -> Location:
+        """Where a key of the spec stands."""
+        return self.spec_document.key(*path)
+
+    def variant_key(self, service: Service, index: int, *path: str | int) -> Location:
+        """Where a variant says something, or the service says it for the variant."""
+        own = ("services", service.name, "variants", index, *path)
+        if own in self.spec_document.keys:
+            return self.spec_document.key(*own)
+        return self.spec_document.key("services", service.name, *path)
+
+
+def check(checked: Checked) -> list[Diagnostic]:
+    """Every fault that can be seen without counting memory."""
+    faults = [*_check_versions(checked), *_check_policy(checked)]
+    for service in checked.spec.services:
+        faults += _check_names(checked, service)
+        faults += _check_reach(checked, service)
+        faults += _check_contradictions(checked, service)
+        for index, variant in enumerate(service.variants):
+            faults += _check_variant(checked, service, index, variant)
+    return list(dict.fromkeys(faults))
+
+
+def _check_versions(checked: Checked) -> Iterator[Diagnostic]:
+    seen: set[tuple[EngineName, str]] = set()
+    for host in checked.inventory.hosts:
+        for name, install in sorted(host.engines.items()):
+            if (name, install.version) in seen:
+                continue
+            seen.add((name, install.version))
+            problem = engine_of(name).check_version(install.version)
+            if problem:
+                document = checked.inventory_document
+                own = ("hosts", host.name, "engines", name)
+                place = own if own in document.keys else ("defaults", "engines", name)
+                yield Diagnostic(
+                    code="bad-engine-version",
+                    detail=f"Engine `{name}` of host `{host.name}`: {problem}",
+                    location=document.key(*place),
+                    hints=("Write what `vllm --version` or `llama-server --version` prints.",),
+                )
+
+
+def _check_policy(checked: Checked) -> Iterator[Diagnostic]:
+    for index, name in enumerate(_listed(checked, "policy", "freeze")):
+        yield from _unknown_service(checked, name, "policy", "freeze", index)
+
+
+def _check_names(checked: Checked, service: Service) -> Iterator[Diagnostic]:
+    place = ("services", service.name, "placement")
+    rules = service.placement
+    for index, name in enumerate(_listed(checked, *place, "apart_from")):
+        yield from _unknown_service(checked, name, *place, "apart_from", index)
+    kinds = {gpu.kind.name for host in checked.inventory.hosts for gpu in host.gpus}
+    for index, kind in enumerate(rules.kinds):
+        if kind not in kinds:
+            yield Diagnostic(
+                code="unknown-gpu-kind",
+                detail=f"Service `{service.name}` asks for `{kind}`; the hosts of the inventory "
+                f"have {_list(kinds)}.",
+                location=checked.key(*place, "gpus", "kinds", index),
+                hints=did_you_mean(kind, kinds),
+            )
+    if rules.pin is None:
+        return
+    host_names = {host.name for host in checked.inventory.hosts}
+    if rules.pin.host not in host_names:
+        yield Diagnostic(
+            code="unknown-host",
+            detail=f"Service `{service.name}` is pinned to `{rules.pin.host}`.",
+            location=checked.key(*place, "pin", "host"),
+            hints=did_you_mean(rules.pin.host, host_names),
+        )
+        return
+    n_gpus = len(checked.inventory.host(rules.pin.host).gpus)
+    for index, gpu in enumerate(rules.pin.gpus or ()):
+        if gpu >= n_gpus:
+            yield Diagnostic(
+                code="unknown-gpu",
+                detail=f"Service `{service.name}` is pinned to `{rules.pin.host}/{gpu}`; that host "
+                f"has {n_gpus} GPUs, counted from 0.",
+                location=checked.key(*place, "pin", "gpus", index),
+            )
+
+
+def _check_reach(checked: Checked, service: Service) -> Iterator[Diagnostic]:
+    rules = service.placement
+    place = ("services", service.name, "placement")
+    hosts = hosts_of(checked.inventory, rules)
+    if not hosts and not (rules.pin and not _knows_host(checked, rules.pin.host)):
+        wanted = ", ".join(f"{key}: {'/'.join(v)}" for key, v in rules.host_labels.items())
+        yield Diagnostic(
+            code="selector-empty",
+            detail=f"Service `{service.name}` selects hosts with `{wanted or rules.pin}`; no host "
+            "of the inventory has these labels.",
+            location=checked.key(*place, "hosts"),
+            hints=(f"Labels there are: {_list(_labels(checked.inventory))}.",),
+        )
+        return
+    gpu_rule = bool(rules.kinds or rules.min_compute)
+    known = all(any(g.kind.name == k for h in checked.inventory.hosts for g in h.gpus)
+                for k in rules.kinds)  # fmt: skip
+    if gpu_rule and known and not any(gpus_of(host, rules) for host in hosts):
+        yield Diagnostic(
+            code="selector-empty",
+            detail=f"Service `{service.name}` selects GPUs that none of its hosts has "
+            f"({_list({host.name for host in hosts})}).",
+            location=checked.key(*place, "gpus"),
+            hints=("Widen `kinds` or lower `min_compute`, or select other hosts.",),
+        )
+    for index, variant in enumerate(service.variants):
+        if hosts and not engine_hosts(checked.inventory, service, variant.engine):
+            compose = any(host.target == "compose" for host in hosts)
+            yield Diagnostic(
+                code="engine-missing",
+                detail=f"Variant `{variant.name}` of service `{service.name}` needs "
+                f"`{variant.engine}`, which none of its hosts has.",
+                location=checked.variant_key(service, index, "engine"),
+                hints=(
+                    f"Add `engines: {{{variant.engine}: ...}}` to the host or the defaults"
+                    + (", with an `image` for compose hosts." if compose else "."),
+                ),
+            )
+
+
+def _check_contradictions(checked: Checked, service: Service) -> Iterator[Diagnostic]:
+    rules = service.placement
+    place = ("services", service.name, "placement")
+
+    def contradiction(detail: str, hint: str, *path: str | int) -> Diagnostic:
+        return Diagnostic(
+            code="contradiction",
+            detail=f"Service `{service.name}` {detail}",
+            location=checked.key(*place, *path),
+            hints=(hint,),
+        )
+
+    if service.name in rules.apart_from:
+        hint = "Write `spread: gpu` to keep its replicas apart."
+        yield contradiction("is to be apart from itself.", hint, "apart_from")
+    if rules.pin and rules.pin.gpus and service.replicas > 1:
+        yield contradiction(
+            f"pins {service.replicas} replicas to the same GPUs.",
+            "Pin the host only, or make one service for each replica.", "pin", "gpus",
+        )  # fmt: skip
+    if rules.pin and rules.pin.gpus and len(set(rules.pin.gpus)) != len(rules.pin.gpus):
+        yield contradiction("is pinned to one GPU twice.", "Name each GPU once.", "pin", "gpus")
+    n_hosts = len(hosts_of(checked.inventory, rules))
+    if rules.spread == "host" and 0 < n_hosts < service.replicas and not service.optional:
+        yield contradiction(
+            f"wants {service.replicas} replicas on different hosts, and {n_hosts} can be selected.",
+            "Lower `replicas`, write `spread: gpu`, or widen the host selector.", "spread",
+        )  # fmt: skip
+
+
+def _check_variant(
+    checked: Checked, service: Service, index: int, variant: Variant
+) -> Iterator[Diagnostic]:
+    locked = checked.lock.find(variant.model)
+    if locked is None:
+        yield Diagnostic(
+            code="lock-missing",
+            detail=f"Service `{service.name}` uses `{variant.model}`.",
+            location=checked.variant_key(service, index, "model"),
+            hints=("Run `modelc lock` and commit modelc.lock.",),
+        )
+        return
+    yield from _check_context(checked, service, index, locked)
+    versions = {
+        host.engines[variant.engine].version
+        # Without a host in reach, which is reported by itself, any version serves for the rest.
+        for host in engine_hosts(checked.inventory, service, variant.engine)
+        or checked.inventory.hosts
+        if variant.engine in host.engines
+    }
+    for version in sorted(versions):
+        engine = engine_of(variant.engine)
+        if engine.check_version(version):
+            continue
+        request = request_of(service, variant, locked.facts, version)
+        for problem in engine.check_request(request):
+            yield _argument_fault(checked, service, index, problem)
+
+
+def _check_context(
+    checked: Checked, service: Service, index: int, locked: LockedSource
+) -> Iterator[Diagnostic]:
+    variant = service.variants[index]
+    limit = locked.facts.position_limit
+    stretched = any(name.startswith(_STRETCHING) for name in variant.args)
+    if variant.context and limit and variant.context > limit and not stretched:
+        yield Diagnostic(
+            code="context-too-long",
+            detail=f"Variant `{variant.name}` of service `{service.name}` asks for "
+            f"{variant.context:,} tokens; `{variant.model}` was made for {limit:,}.",
+            location=checked.variant_key(service, index, "context"),
+            hints=(f"Write `context: {limit}` or less.",),
+        )
+
+
+def _argument_fault(
+    checked: Checked, service: Service, index: int, problem: ArgumentProblem
+) -> Diagnostic:
+    variant = service.variants[index]
+    path: tuple[str, ...] = (problem.argument,)
+    if problem.argument in variant.args:
+        path = (variant.engine, "args", problem.argument)
+    elif problem.argument in {"facts", "format", "model"}:
+        path = ("model",)
+    return Diagnostic(
+        code=problem.code,
+        detail=f"Variant `{variant.name}` of service `{service.name}`: {problem.detail}",
+        location=checked.variant_key(service, index, *path),
+        hints=(problem.hint,) if problem.hint else (),
+    )
+
+
+def _unknown_service(checked: Checked, name: str, *place: str | int) -> Iterator[Diagnostic]:
+    # Names as written: a service with a fault of its own still exists.
+    known = _listed(checked, "services")
+    if name not in known:
+        yield Diagnostic(
+            code="unknown-service",
+            detail=f"`{name}` is named here, and models.yaml has no such service.",
+            location=checked.key(*place),
+            hints=did_you_mean(name, known),
+        )
+
+
+def _listed(checked: Checked, *path: str | int) -> list[str]:
+    """Keys of a mapping or items of a list, as the user wrote them."""
+    here: object = checked.spec_document.data
+    for step in path:
+        here = here.get(step) if isinstance(here, dict) else None
+    return [item for item in here if isinstance(item, str)] if isinstance(here, dict | list) else []
+
+
+def _knows_host(checked: Checked, name: str) -> bool:
+    return any(host.name == name for host in checked.inventory.hosts)
+
+
+def _labels(inventory: Inventory) -> set[str]:
+    return {f"{key}: {value}" for host in inventory.hosts for key, value in host.labels.items()}
+
+
+def _list(names: Iterable[str]) -> str:
+    shown = sorted(names)
+    more = f" and {len(shown) - MAX_LISTED} more" if len(shown) > MAX_LISTED else ""
+    return (", ".join(f"`{name}`" for name in shown[:MAX_LISTED]) + more) or "none"

@@ -1,0 +1,145 @@
+"""Field types of the user's files: sizes, shares, names and texts that are safe to carry."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, WithJsonSchema
+from pydantic_core import PydanticCustomError
+
+from compiler.ir.catalog import parse_compute
+from compiler.ir.units import parse_size, permille
+
+SLUG = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,48}[a-z0-9])?")
+HOST_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?(?:\.[A-Za-z0-9-]{1,63})*")
+ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
+PROGRAM = re.compile(r"/[A-Za-z0-9._/+-]{1,255}")
+IMAGE = re.compile(r"[a-z0-9][A-Za-z0-9._/:@-]{0,511}")
+# No one argument of a program may be longer (Linux MAX_ARG_STRLEN is 128 KiB); leave room to quote.
+MAX_TEXT = 32 << 10
+_MAX_PORT = 65535
+# Control characters, and the marks that make text read otherwise than it is.
+_UNSAFE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+class Entry(BaseModel):
+    """A mapping of the user's file: strict types, unknown keys refused."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
+
+
+def safe_text(value: object) -> str:
+    """Text that every target can carry unchanged."""
+    if not isinstance(value, str):
+        raise PydanticCustomError("wrong_type", "This must be a text, in quotes if need be.")
+    found = _UNSAFE.search(value)
+    if found:
+        raise PydanticCustomError(
+            "unsafe_text", "It holds the character {mark}.", {"mark": f"U+{ord(found[0]):04X}"}
+        )
+    if len(value.encode("utf-8")) > MAX_TEXT:
+        raise PydanticCustomError("unsafe_text", "It is longer than 32 KiB.")
+    return value
+
+
+def _size(value: object) -> int:
+    if not isinstance(value, str):
+        raise PydanticCustomError("size", "A size is a number with a unit, such as `24GiB`.")
+    try:
+        return parse_size(value)
+    except ValueError as error:
+        raise PydanticCustomError("size", "{why}.", {"why": str(error)}) from None
+
+
+def _share(value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise PydanticCustomError(
+            "wrong_type", "A share is a number between 0 and 1, such as 0.95."
+        )
+    try:
+        return permille(getattr(value, "text", value))
+    except (ValueError, OverflowError) as error:
+        raise PydanticCustomError("wrong_value", "{why}.", {"why": str(error)}) from None
+
+
+def _compute(value: object) -> tuple[int, int]:
+    text = value if isinstance(value, str) else getattr(value, "text", None)
+    try:
+        return parse_compute(text or "")
+    except ValueError:
+        raise PydanticCustomError(
+            "wrong_value", "A compute capability is written as `8.9`."
+        ) from None
+
+
+def _version(value: object) -> str:
+    """`0.10` and `9000` may stand without quotes."""
+    if isinstance(value, bool):
+        raise PydanticCustomError("wrong_type", "This must be a version.")
+    if isinstance(value, int):
+        return str(value)
+    return safe_text(getattr(value, "text", value))
+
+
+def _port_range(value: object) -> tuple[int, int]:
+    text = str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+    match = re.fullmatch(r"([0-9]{1,5})(?:-([0-9]{1,5}))?", text) if isinstance(text, str) else None
+    first, last = (int(match[1]), int(match[2] or match[1])) if match else (0, 0)
+    if not 1 <= first <= last <= _MAX_PORT:
+        raise PydanticCustomError("wrong_value", "Ports are written as `8000-8999`.")
+    return first, last
+
+
+def _matching(pattern: re.Pattern[str], rule: str) -> BeforeValidator:
+    def validate(value: object) -> str:
+        text = safe_text(value)
+        if not pattern.fullmatch(text):
+            raise PydanticCustomError("wrong_value", "{rule}", {"rule": rule})
+        return text
+
+    return BeforeValidator(validate)
+
+
+def _text_schema(pattern: str) -> WithJsonSchema:
+    return WithJsonSchema({"type": "string", "pattern": pattern})
+
+
+Text = Annotated[str, BeforeValidator(safe_text)]
+Size = Annotated[int, BeforeValidator(_size), _text_schema(r"^\d+(\.\d+)? ?(B|KiB|MiB|GiB|TiB)$")]
+Share = Annotated[
+    int, BeforeValidator(_share), WithJsonSchema({"type": "number", "minimum": 0, "maximum": 1})
+]
+Compute = Annotated[
+    tuple[int, int],
+    BeforeValidator(_compute),
+    WithJsonSchema({"type": ["string", "number"], "pattern": r"^\d+\.\d+$"}),
+]
+Version = Annotated[
+    str, BeforeValidator(_version), WithJsonSchema({"type": ["string", "number", "integer"]})
+]
+PortRange = Annotated[
+    tuple[int, int],
+    BeforeValidator(_port_range),
+    WithJsonSchema({"type": ["string", "integer"], "pattern": r"^\d+(-\d+)?$"}),
+]
+Slug = Annotated[
+    str,
+    _matching(SLUG, "A name is lower-case letters, digits and inner dashes, at most 50 of them."),
+    _text_schema(f"^{SLUG.pattern}$"),
+]
+Program = Annotated[
+    str,
+    _matching(PROGRAM, "A program is an absolute path of letters, digits and `._/+-`."),
+    _text_schema(f"^{PROGRAM.pattern}$"),
+]
+Image = Annotated[
+    str,
+    _matching(IMAGE, "An image is written as `repository/name:tag@sha256:digest`."),
+    _text_schema(f"^{IMAGE.pattern}$"),
+]
+EnvName = Annotated[
+    str,
+    _matching(ENV_NAME, "An environment variable is letters, digits and underscores."),
+    _text_schema(f"^{ENV_NAME.pattern}$"),
+]

@@ -1,0 +1,417 @@
+"""inventory.yaml: its entries as the user writes them, and the Inventory they stand for."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, Tag
+from pydantic.types import Discriminator
+
+from compiler.diagnostics import Diagnostic, did_you_mean
+from compiler.ir.catalog import builtin_kinds
+from compiler.ir.document import Document
+from compiler.ir.inventory import (
+    EngineInstall,
+    EngineName,
+    Gpu,
+    GpuKind,
+    Host,
+    Inventory,
+    Link,
+    Target,
+)
+from compiler.ir.units import GIB, MIB, format_size
+from compiler.load.faults import validate
+from compiler.load.fields import (
+    HOST_NAME,
+    Compute,
+    Entry,
+    Image,
+    PortRange,
+    Program,
+    Share,
+    Size,
+    Slug,
+    Text,
+    Version,
+)
+
+# Ranges are for racks, not for mistakes: the largest known GPU fleets under one file fit.
+MAX_HOSTS = 10_000
+MAX_GPUS = 64
+
+# What DESIGN's example inventory says, for an inventory that says nothing.
+DEFAULT_RESERVED_BYTES = 512 * MIB
+DEFAULT_UTILIZATION_PERMILLE = 950
+DEFAULT_RAM_RESERVED_BYTES = 4 * GIB
+DEFAULT_PORTS = (8000, 8999)
+DEFAULT_MODELS_DIR = "/srv/models"
+DEFAULT_BINS: dict[EngineName, str] = {
+    "vllm": "/opt/vllm/bin/vllm",
+    "llama.cpp": "/usr/local/bin/llama-server",
+}
+
+_DESCRIBE_KIND = "Describe it under `gpu_kinds` with its memory and compute capability."
+
+
+class EngineEntry(Entry):
+    """How an engine is installed: `version` for vLLM, `build` for llama.cpp."""
+
+    version: Version | None = None
+    build: Version | None = None
+    bin: Program | None = None
+    image: Image | None = None
+
+
+class EnginesEntry(Entry):
+    """The engines of a host, by name."""
+
+    vllm: EngineEntry | None = None
+    llama_cpp: EngineEntry | None = Field(None, alias="llama.cpp")
+
+
+class GpuDefaultsEntry(Entry):
+    """Reserve and utilization for GPUs that do not say their own."""
+
+    reserved: Size | None = None
+    utilization: Share | None = None
+
+
+class DefaultsEntry(Entry):
+    """What a host takes when it does not say its own."""
+
+    target: Target | None = None
+    gpu: GpuDefaultsEntry = GpuDefaultsEntry()
+    ram: Size | None = None
+    ram_reserved: Size | None = None
+    ports: PortRange | None = None
+    models_dir: Program | None = None
+    engines: EnginesEntry = EnginesEntry()
+
+
+class GpuEntry(Entry):
+    """One GPU of a host."""
+
+    kind: Text
+    uuid: Annotated[str, Field(pattern=r"^(GPU|MIG)-[0-9a-zA-Z/_-]{4,100}$")] | None = None
+    reserved: Size | None = None
+    utilization: Share | None = None
+    island: Annotated[int, Field(ge=0, lt=MAX_GPUS)] | None = None
+
+
+class GpuBlockEntry(Entry):
+    """Several GPUs of one kind."""
+
+    kind: Text
+    count: Annotated[int, Field(ge=1, le=MAX_GPUS)]
+    islands: list[list[int]] | None = None
+    uuids: list[Annotated[str, Field(pattern=r"^(GPU|MIG)-[0-9a-zA-Z/_-]{4,100}$")]] | None = None
+    reserved: Size | None = None
+    utilization: Share | None = None
+
+
+def _shape(value: object) -> str:
+    return "list" if isinstance(value, list) else "block"
+
+
+GpusEntry = Annotated[
+    Annotated[GpuBlockEntry, Tag("block")]
+    | Annotated[list[GpuEntry], Field(max_length=MAX_GPUS), Tag("list")],
+    Discriminator(_shape),
+]
+
+
+class HostEntry(Entry):
+    """One host, or a range of equal hosts."""
+
+    address: Text | None = None
+    labels: dict[Text, Text] = {}
+    target: Target | None = None
+    ram: Size | None = None
+    ram_reserved: Size | None = None
+    ports: PortRange | None = None
+    models_dir: Program | None = None
+    engines: EnginesEntry = EnginesEntry()
+    gpus: GpusEntry = []
+
+
+class GpuKindEntry(Entry):
+    """A GPU kind of the user's own, or new values for a built-in one."""
+
+    memory: Size
+    compute: Compute
+    cuda_total: Size | None = None
+    link: Link = "pcie"
+    bandwidth: Size | None = None
+    multiprocessors: Annotated[int, Field(ge=1, le=1024)] | None = None
+    mig: bool = False
+
+
+class InventoryFile(Entry):
+    """inventory.yaml."""
+
+    version: Literal[1]
+    defaults: DefaultsEntry = DefaultsEntry()
+    hosts: Annotated[dict[Text, HostEntry], Field(min_length=1)]
+    gpu_kinds: dict[Slug, GpuKindEntry] = {}
+
+
+def load_inventory(document: Document) -> tuple[Inventory | None, list[Diagnostic]]:
+    """The inventory of a document and every fault; with faults, it holds what could be read."""
+    file, faults = validate(InventoryFile, document)
+    if file is None:
+        return None, faults
+    loader = _Loader(file, document)
+    hosts = [host for name, entry in file.hosts.items() for host in loader.hosts(name, entry)]
+    loader.check_collisions(hosts)
+    inventory = Inventory(hosts=tuple(sorted((each for each, _ in hosts), key=lambda h: h.name)))
+    return inventory, faults + loader.faults
+
+
+class _Loader:
+    """Collects the faults of one inventory; thrown away after it."""
+
+    def __init__(self, file: InventoryFile, document: Document) -> None:
+        self.document = document
+        self.defaults = file.defaults
+        self.faults: list[Diagnostic] = []
+        self.kinds = dict(builtin_kinds())
+        for name, entry in file.gpu_kinds.items():
+            self.kinds[name] = self._kind(name, entry)
+
+    def hosts(self, name: str, entry: HostEntry) -> list[tuple[Host, str]]:
+        """The hosts that one entry stands for, each with the entry's key."""
+        names = self._names(name)
+        if not names:
+            return []
+        pattern = self._host(name, entry)
+        address = entry.address or "{name}"
+        return [
+            (replace(pattern, name=each, address=address.replace("{name}", each)), name)
+            for each in names
+        ]
+
+    def check_collisions(self, hosts: list[tuple[Host, str]]) -> None:
+        owners: dict[str, str] = {}
+        for host, key in hosts:
+            first = owners.setdefault(host.name, key)
+            if first != key:
+                self._fault(
+                    "host-collision",
+                    f"`{key}` and `{first}` both give the host `{host.name}`.",
+                    "Take the name out of one of the two ranges.",
+                    "hosts", key,
+                )  # fmt: skip
+                return
+
+    def _host(self, name: str, entry: HostEntry) -> Host:
+        """The host of an entry; a range differs in name and address only."""
+        defaults = self.defaults
+        ram = entry.ram if entry.ram is not None else defaults.ram
+        if ram is None and not self._is_written("hosts", name, "ram"):
+            self._fault(
+                "missing-key",
+                f"Host `{name}` needs the key `ram`: weights and caches also take RAM.",
+                "Write `ram: 64GiB` there, or under `defaults`.",
+                "hosts", name,
+            )  # fmt: skip
+        reserved = _first(entry.ram_reserved, defaults.ram_reserved, DEFAULT_RAM_RESERVED_BYTES)
+        return Host(
+            name=name,
+            address=name,
+            labels=dict(entry.labels),
+            target=_first(entry.target, defaults.target, "systemd"),
+            ram_bytes=ram or 0,
+            ram_reserved_bytes=reserved,
+            ports=_first(entry.ports, defaults.ports, DEFAULT_PORTS),
+            models_dir=_first(entry.models_dir, defaults.models_dir, DEFAULT_MODELS_DIR),
+            engines=self._engines(name, entry),
+            gpus=self._gpus(name, entry),
+        )
+
+    def _engines(self, name: str, entry: HostEntry) -> dict[EngineName, EngineInstall]:
+        found: dict[EngineName, EngineInstall] = {}
+        pairs: tuple[tuple[EngineName, EngineEntry | None, EngineEntry | None], ...] = (
+            ("vllm", entry.engines.vllm, self.defaults.engines.vllm),
+            ("llama.cpp", entry.engines.llama_cpp, self.defaults.engines.llama_cpp),
+        )
+        for engine, own, default in pairs:
+            version = _engine_value("version", own, default) or _engine_value("build", own, default)
+            if own is None and default is None:
+                continue
+            if version is None:
+                self._fault(
+                    "missing-key",
+                    f"Engine `{engine}` of host `{name}` needs its version: memory laws and flags "
+                    "change with it.",
+                    "Write `version: 0.33.0` (vLLM) or `build: 9000` (llama.cpp).",
+                    *(
+                        ("hosts", name, "engines", engine)
+                        if own
+                        else ("defaults", "engines", engine)
+                    ),
+                )
+                continue
+            found[engine] = EngineInstall(
+                version=version,
+                bin=_engine_value("bin", own, default) or DEFAULT_BINS[engine],
+                image=_engine_value("image", own, default),
+            )
+        return found
+
+    def _gpus(self, name: str, entry: HostEntry) -> tuple[Gpu, ...]:
+        if isinstance(entry.gpus, GpuBlockEntry):
+            return self._block(name, entry.gpus)
+        gpus = []
+        for index, each in enumerate(entry.gpus):
+            place = ("hosts", name, "gpus", index)
+            kind = self._find_kind(each.kind, name, *place, "kind")
+            if kind:
+                gpus.append(self._gpu(index, kind, each, each.uuid, each.island or 0, place))
+        return tuple(gpus)
+
+    def _block(self, name: str, block: GpuBlockEntry) -> tuple[Gpu, ...]:
+        place = ("hosts", name, "gpus")
+        kind = self._find_kind(block.kind, name, *place, "kind")
+        islands = self._islands(name, block)
+        if block.uuids and len(block.uuids) != block.count:
+            self._fault(
+                "wrong-value",
+                f"Host `{name}` has {block.count} GPUs and {len(block.uuids)} uuids.",
+                "Give one uuid for each GPU, in the order of nvidia-smi.",
+                *place, "uuids",
+            )  # fmt: skip
+        if kind is None:
+            return ()
+        uuids = list(block.uuids or []) + [None] * block.count
+        return tuple(
+            self._gpu(index, kind, block, uuids[index], islands[index], place)
+            for index in range(block.count)
+        )
+
+    def _islands(self, name: str, block: GpuBlockEntry) -> list[int]:
+        if block.islands is None:
+            return [0] * block.count
+        members = [index for island in block.islands for index in island]
+        if sorted(members) != list(range(block.count)):
+            self._fault(
+                "wrong-value",
+                f"Host `{name}`: islands must name each GPU from 0 to {block.count - 1} once.",
+                "Write for example `islands: [[0, 1, 2, 3], [4, 5, 6, 7]]`.",
+                "hosts", name, "gpus", "islands",
+            )  # fmt: skip
+            return [0] * block.count
+        island_of = {gpu: number for number, island in enumerate(block.islands) for gpu in island}
+        return [island_of[index] for index in range(block.count)]
+
+    def _gpu(
+        self,
+        index: int,
+        kind: GpuKind,
+        entry: GpuEntry | GpuBlockEntry,
+        uuid: str | None,
+        island: int,
+        place: tuple[str | int, ...],
+    ) -> Gpu:
+        default = self.defaults.gpu
+        reserved = _first(entry.reserved, default.reserved, DEFAULT_RESERVED_BYTES)
+        share = _first(entry.utilization, default.utilization, DEFAULT_UTILIZATION_PERMILLE)
+        gpu = Gpu(
+            index=index, kind=kind, uuid=uuid, reserved_bytes=reserved,
+            utilization_permille=share, island=island,
+        )  # fmt: skip
+        if gpu.budget_bytes <= 0:
+            self._fault(
+                "bad-budget",
+                f"GPU `{kind.name}` has {format_size(kind.memory_bytes)}, of which "
+                f"{format_size(reserved)} are reserved and a share of {share / 1000:g} is ours.",
+                "Lower `reserved` or raise `utilization`.",
+                *place,
+            )
+        return gpu
+
+    def _find_kind(self, kind: str, host: str, *place: str | int) -> GpuKind | None:
+        if kind in self.kinds:
+            return self.kinds[kind]
+        self._fault(
+            "unknown-gpu-kind",
+            f"Host `{host}` has a GPU of kind `{kind[:60]}`, which is neither in the built-in "
+            "catalog nor under `gpu_kinds`.",
+            (did_you_mean(kind, self.kinds) or (_DESCRIBE_KIND,))[0],
+            *place,
+        )
+        return None
+
+    def _kind(self, name: str, entry: GpuKindEntry) -> GpuKind:
+        # Without a measured figure the CUDA total is 98 % of the NVML one, as in the catalog.
+        cuda_total = entry.cuda_total or entry.memory * 98 // 100
+        if cuda_total > entry.memory:
+            self._fault(
+                "wrong-value",
+                f"GPU kind `{name}`: the CUDA total is larger than the memory.",
+                "`memory` is what nvidia-smi prints, `cuda_total` what torch prints.",
+                "gpu_kinds", name, "cuda_total",
+            )  # fmt: skip
+        return GpuKind(
+            name=name,
+            memory_bytes=entry.memory,
+            cuda_total_bytes=cuda_total,
+            compute=entry.compute,
+            link=entry.link,
+            bandwidth_bytes=entry.bandwidth or 0,
+            multiprocessors=entry.multiprocessors or 0,
+            mig=entry.mig,
+        )
+
+    def _names(self, pattern: str) -> list[str]:
+        names = _expand(pattern)
+        if names is None or not all(HOST_NAME.fullmatch(name) for name in names):
+            self._fault(
+                "bad-range",
+                f"`{pattern[:80]}` is no host name and no range of them.",
+                f"A range is written as `gpu-[01-08]`, first before last, at most {MAX_HOSTS:,}.",
+                "hosts", pattern,
+            )  # fmt: skip
+            return []
+        return names
+
+    def _is_written(self, *place: str | int) -> bool:
+        """Whether the user gave this key, though its value may have been at fault."""
+        return place in self.document.keys
+
+    def _fault(self, code: str, detail: str, hint: str, *place: str | int) -> None:
+        location = self.document.key(*place)
+        self.faults.append(
+            Diagnostic(code=code, detail=detail, location=location, hints=(hint,) if hint else ())
+        )
+
+
+def _expand(pattern: str) -> list[str] | None:
+    """Names of a pattern with at most one `[first-last]`; the width of first is kept."""
+    match = re.fullmatch(r"([^\[\]]*)\[([0-9]{1,6})-([0-9]{1,6})\]([^\[\]]*)", pattern)
+    if match is None:
+        return [pattern] if "[" not in pattern else None
+    before, first, last, after = match.groups()
+    if not int(first) <= int(last) < int(first) + MAX_HOSTS:
+        return None
+    width = len(first)
+    return [f"{before}{number:0{width}d}{after}" for number in range(int(first), int(last) + 1)]
+
+
+def _engine_value(field: str, own: EngineEntry | None, default: EngineEntry | None) -> str | None:
+    """One field of an engine: the host's own, else the default's."""
+    for entry in (own, default):
+        value: str | None = getattr(entry, field) if entry else None
+        if value is not None:
+            return value
+    return None
+
+
+def _first(*candidates: Any) -> Any:  # noqa: ANN401  The type of the field it is for.
+    """The first that is given; the last one always is."""
+    for candidate in candidates:
+        if candidate is not None:
+            return candidate
+    raise AssertionError

@@ -1,0 +1,54 @@
+"""The previous plan: compiled/plan.json as it was written, or what is wrong with it."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from pydantic import ValidationError
+
+from compiler.diagnostics import Diagnostic, Location
+from compiler.ir.plan import PLAN_VERSION, Plan
+
+if TYPE_CHECKING:
+    from compiler.ir.textfile import TextFile
+
+
+def load_previous(file: TextFile, faults: list[Diagnostic]) -> Plan | None:
+    """The plan of a text; adds to faults and gives None when it is none."""
+    try:
+        document = json.loads(file.text)
+    except json.JSONDecodeError as error:
+        place = Location(file.path, error.lineno, error.colno)
+        faults.append(_corrupt(place, f"This is not valid JSON: {error.msg}."))
+        return None
+    except RecursionError:
+        faults.append(_corrupt(Location(file.path, 1, 1), "This is nested too deeply."))
+        return None
+    place = Location(file.path, 1, 1)
+    version = document.get("version") if isinstance(document, dict) else None
+    if version != PLAN_VERSION:
+        detail = f"It has the schema version {version!r:.40}, this modelc reads {PLAN_VERSION}."
+        faults.append(_corrupt(place, detail))
+        return None
+    try:
+        return Plan.model_validate(document)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(str(step) for step in first["loc"])
+        faults.append(_corrupt(place, f"`{where}`: {first['msg']}."))
+        return None
+
+
+def _corrupt(place: Location, detail: str) -> Diagnostic:
+    return Diagnostic(
+        code="previous-corrupt",
+        detail=detail,
+        location=place,
+        hints=(
+            (
+                "Bring it back with git, name another one with `--previous git:HEAD`, or start "
+                "afresh with `--previous none`."
+            ),
+        ),
+    )

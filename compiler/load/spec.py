@@ -1,0 +1,296 @@
+"""models.yaml: its entries as the user writes them, and the Spec they stand for."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, WithJsonSchema
+from pydantic_core import PydanticCustomError
+
+from compiler.diagnostics import Diagnostic
+from compiler.ir.document import Document
+from compiler.ir.facts import Task
+from compiler.ir.inventory import EngineName
+from compiler.ir.spec import (
+    ArgValue,
+    Offload,
+    Pin,
+    PlacementRules,
+    Policy,
+    Service,
+    Spec,
+    Spread,
+    Variant,
+)
+from compiler.load.faults import validate
+from compiler.load.fields import Compute, Entry, EnvName, Slug, Text, safe_text
+
+MAX_REPLICAS = 1000
+# No published model comes near so many layers.
+MAX_LAYERS = 10_000
+# Ten million tokens is beyond every published position limit.
+MAX_TOKENS = 10_000_000
+
+DEFAULT_PRIORITY = 50
+DEFAULT_CONCURRENCY = 4
+"""llama-server's own number of slots; vLLM's default of 256 or more reserves memory to match."""
+
+# Values that are keys wherever they stand, and names whose values are.
+_SECRET_VALUE = re.compile(r"(hf_|sk-|ghp_|github_pat_|AKIA|xox[abp]-)[A-Za-z0-9_-]{12,}")
+_SECRET_NAME = re.compile(r"(?i)(.*_)?(token|secret|password|passwd|api_key|apikey|access_key)")
+
+
+def _offload(value: object) -> Offload:
+    if value in ("none", "auto", "cpu"):
+        return value
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MAX_LAYERS:
+        return value
+    raise PydanticCustomError(
+        "wrong_value", "This must be `none`, `auto`, `cpu` or a number of layers"
+    )
+
+
+def _argument(value: object) -> ArgValue:
+    if isinstance(value, str):
+        return safe_text(value)
+    if isinstance(value, bool | int | float):
+        return value
+    if isinstance(value, list):
+        return [_argument(item) for item in value]
+    if isinstance(value, dict):
+        return {safe_text(key): _argument(item) for key, item in value.items()}
+    raise PydanticCustomError("wrong_type", "This must be a text, number, truth value, list or map")
+
+
+def _env_value(value: object) -> str:
+    if isinstance(value, bool):
+        raise PydanticCustomError("wrong_type", "Put the value in quotes: a program reads text")
+    if isinstance(value, int | float):
+        value = getattr(value, "text", str(value))
+    text = safe_text(value)
+    if _SECRET_VALUE.search(text):
+        raise PydanticCustomError(
+            "secret", "Name it under `secrets` instead; values never enter the repository"
+        )
+    return text
+
+
+def _names(value: object) -> tuple[str, ...]:
+    items = value if isinstance(value, list) else [value]
+    return tuple(safe_text(item) for item in items)
+
+
+def _model(value: object) -> str:
+    text = safe_text(value)
+    if not text.strip() or text != text.strip() or "\n" in text or "\t" in text:
+        raise PydanticCustomError("wrong_value", "This must be `org/repo` or a path")
+    return text
+
+
+Tokens = Annotated[int, Field(ge=1, le=MAX_TOKENS)]
+Requests = Annotated[int, Field(ge=1, le=4096)]
+OffloadField = Annotated[
+    Any,
+    BeforeValidator(_offload),
+    WithJsonSchema(
+        {"anyOf": [{"enum": ["none", "auto", "cpu"]}, {"type": "integer", "minimum": 0}]}
+    ),
+]
+Argument = Annotated[Any, BeforeValidator(_argument), WithJsonSchema({})]
+EnvValue = Annotated[
+    str, BeforeValidator(_env_value), WithJsonSchema({"type": ["string", "number"]})
+]
+LabelValues = Annotated[
+    tuple[str, ...],
+    BeforeValidator(_names),
+    WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}),
+]
+ArgName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_.]{0,99}$")]
+Source = Annotated[str, BeforeValidator(_model), WithJsonSchema({"type": "string"})]
+
+
+class EngineArgsEntry(Entry):
+    """Flags of one engine by their own names, with underscores."""
+
+    args: dict[ArgName, Argument] = {}
+
+
+class VariantEntry(Entry):
+    """One rung: what it does not say, it takes from the service."""
+
+    name: Slug
+    model: Source | None = None
+    engine: EngineName | None = None
+    context: Tokens | None = None
+    concurrency: Requests | None = None
+    kv_tokens: Tokens | None = None
+    offload: OffloadField | None = None
+    vllm: EngineArgsEntry | None = None
+    llama_cpp: EngineArgsEntry | None = Field(None, alias="llama.cpp")
+
+
+class GpuSelectorEntry(Entry):
+    """Which GPUs a service may take."""
+
+    kinds: Annotated[list[Text], Field(min_length=1)] | None = None
+    min_compute: Compute | None = None
+    tensor_parallel: (
+        Annotated[list[Annotated[int, Field(ge=1, le=64)]], Field(min_length=1)] | None
+    ) = None
+
+
+class PinEntry(Entry):
+    """An exact place."""
+
+    host: Text
+    gpus: Annotated[list[Annotated[int, Field(ge=0, lt=64)]], Field(min_length=1)] | None = None
+
+
+class PlacementEntry(Entry):
+    """Where the replicas may stand."""
+
+    hosts: dict[Text, LabelValues] = {}
+    gpus: GpuSelectorEntry = GpuSelectorEntry()
+    spread: Spread | None = None
+    apart_from: list[Slug] = []
+    pin: PinEntry | None = None
+
+
+class ServiceEntry(Entry):
+    """One service."""
+
+    model: Source | None = None
+    engine: EngineName | None = None
+    task: Task | None = None
+    replicas: Annotated[int, Field(ge=1, le=MAX_REPLICAS)] = 1
+    priority: Annotated[int, Field(ge=0, le=1000)] = DEFAULT_PRIORITY
+    context: Tokens | None = None
+    concurrency: Requests = DEFAULT_CONCURRENCY
+    kv_tokens: Tokens | None = None
+    variants: Annotated[list[VariantEntry], Field(min_length=1, max_length=32)] | None = None
+    placement: PlacementEntry = PlacementEntry()
+    offload: OffloadField = "none"
+    optional: bool = False
+    vllm: EngineArgsEntry = EngineArgsEntry()
+    llama_cpp: EngineArgsEntry = Field(EngineArgsEntry(), alias="llama.cpp")
+    env: dict[EnvName, EnvValue] = {}
+    secrets: list[EnvName] = []
+
+
+class PolicyEntry(Entry):
+    """Rules on change."""
+
+    max_moves: Annotated[int, Field(ge=0)] | None = None
+    freeze: list[Slug] = []
+
+
+class SpecFile(Entry):
+    """models.yaml."""
+
+    version: Literal[1]
+    services: Annotated[dict[Slug, ServiceEntry], Field(min_length=1)]
+    policy: PolicyEntry = PolicyEntry()
+
+
+def load_spec(document: Document) -> tuple[Spec | None, list[Diagnostic]]:
+    """The spec of a document and every fault; with faults, it holds what could be read."""
+    file, faults = validate(SpecFile, document)
+    if file is None:
+        return None, faults
+    services = []
+    for name, entry in sorted(file.services.items()):
+        faults += _entry_faults(name, entry, document)
+        services.append(_service(name, entry))
+    policy = Policy(max_moves=file.policy.max_moves, freeze=tuple(sorted(set(file.policy.freeze))))
+    return Spec(services=tuple(services), policy=policy), faults
+
+
+def _entry_faults(name: str, entry: ServiceEntry, document: Document) -> list[Diagnostic]:
+    faults = []
+    place = ("services", name)
+    for index, variant in enumerate(entry.variants or []):
+        if variant.model is None and entry.model is None:
+            faults.append(_no_model(f"Variant `{variant.name}` of service `{name}`", document,
+                                    *place, "variants", index))  # fmt: skip
+        if variant.name in [other.name for other in (entry.variants or [])[:index]]:
+            faults.append(
+                Diagnostic(
+                    code="name-collision",
+                    detail=f"Service `{name}` has two variants named `{variant.name}`.",
+                    location=document.value(*place, "variants", index, "name"),
+                    hints=("Give each variant its own name.",),
+                )
+            )
+    if entry.variants is None and entry.model is None:
+        faults.append(_no_model(f"Service `{name}`", document, *place))
+    for key, value in entry.env.items():
+        if _SECRET_NAME.fullmatch(key) and value:
+            faults.append(
+                Diagnostic(
+                    code="secret-in-spec",
+                    detail=f"Service `{name}` gives `{key}` a value under `env`.",
+                    location=document.key(*place, "env", key),
+                    hints=(f"Write `secrets: [{key}]`; the value stays on the host.",),
+                )
+            )
+    return faults
+
+
+def _no_model(subject: str, document: Document, *place: str | int) -> Diagnostic:
+    return Diagnostic(
+        code="missing-key",
+        detail=f"{subject} needs the key `model`.",
+        location=document.key(*place),
+        hints=("Write `model: org/repo` or `model: ./path/to/model.gguf`.",),
+    )
+
+
+def _service(name: str, entry: ServiceEntry) -> Service:
+    # Without a ladder there is one rung, and it is the service itself.
+    entries = entry.variants or [VariantEntry(name="default")]
+    rules = entry.placement
+    pin = None
+    if rules.pin:
+        pin = Pin(host=rules.pin.host, gpus=tuple(rules.pin.gpus) if rules.pin.gpus else None)
+    return Service(
+        name=name,
+        task=entry.task,
+        replicas=entry.replicas,
+        priority=entry.priority,
+        optional=entry.optional,
+        variants=tuple(_variant(entry, each) for each in entries),
+        placement=PlacementRules(
+            host_labels={key: tuple(sorted(values)) for key, values in rules.hosts.items()},
+            kinds=tuple(rules.gpus.kinds or ()),
+            min_compute=rules.gpus.min_compute,
+            tensor_parallel=tuple(sorted(set(rules.gpus.tensor_parallel or ()))),
+            spread=rules.spread,
+            apart_from=tuple(sorted(set(rules.apart_from))),
+            pin=pin,
+        ),
+        env=dict(sorted(entry.env.items())),
+        secrets=tuple(sorted(set(entry.secrets))),
+    )
+
+
+def _variant(service: ServiceEntry, entry: VariantEntry) -> Variant:
+    model = entry.model or service.model or ""
+    engine = entry.engine or service.engine or _usual_engine(model)
+    own_args = entry.vllm if engine == "vllm" else entry.llama_cpp
+    service_args = service.vllm if engine == "vllm" else service.llama_cpp
+    return Variant(
+        name=entry.name,
+        model=model,
+        engine=engine,
+        context=entry.context or service.context,
+        concurrency=entry.concurrency or service.concurrency,
+        kv_tokens=entry.kv_tokens or service.kv_tokens,
+        offload=service.offload if entry.offload is None else entry.offload,
+        args={**service_args.args, **(own_args.args if own_args else {})},
+    )
+
+
+def _usual_engine(model: str) -> EngineName:
+    """llama.cpp for what is named GGUF, vLLM for everything else."""
+    return "llama.cpp" if "gguf" in model.lower() else "vllm"

@@ -1,0 +1,187 @@
+"""YAML 1.2 text to plain data and positions; refuses what a configuration file does not need."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Protocol
+
+from compiler.diagnostics import CompileError, Diagnostic, Location
+from compiler.ir.document import Document, KeyPath
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ruamel.yaml.error import MarkedYAMLError
+
+# A fleet of thousands of hosts is some hundred KiB, since ranges expand; more is a mistake.
+MAX_TEXT_BYTES = 4 << 20
+MAX_DEPTH = 24
+MAX_NODES = 500_000
+
+# YAML 1.2 core schema: `on`, `22:22` and `012` stay text, unlike in YAML 1.1.
+_INTEGER = re.compile(r"[-+]?[0-9]{1,18}")
+_FLOAT = re.compile(r"[-+]?(\.[0-9]{1,30}|[0-9]{1,30}(\.[0-9]{0,30})?)([eE][-+]?[0-9]{1,3})?")
+_WORDS: dict[str, bool | None] = {
+    "": None, "~": None, "null": None, "Null": None, "NULL": None,
+    "true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False,
+}  # fmt: skip
+
+
+class PlainFloat(float):
+    """A float that remembers how it was written, so that version `0.10` is not `0.1`."""
+
+    text: str
+
+
+def parse_yaml(path: str, text: str) -> Document:
+    """The document of a YAML text.
+
+    Raises CompileError with every duplicate key, or with the first fault of syntax.
+    """
+    from ruamel.yaml.error import MarkedYAMLError, YAMLError
+
+    if len(text.encode("utf-8", "surrogatepass")) > MAX_TEXT_BYTES:
+        detail = f"`{path}` is over {MAX_TEXT_BYTES >> 20} MiB."
+        raise CompileError([Diagnostic(code="file-too-large", detail=detail)])
+    reader = _Reader(path)
+    try:
+        reader.read(text)
+    except MarkedYAMLError as error:
+        raise CompileError([_syntax(path, error)]) from None
+    except YAMLError as error:
+        detail = f"{str(error).splitlines()[0]}."
+        raise CompileError(
+            [Diagnostic(code="yaml-syntax", detail=detail, location=Location(path, 1, 1))]
+        ) from None
+    if reader.faults:
+        raise CompileError(reader.faults)
+    return Document(path=path, data=reader.root, keys=reader.keys, values=reader.values)
+
+
+def _syntax(path: str, error: MarkedYAMLError) -> Diagnostic:
+    mark = error.problem_mark or error.context_mark
+    place = Location(path, mark.line + 1, mark.column + 1) if mark else Location(path, 1, 1)
+    context = f" {error.context}" if error.context else ""
+    problem = error.problem or "this cannot be parsed"
+    return Diagnostic(
+        code="yaml-syntax", detail=f"YAML parser:{context} {problem}.".replace("  ", " "),
+        location=place,
+    )  # fmt: skip
+
+
+class _Mark(Protocol):
+    """Where an event stands; both count from zero."""
+
+    line: int
+    column: int
+
+
+class _Event(Protocol):
+    """What is read of ruamel's events, which are untyped; only scalars have value and style."""
+
+    start_mark: _Mark
+    value: str
+    style: str | None
+
+
+class _Reader:
+    """One walk over the parser's events; thrown away after it."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.root: object = None
+        self.keys: dict[KeyPath, tuple[int, int]] = {}
+        self.values: dict[KeyPath, tuple[int, int]] = {}
+        self.faults: list[Diagnostic] = []
+        self.n_nodes = 0
+
+    def read(self, text: str) -> None:
+        from ruamel.yaml import YAML
+
+        yaml = YAML(typ="safe", pure=True)
+        yaml.version = (1, 2)
+        events = iter(yaml.parse(text))
+        n_documents = 0
+        for event in events:
+            if type(event).__name__ == "DocumentStartEvent":
+                n_documents += 1
+                if n_documents > 1:
+                    self._stop("yaml-syntax", "The file holds more than one YAML document.", event)
+                self.root = self._node(next(events), events, ())
+
+    def _node(self, event: _Event, events: Iterator[_Event], path: KeyPath) -> object:
+        kind = type(event).__name__
+        self.n_nodes += 1
+        if kind == "AliasEvent" or getattr(event, "anchor", None):
+            self._stop(
+                "yaml-alias",
+                "An alias lets a short file stand for one of any size; write the value out.",
+                event,
+            )
+        if len(path) > MAX_DEPTH:
+            self._stop("yaml-depth", f"At most {MAX_DEPTH} levels are accepted.", event)
+        if self.n_nodes > MAX_NODES:
+            self._stop("file-too-large", f"At most {MAX_NODES:,} values are accepted.", event)
+        tag = getattr(event, "ctag", None) or getattr(event, "tag", None)
+        if tag is not None and str(tag) not in {"None", "!"}:
+            self._stop("yaml-syntax", f"The tag `{str(tag)[:40]}` is not accepted.", event)
+        self.values[path] = _mark(event)
+        if kind == "MappingStartEvent":
+            return self._mapping(events, path)
+        if kind == "SequenceStartEvent":
+            return self._sequence(events, path)
+        return _scalar(event)
+
+    def _mapping(self, events: Iterator[_Event], path: KeyPath) -> dict[object, object]:
+        result: dict[object, object] = {}
+        while type(event := next(events)).__name__ != "MappingEndEvent":
+            if type(event).__name__ != "ScalarEvent" or getattr(event, "anchor", None):
+                self._stop("yaml-syntax", "A key must be a plain text.", event)
+            # A key is always text: `404: x` and `"404": x` name the same thing.
+            key = str(event.value)
+            place = (*path, key)
+            if key in result:
+                line, _ = self.keys[place]
+                self._fault(
+                    "duplicate-key", f"`{key[:80]}` was already given in line {line}.", event
+                )
+            else:
+                self.keys[place] = _mark(event)
+            value = self._node(next(events), events, place)
+            result.setdefault(key, value)
+        return result
+
+    def _sequence(self, events: Iterator[_Event], path: KeyPath) -> list[object]:
+        result: list[object] = []
+        while type(event := next(events)).__name__ != "SequenceEndEvent":
+            place = (*path, len(result))
+            self.keys[place] = _mark(event)
+            result.append(self._node(event, events, place))
+        return result
+
+    def _fault(self, code: str, detail: str, event: _Event) -> None:
+        place = Location(self.path, *_mark(event))
+        self.faults.append(Diagnostic(code=code, detail=detail, location=place))
+
+    def _stop(self, code: str, detail: str, event: _Event) -> None:
+        self._fault(code, detail, event)
+        raise CompileError(self.faults)
+
+
+def _mark(event: _Event) -> tuple[int, int]:
+    return event.start_mark.line + 1, event.start_mark.column + 1
+
+
+def _scalar(event: _Event) -> object:
+    text = str(event.value)
+    if event.style in {"'", '"', "|", ">"}:
+        return text
+    if text in _WORDS:
+        return _WORDS[text]
+    if _INTEGER.fullmatch(text):
+        return int(text)
+    if _FLOAT.fullmatch(text):
+        number = PlainFloat(text)
+        number.text = text
+        return number
+    return text
