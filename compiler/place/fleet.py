@@ -1,0 +1,357 @@
+"""The fleet as an integer program: columns for places, rules of the user, objectives in order."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from compiler.ir.demand import Demand, Demands, Option
+from compiler.ir.inventory import Inventory
+from compiler.ir.placement import Placement
+from compiler.ir.plan import Plan, Replica
+from compiler.ir.rules import are_apart
+from compiler.ir.spec import Service, Spec
+from compiler.ir.units import budget_mib, demand_mib
+from compiler.place.solver import Program
+
+# A ladder of partial offloads is thinned to this many columns a place; once places are chosen,
+# a second program chooses among all steps there.
+MAX_LADDER = 12
+
+GpuKey = tuple[str, int]
+Place = tuple[str, tuple[int, ...]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Column:
+    """A variable of the program: how many replicas run in this way at this place."""
+
+    variable: int
+    option: Option
+    demand: Demand
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Relaxation:
+    """Which rules to leave out, to find out what stands in the way."""
+
+    coverage: bool = False
+    """No service has to be placed."""
+    max_moves: bool = False
+    spread: bool = False
+    apart: bool = False
+
+
+@dataclass(slots=True)
+class Fleet:
+    """The program under construction, and how to read its answer."""
+
+    inventory: Inventory
+    spec: Spec
+    frozen: tuple[Replica, ...]
+    previous: Plan | None
+    relaxed: Relaxation
+    program: Program = field(default_factory=Program)
+    columns: list[Column] = field(default_factory=list)
+    free_mib: dict[GpuKey, int] = field(default_factory=dict)
+    loads: dict[GpuKey, dict[int, int]] = field(default_factory=lambda: defaultdict(dict))
+    disturbance: dict[int, int] = field(default_factory=dict)
+    """Replicas that move or change their variant, and, weighing less, those that move."""
+
+    @property
+    def services(self) -> list[Service]:
+        """Services that are to be placed: frozen ones stand where they stood."""
+        frozen = {replica.service for replica in self.frozen}
+        return [service for service in self.spec.services if service.name not in frozen]
+
+    def of(self, service: str) -> list[Column]:
+        """The columns of a service."""
+        return [column for column in self.columns if column.option.service == service]
+
+    def chosen(self, values: tuple[int, ...]) -> tuple[Placement, ...]:
+        """The placements that the values stand for, one for each replica."""
+        return tuple(
+            Placement(
+                service=column.option.service,
+                variant=column.option.variant,
+                host=column.option.host,
+                gpus=column.option.gpus,
+                demand=column.demand,
+            )
+            for column in self.columns
+            for _ in range(values[column.variable])
+        )
+
+
+def build(
+    inventory: Inventory,
+    spec: Spec,
+    demands: Demands,
+    frozen: tuple[Replica, ...],
+    previous: Plan | None,
+    relaxed: Relaxation | None = None,
+) -> Fleet:
+    """The program of a fleet, with at most MAX_LADDER steps of each ladder."""
+    fleet = Fleet(inventory, spec, frozen, previous, relaxed or Relaxation())
+    for service in fleet.services:
+        for option in demands.options[service.name]:
+            for demand in thin(option.demands):
+                variable = fleet.program.variable(_most(service))
+                fleet.columns.append(Column(variable=variable, option=option, demand=demand))
+    _add_rules(fleet)
+    _add_objectives(fleet)
+    return fleet
+
+
+def refine(fleet: Fleet, chosen: tuple[Placement, ...]) -> Fleet | None:
+    """The program that chooses among all steps of the ladders at the chosen places.
+
+    None when there is nothing left to choose.
+    """
+    taken = Counter((p.service, p.variant, p.host, p.gpus) for p in chosen)
+    options = {_place_key(column.option): column.option for column in fleet.columns}
+    if all(len(options[key].demands) <= MAX_LADDER for key in taken):
+        return None
+    finer = Fleet(fleet.inventory, fleet.spec, fleet.frozen, fleet.previous, fleet.relaxed)
+    for key, count in sorted(taken.items()):
+        here = {}
+        for demand in options[key].demands:
+            variable = finer.program.variable(count)
+            here[variable] = 1
+            finer.columns.append(Column(variable=variable, option=options[key], demand=demand))
+        finer.program.at_least("", here, count)
+        finer.program.at_most("", here, count)
+    _add_rules(finer)
+    _add_objectives(finer)
+    return finer
+
+
+def thin(ladder: tuple[Demand, ...]) -> tuple[Demand, ...]:
+    """At most MAX_LADDER demands, evenly spaced, the first and the last included."""
+    if len(ladder) <= MAX_LADDER:
+        return ladder
+    last = len(ladder) - 1
+    steps = sorted({position * last // (MAX_LADDER - 1) for position in range(MAX_LADDER)})
+    return tuple(ladder[step] for step in steps)
+
+
+def column_mib(column: Column) -> Iterator[tuple[GpuKey, int]]:
+    """What one replica of a column takes of each GPU."""
+    for index, breakdown in zip(column.option.gpus, column.demand.devices, strict=True):
+        yield (column.option.host, index), demand_mib(breakdown.high_bytes)
+
+
+def _place_key(option: Option) -> tuple[str, int, str, tuple[int, ...]]:
+    return option.service, option.variant, option.host, option.gpus
+
+
+def _most(service: Service) -> int:
+    """How many replicas may stand in one way at one place."""
+    return 1 if service.placement.spread else service.replicas
+
+
+def _add_rules(fleet: Fleet) -> None:
+    _add_budgets(fleet)
+    _add_host_limits(fleet)
+    for service in fleet.services:
+        every = {column.variable: 1 for column in fleet.of(service.name)}
+        fleet.program.at_most("", every, service.replicas)
+        if not service.optional and not fleet.relaxed.coverage:
+            fleet.program.at_least(f"replicas {service.name}", every, service.replicas)
+        if service.placement.spread and not fleet.relaxed.spread:
+            _add_spread(fleet, service)
+    if not fleet.relaxed.apart:
+        _add_apart(fleet)
+    _add_moves(fleet)
+
+
+def _add_budgets(fleet: Fleet) -> None:
+    held = Counter[GpuKey]()
+    for replica in fleet.frozen:
+        for share in replica.shares:
+            held[replica.host, share.gpu] += demand_mib(share.share_bytes)
+    for column in fleet.columns:
+        for key, mib in column_mib(column):
+            fleet.loads[key][column.variable] = mib
+    for host in fleet.inventory.hosts:
+        for gpu in host.gpus:
+            key = (host.name, gpu.index)
+            fleet.free_mib[key] = budget_mib(gpu.budget_bytes) - held[key]
+            if fleet.loads.get(key):
+                name = f"budget {host.name}/{gpu.index}"
+                fleet.program.at_most(name, fleet.loads[key], fleet.free_mib[key])
+
+
+def _add_host_limits(fleet: Fleet) -> None:
+    for host in fleet.inventory.hosts:
+        here = [column for column in fleet.columns if column.option.host == host.name]
+        if not here:
+            continue
+        stays = [replica for replica in fleet.frozen if replica.host == host.name]
+        ram = budget_mib(host.ram_budget_bytes) - sum(demand_mib(r.ram_bytes) for r in stays)
+        needs = {column.variable: demand_mib(column.demand.host.high_bytes) for column in here}
+        fleet.program.at_most(f"ram {host.name}", needs, ram)
+        n_ports = host.ports[1] - host.ports[0] + 1 - len(stays)
+        if sum(service.replicas for service in fleet.services) > n_ports:
+            fleet.program.at_most(f"ports {host.name}", {c.variable: 1 for c in here}, n_ports)
+
+
+def _add_spread(fleet: Fleet, service: Service) -> None:
+    shared: dict[object, dict[int, int]] = defaultdict(dict)
+    for column in fleet.of(service.name):
+        option = column.option
+        if service.placement.spread == "host" or not option.gpus:
+            shared[option.host][column.variable] = 1
+        else:
+            for gpu in option.gpus:
+                shared[option.host, gpu][column.variable] = 1
+    for terms in shared.values():
+        if len(terms) > 1:
+            fleet.program.at_most(f"spread {service.name}", terms, 1)
+
+
+def _add_apart(fleet: Fleet) -> None:
+    services = fleet.spec.services
+    frozen_on = defaultdict(set)
+    for replica in fleet.frozen:
+        for share in replica.shares:
+            frozen_on[replica.service].add((replica.host, share.gpu))
+    on = {service.name: _columns_by_gpu(fleet, service.name) for service in services}
+    for position, first in enumerate(services):
+        for second in services[position + 1 :]:
+            if not are_apart(first, second):
+                continue
+            name = f"apart_from {first.name} {second.name}"
+            for key in sorted(on[first.name].keys() & on[second.name].keys()):
+                either = fleet.program.variable(1)
+                left, right = on[first.name][key], on[second.name][key]
+                fleet.program.at_most(name, {**left, either: -first.replicas}, 0)
+                fleet.program.at_most(name, {**right, either: second.replicas}, second.replicas)
+            for mover, stayer in ((first, second), (second, first)):
+                for key in sorted(frozen_on[stayer.name] & on[mover.name].keys()):
+                    fleet.program.at_most(name, on[mover.name][key], 0)
+
+
+def _columns_by_gpu(fleet: Fleet, service: str) -> dict[GpuKey, dict[int, int]]:
+    found: dict[GpuKey, dict[int, int]] = defaultdict(dict)
+    for column in fleet.of(service):
+        for gpu in column.option.gpus:
+            found[column.option.host, gpu][column.variable] = 1
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Stays:
+    """Variables that count, for one service, the running replicas that stay."""
+
+    moved: int
+    disturbed: int
+
+
+def _add_moves(fleet: Fleet) -> None:
+    """Counts replicas that move, and those that move or change their variant; bounds the moves.
+
+    A replica counts as new, not as moved, when the service has more replicas than before.
+    """
+    disturbed: dict[int, int] = {}
+    moved: dict[int, int] = {}
+    for service in fleet.services:
+        stays = _stays(fleet, service)
+        if stays:
+            moved[stays.moved] = 1
+            disturbed[stays.disturbed] = 1
+    most = fleet.spec.policy.max_moves
+    if most is not None and moved and not fleet.relaxed.max_moves:
+        fleet.program.at_most("max_moves", moved, most)
+    n_services = len(moved) * max((s.replicas for s in fleet.services), default=1)
+    weight = n_services + 1
+    combined = Counter(dict.fromkeys(disturbed, weight))
+    combined.update(moved)
+    fleet.disturbance = dict(combined)
+
+
+def _stays(fleet: Fleet, service: Service) -> _Stays | None:
+    before = [
+        replica
+        for replica in (fleet.previous.replicas if fleet.previous else ())
+        if replica.service == service.name
+    ]
+    if not before:
+        return None
+    program = fleet.program
+    columns = fleet.of(service.name)
+    every = {column.variable: 1 for column in columns}
+    at: dict[Place, dict[int, int]] = defaultdict(dict)
+    alike: dict[tuple[Place, str], dict[int, int]] = defaultdict(dict)
+    for column in columns:
+        place = (column.option.host, column.option.gpus)
+        at[place][column.variable] = 1
+        alike[place, service.variants[column.option.variant].name][column.variable] = 1
+    places = Counter(_place_of(replica) for replica in before)
+    ways = Counter((_place_of(replica), replica.variant) for replica in before)
+    stays = [_counted(program, at[place], n) for place, n in sorted(places.items())]
+    same = [_counted(program, alike[way], n) for way, n in sorted(ways.items())]
+    surplus = max(0, service.replicas - len(before))
+    moved = _shortfall(program, every, stays, surplus, service.replicas)
+    disturbed = _shortfall(program, every, same, surplus, service.replicas)
+    return _Stays(moved, disturbed)
+
+
+def _place_of(replica: Replica) -> Place:
+    return replica.host, tuple(share.gpu for share in replica.shares)
+
+
+def _counted(program: Program, terms: dict[int, int], most: int) -> int:
+    """A variable of at most `most` and at most the sum of terms."""
+    variable = program.variable(most)
+    program.at_most("", {variable: 1, **dict.fromkeys(terms, -1)}, 0)
+    return variable
+
+
+def _shortfall(
+    program: Program, every: dict[int, int], staying: list[int], surplus: int, most: int
+) -> int:
+    """A variable of at least: replicas placed, less those that stay, less those that are new."""
+    variable = program.variable(most)
+    terms = {variable: 1, **dict.fromkeys(every, -1), **dict.fromkeys(staying, 1)}
+    program.at_least("", terms, -surplus)
+    return variable
+
+
+def _add_objectives(fleet: Fleet) -> None:
+    program = fleet.program
+    priorities = sorted({service.priority for service in fleet.services}, reverse=True)
+    for priority in priorities:
+        here = [s for s in fleet.services if s.priority == priority]
+        if any(service.optional or fleet.relaxed.coverage for service in here):
+            terms = {c.variable: -1 for s in here for c in fleet.of(s.name)}
+            program.minimise(f"coverage at priority {priority}", terms)
+    for priority in priorities:
+        here = [s for s in fleet.services if s.priority == priority]
+        terms = {c.variable: loss(s, c) for s in here for c in fleet.of(s.name)}
+        program.minimise(f"variants at priority {priority}", terms)
+    program.minimise("disturbed replicas", fleet.disturbance)
+    spans = {
+        column.variable: 2 * len(column.option.gpus) + (not column.option.one_island)
+        for column in fleet.columns
+    }
+    program.minimise("GPUs and islands", spans)
+
+
+def loss(service: Service, column: Column) -> int:
+    """Thousandths of a rung that a replica gives up.
+
+    Every rung on GPUs comes before any that keeps layers in RAM: a replica that computes partly on
+    the CPU is several times slower than a smaller quantization on the GPU, so offload is what is
+    left when no rung fits.
+    """
+    position = column.option.variant
+    offload = service.variants[position].offload
+    asked_for = offload == "cpu" or isinstance(offload, int)
+    demand = column.demand
+    layers = max(1, demand.request.facts.layers)
+    in_ram = layers if not column.option.gpus else min(demand.host_layers, layers)
+    if asked_for or not in_ram:
+        return 1000 * position
+    return 1000 * (len(service.variants) + position) + 999 * in_ram // layers

@@ -1,0 +1,145 @@
+"""Chooses among the placements that are equally good for the solver: one answer, by rule.
+
+Replica by replica, the largest services first, each takes the first place in order of preference
+from which all others can still be placed as well as the solver proved possible: a place where it
+runs today, then the one that leaves most memory free on its GPUs, then on its host, then by name.
+The answer follows from the inputs alone, whatever the solver's version or seed.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
+
+from compiler.ir.plan import Replica
+from compiler.ir.spec import Service
+from compiler.ir.units import budget_mib, demand_mib
+from compiler.place.fleet import Column, Fleet, GpuKey, column_mib, loss
+from compiler.place.solver import Program, Solution, complete
+
+Way = tuple[str, str, tuple[int, ...], str]
+
+
+def settle(fleet: Fleet, solution: Solution) -> tuple[int, ...]:
+    """Values of the program as good as the solution's in every objective, chosen by rule."""
+    optimal = fleet.program.held(solution.reached)
+    wanted = _wanted(fleet, solution)
+    # Without looking ahead first: if everything finds its place, every step was sound.
+    quick = _Dive(fleet, optimal)
+    if quick.run(wanted):
+        values = complete(optimal, quick.taken)
+        if values is not None:
+            return values
+    careful = _Dive(fleet, optimal, witness=solution.values, looks_ahead=True)
+    if not careful.run(wanted):
+        # The solution itself is always one way to go on.
+        raise AssertionError
+    return careful.witness
+
+
+def _wanted(fleet: Fleet, solution: Solution) -> list[tuple[Service, int]]:
+    """Services with how many replicas are placed, the largest first."""
+    placed = Counter[str]()
+    size = Counter[str]()
+    for column in fleet.columns:
+        name = column.option.service
+        placed[name] += solution.values[column.variable]
+        mib = max((mib for _, mib in column_mib(column)), default=0)
+        size[name] = max(size[name], mib)
+    ordered = sorted(fleet.services, key=lambda s: (-size[s.name], -s.priority, s.name))
+    return [(service, placed[service.name]) for service in ordered]
+
+
+@dataclass(slots=True)
+class _Dive:
+    """One descent through the decisions."""
+
+    fleet: Fleet
+    program: Program
+    witness: tuple[int, ...] = ()
+    looks_ahead: bool = False
+    taken: Counter[int] = field(default_factory=Counter)
+    free: dict[GpuKey, int] = field(default_factory=dict)
+    free_ram: dict[str, int] = field(default_factory=dict)
+    running: Counter[Way] = field(default_factory=Counter)
+    rules_of: dict[int, list[int]] = field(default_factory=dict)
+    least: list[int] = field(default_factory=list)
+
+    def run(self, wanted: list[tuple[Service, int]]) -> bool:
+        """Whether every replica found its place."""
+        self._begin()
+        return all(self._place(service) for service, count in wanted for _ in range(count))
+
+    def _begin(self) -> None:
+        self.free = dict(self.fleet.free_mib)
+        self.free_ram = {
+            host.name: budget_mib(host.ram_budget_bytes) for host in self.fleet.inventory.hosts
+        }
+        previous = self.fleet.previous
+        self.running = Counter(_way_of(r) for r in (previous.replicas if previous else ()))
+        self.rules_of = defaultdict(list)
+        self.least = []
+        for number, rule in enumerate(self.program.rules):
+            self.least.append(rule.least(self.program.upper))
+            for variable in rule.terms:
+                self.rules_of[variable].append(number)
+
+    def _place(self, service: Service) -> bool:
+        columns = self.fleet.of(service.name)
+        for column in sorted(columns, key=lambda each: self._preference(service, each)):
+            if self._is_possible(column):
+                self._take(service, column)
+                return True
+        return False
+
+    def _preference(self, service: Service, column: Column) -> tuple[object, ...]:
+        option = column.option
+        stays = self.running[self._way(service, column)] > 0
+        left = min(
+            (self.free[key] - mib for key, mib in column_mib(column)),
+            default=self.free_ram[option.host] - demand_mib(column.demand.host.high_bytes),
+        )
+        on_host = sum(mib for (host, _), mib in self.free.items() if host == option.host)
+        return (
+            loss(service, column), not stays, -left, -on_host, option.host, option.gpus,
+            column.variable,
+        )  # fmt: skip
+
+    def _is_possible(self, column: Column) -> bool:
+        variable = column.variable
+        if self.taken[variable] >= self.program.upper[variable]:
+            return False
+        if not all(self._leaves_room(number, variable) for number in self.rules_of[variable]):
+            return False
+        if not self.looks_ahead or self.witness[variable] > self.taken[variable]:
+            return True
+        values = complete(self.program, self.taken + Counter({variable: 1}))
+        if values is None:
+            return False
+        self.witness = values
+        return True
+
+    def _leaves_room(self, number: int, variable: int) -> bool:
+        """Whether one more of this variable can be within the rule, at the best for all others."""
+        rule = self.program.rules[number]
+        weight = rule.terms[variable]
+        return rule.high is None or weight <= 0 or self.least[number] + weight <= rule.high
+
+    def _take(self, service: Service, column: Column) -> None:
+        variable = column.variable
+        self.taken[variable] += 1
+        self.running[self._way(service, column)] -= 1
+        for key, mib in column_mib(column):
+            self.free[key] -= mib
+        self.free_ram[column.option.host] -= demand_mib(column.demand.host.high_bytes)
+        for number in self.rules_of[variable]:
+            self.least[number] += max(0, self.program.rules[number].terms[variable])
+
+    def _way(self, service: Service, column: Column) -> Way:
+        option = column.option
+        return service.name, option.host, option.gpus, service.variants[option.variant].name
+
+
+def _way_of(replica: Replica) -> Way:
+    gpus = tuple(share.gpu for share in replica.shares)
+    return replica.service, replica.host, gpus, replica.variant

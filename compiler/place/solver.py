@@ -1,0 +1,227 @@
+"""The wall round the solver: integers in, integers or a named core out; no fleet, no services."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from ortools.sat.python import cp_model_helper as sat
+
+# CP-SAT's deterministic clock, not seconds: the same fleet stops at the same point on any machine.
+# On a present-day core one unit takes about one second.
+STAGE_LIMIT = 20.0
+
+Terms = Mapping[int, int]
+
+
+@dataclass(slots=True)
+class Program:
+    """An integer program: bounded variables, named linear rules, objectives in order.
+
+    Objectives are minimised one after another; each is held at its optimum before the next.
+    """
+
+    upper: list[int] = field(default_factory=list)
+    rules: list[Rule] = field(default_factory=list)
+    objectives: list[Objective] = field(default_factory=list)
+
+    def variable(self, upper: int) -> int:
+        """A new variable from 0 to upper."""
+        self.upper.append(upper)
+        return len(self.upper) - 1
+
+    def at_most(self, name: str, terms: Terms, bound: int) -> None:
+        """The weighted sum is at most bound."""
+        self.rules.append(Rule(name, dict(terms), None, bound))
+
+    def at_least(self, name: str, terms: Terms, bound: int) -> None:
+        """The weighted sum is at least bound."""
+        self.rules.append(Rule(name, dict(terms), bound, None))
+
+    def held(self, reached: tuple[int, ...]) -> Program:
+        """The rules of this program with every objective held at what was reached."""
+        held = [
+            Rule("", objective.terms, None, best)
+            for objective, best in zip(self.objectives, reached, strict=True)
+        ]
+        return Program(upper=self.upper, rules=[*self.rules, *held])
+
+    def minimise(self, name: str, terms: Terms) -> None:
+        """Adds the next objective."""
+        self.objectives.append(Objective(name, {var: w for var, w in terms.items() if w}))
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One named linear rule. An empty name marks a definition that no core ever names."""
+
+    name: str
+    terms: dict[int, int]
+    low: int | None
+    high: int | None
+
+    def least(self, upper: list[int]) -> int:
+        """The smallest value that the weighted sum can have."""
+        return sum(min(0, weight) * upper[variable] for variable, weight in self.terms.items())
+
+
+@dataclass(frozen=True, slots=True)
+class Objective:
+    """One weighted sum to be made small."""
+
+    name: str
+    terms: dict[int, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Solution:
+    """Values of all variables. `unproven`: the first objective whose optimum was not proven."""
+
+    values: tuple[int, ...]
+    reached: tuple[int, ...]
+    unproven: str | None
+    gap: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Infeasible:
+    """No values satisfy all rules; those that `core` names alone contradict each other."""
+
+    core: tuple[str, ...]
+
+
+def solve(program: Program) -> Solution | Infeasible:
+    """Minimises the objectives in order; RuntimeError if the limit leaves no answer at all."""
+    model = _model(program)
+    response = _run(model)
+    if response.status == sat.CpSolverStatus.INFEASIBLE:
+        return Infeasible(core=_core(program))
+    values = _values(response)
+    reached: list[int] = []
+    unproven: str | None = None
+    gap = 0
+    for objective in program.objectives:
+        values, bound = _improve(program, model, objective, values)
+        best = _sum(objective.terms, values)
+        if bound < best and unproven is None:
+            unproven, gap = objective.name, best - bound
+        reached.append(best)
+        _add(model, Rule("", objective.terms, None, best))
+    return Solution(values=values, reached=tuple(reached), unproven=unproven, gap=gap)
+
+
+def complete(program: Program, lower: Terms) -> tuple[int, ...] | None:
+    """Values for all rules with these variables at least so high; None if there are none."""
+    response = _run(_model(program, lower))
+    if response.status == sat.CpSolverStatus.INFEASIBLE:
+        return None
+    return _values(response)
+
+
+def _improve(
+    program: Program, model: sat.CpModelProto, objective: Objective, values: tuple[int, ...]
+) -> tuple[tuple[int, ...], int]:
+    """Better values for one objective, and its proven lower bound."""
+    least = sum(min(0, weight) * program.upper[var] for var, weight in objective.terms.items())
+    if _sum(objective.terms, values) == least:
+        return values, least
+    model.objective.vars.clear()
+    model.objective.coeffs.clear()
+    model.objective.vars.extend(list(objective.terms))
+    model.objective.coeffs.extend(list(objective.terms.values()))
+    model.solution_hint.vars.clear()
+    model.solution_hint.values.clear()
+    model.solution_hint.vars.extend(list(range(len(values))))
+    model.solution_hint.values.extend(list(values))
+    response = _run(model)
+    model.clear_objective()
+    found = _values(response)
+    better = min((found, values), key=lambda each: _sum(objective.terms, each))
+    if response.status == sat.CpSolverStatus.OPTIMAL:
+        return found, _sum(objective.terms, found)
+    # The bound of an integer objective rounds up; a hair less guards against the float's error.
+    bound = -int(-(response.best_objective_bound - 1e-6) // 1)
+    return better, bound
+
+
+def _run(model: sat.CpModelProto) -> sat.CpSolverResponse:
+    wrapper = sat.SolveWrapper()
+    parameters = sat.SatParameters()
+    parameters.num_workers = 1
+    parameters.random_seed = 0
+    parameters.max_deterministic_time = STAGE_LIMIT
+    wrapper.set_parameters(parameters)
+    # Its stub says nothing of types.
+    response: sat.CpSolverResponse = wrapper.solve(model)  # type: ignore[no-untyped-call]
+    if response.status == sat.CpSolverStatus.MODEL_INVALID:
+        message = "the solver finds the model invalid"
+        raise RuntimeError(message)
+    if response.status == sat.CpSolverStatus.UNKNOWN:
+        message = "the solver reached its limit without an answer"
+        raise RuntimeError(message)
+    return response
+
+
+def _values(response: sat.CpSolverResponse) -> tuple[int, ...]:
+    return tuple(int(value) for value in response.solution)
+
+
+def _sum(terms: Terms, values: tuple[int, ...]) -> int:
+    return sum(weight * values[var] for var, weight in terms.items())
+
+
+def _model(program: Program, lower: Terms | None = None) -> sat.CpModelProto:
+    model = sat.CpModelProto()
+    for variable, upper in enumerate(program.upper):
+        model.variables.add().domain.extend([(lower or {}).get(variable, 0), upper])
+    for rule in program.rules:
+        _add(model, rule)
+    return model
+
+
+def _add(model: sat.CpModelProto, rule: Rule, enforced_by: int | None = None) -> None:
+    constraint = model.constraints.add()
+    if enforced_by is not None:
+        constraint.enforcement_literal.append(enforced_by)
+    constraint.linear.vars.extend(list(rule.terms))
+    constraint.linear.coeffs.extend(list(rule.terms.values()))
+    low = -(1 << 62) if rule.low is None else rule.low
+    high = (1 << 62) if rule.high is None else rule.high
+    constraint.linear.domain.extend([low, high])
+
+
+def _core(program: Program) -> tuple[str, ...]:
+    """A small set of rule names that cannot hold together, shrunk by leaving out one at a time."""
+    names = list(dict.fromkeys(rule.name for rule in program.rules if rule.name))
+    kept = _sufficient(program, names)
+    for name in list(kept):
+        rest = [each for each in kept if each != name]
+        if not _feasible(program, rest):
+            kept = rest
+    return tuple(kept)
+
+
+def _sufficient(program: Program, names: list[str]) -> list[str]:
+    model = sat.CpModelProto()
+    for upper in program.upper:
+        model.variables.add().domain.extend([0, upper])
+    literal: dict[str, int] = {}
+    for name in names:
+        literal[name] = len(program.upper) + len(literal)
+        model.variables.add().domain.extend([0, 1])
+    for rule in program.rules:
+        _add(model, rule, literal.get(rule.name))
+    model.assumptions.extend(list(literal.values()))
+    response = _run(model)
+    found = set(response.sufficient_assumptions_for_infeasibility)
+    kept = [name for name in names if literal[name] in found]
+    return kept or names
+
+
+def _feasible(program: Program, names: Iterable[str]) -> bool:
+    wanted = set(names)
+    reduced = Program(
+        upper=program.upper,
+        rules=[rule for rule in program.rules if not rule.name or rule.name in wanted],
+    )
+    return bool(_run(_model(reduced)).status != sat.CpSolverStatus.INFEASIBLE)

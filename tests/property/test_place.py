@@ -1,0 +1,172 @@
+"""Laws of the place pass, with a brute force over tiny fleets as the judge."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
+
+from compiler.ir.demand import Demands
+from compiler.ir.inventory import Inventory
+from compiler.ir.placement import PlacementError, Placements
+from compiler.ir.plan import InputDigests, Plan
+from compiler.place import fleet as fleet_module
+from compiler.place.placing import place
+from tests.generators.fleets import TinyFleet
+from tests.generators.small_plans import replica as small_replica
+from tests.generators.small_plans import share
+from tests.property.oracle import Running, Way, best_score, holds, score
+from tests.property.strategies import fleets
+
+SLOW = settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True
+)
+
+
+def placed(fleet: TinyFleet, previous: Plan | None = None) -> Placements | None:
+    """The placements of a tiny fleet, or None when it cannot be placed."""
+    try:
+        return place(fleet.inventory(), fleet.spec(), fleet.demands(), previous)
+    except PlacementError as error:
+        conflicts = error.conflicts
+    assert conflicts
+    return None
+
+
+def ways(fleet: TinyFleet, answer: Placements) -> dict[str, tuple[Way, ...]]:
+    """The answer in the oracle's terms."""
+    found: dict[str, list[Way]] = {service.name: [] for service in fleet.services}
+    for each in answer.chosen:
+        found[each.service].append((each.variant, each.host, each.gpus))
+    return {name: tuple(sorted(each)) for name, each in found.items()}
+
+
+@SLOW
+@given(fleets())
+def test_places_exactly_when_a_brute_force_can_and_no_worse(fleet: TinyFleet) -> None:
+    best = best_score(fleet)
+    answer = placed(fleet)
+    assert (answer is None) == (best is None)
+    if answer is None:
+        return
+    chosen = ways(fleet, answer)
+    assert holds(fleet, chosen)
+    assert score(fleet, chosen) == best
+    assert answer.unproven is None
+
+
+@SLOW
+@given(fleets(), st.sampled_from([None, 0, 1]))
+def test_moves_no_more_than_a_brute_force_must(fleet: TinyFleet, max_moves: int | None) -> None:
+    first = placed(fleet)
+    assume(first is not None)
+    assert first is not None
+    running = Running(ways(fleet, first))
+    previous = plan_of(running)
+    changed = replace(fleet, max_moves=max_moves, services=tuple(
+        replace(service, variants=tuple({n: mib + 1 for n, mib in sizes.items()}
+                                        for sizes in service.variants))
+        if service.name == "a" else service
+        for service in fleet.services
+    ))  # fmt: skip
+    best = best_score(changed, running)
+    answer = placed(changed, previous)
+    assert (answer is None) == (best is None)
+    if answer is not None:
+        chosen = ways(changed, answer)
+        assert holds(changed, chosen, running)
+        assert score(changed, chosen, running) == best
+
+
+@SLOW
+@given(fleets())
+def test_unchanged_inputs_move_nothing(fleet: TinyFleet) -> None:
+    first = placed(fleet)
+    assume(first is not None)
+    assert first is not None
+    again = placed(fleet, plan_of(Running(ways(fleet, first))))
+    assert again is not None
+    assert ways(fleet, again) == ways(fleet, first)
+
+
+@SLOW
+@given(fleets())
+def test_an_unused_host_moves_nothing(fleet: TinyFleet) -> None:
+    first = placed(fleet)
+    assume(first is not None and not first.unplaced)
+    assert first is not None
+    assume(all(each.variant == 0 for each in first.chosen))
+    assume(all(len(each.gpus) == 1 for each in first.chosen))
+    wider = replace(fleet, hosts={**fleet.hosts, "h9": (10,)})
+    again = placed(wider, plan_of(Running(ways(fleet, first))))
+    assert again is not None
+    assert ways(wider, again) == ways(fleet, first)
+
+
+@SLOW
+@given(fleets(), st.integers(1, 4))
+def test_more_memory_never_makes_a_fit_unfit(fleet: TinyFleet, more: int) -> None:
+    assume(placed(fleet) is not None)
+    larger = {host: tuple(mib + more for mib in gpus) for host, gpus in fleet.hosts.items()}
+    assert placed(replace(fleet, hosts=larger)) is not None
+
+
+@SLOW
+@given(fleets())
+def test_the_order_of_the_input_changes_nothing(fleet: TinyFleet) -> None:
+    first = placed(fleet)
+    demands = fleet.demands()
+    reversed_demands = Demands(
+        options=dict(reversed(demands.options.items())),
+        too_large=demands.too_large,
+        refused=demands.refused,
+    )
+    inventory = Inventory(hosts=fleet.inventory().hosts)
+    try:
+        second = place(inventory, fleet.spec(), reversed_demands, None)
+    except PlacementError:
+        second = None
+    assert (first is None) == (second is None)
+    if first and second:
+        assert Counter(map(repr, first.chosen)) == Counter(map(repr, second.chosen))
+
+
+@SLOW
+@given(fleets())
+def test_looking_ahead_or_not_gives_the_same_answer(fleet: TinyFleet) -> None:
+    """The quick descent is only a shortcut."""
+    from compiler.place.settle import _Dive, _wanted
+    from compiler.place.solver import Solution, complete, solve
+
+    program = fleet_module.build(fleet.inventory(), fleet.spec(), fleet.demands(), (), None)
+    solution = solve(program.program)
+    assume(isinstance(solution, Solution))
+    assert isinstance(solution, Solution)
+    optimal = program.program.held(solution.reached)
+    quick = _Dive(program, optimal)
+    assume(quick.run(_wanted(program, solution)))
+    assume(complete(optimal, quick.taken) is not None)
+    careful = _Dive(program, optimal, witness=solution.values, looks_ahead=True)
+    assert careful.run(_wanted(program, solution))
+    assert careful.taken == quick.taken
+
+
+def plan_of(running: Running) -> Plan:
+    """A plan that runs these replicas, as a previous plan."""
+    return Plan(
+        inputs=InputDigests(inventory="", spec="", lock=""),
+        optimality="optimal",
+        gap=0,
+        replicas=[
+            small_replica(
+                f"{name}-{number}", host, [share(gpu, 1) for gpu in gpus], variant=f"v{variant}"
+            )
+            for name, each in sorted(running.ways.items())
+            for number, (variant, host, gpus) in enumerate(each)
+        ],
+        gpus=[],
+        hosts=[],
+        unplaced=[],
+    )
