@@ -1,0 +1,328 @@
+"""Assembles the plan: shares, ports, command lines, environments and ledgers."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, replace
+
+from compiler.assemble.growth import kv_sizes
+from compiler.assemble.naming import Named, name_replicas
+from compiler.assemble.order import Starter, start_order
+from compiler.diagnostics import CompileError, Diagnostic
+from compiler.engines.registry import engine_of
+from compiler.ir.demand import Breakdown, Demand, Endpoint
+from compiler.ir.inventory import EngineInstall, EngineName, Gpu, Host, Inventory
+from compiler.ir.lock import Lock, LockedSource
+from compiler.ir.placement import Placement, Placements
+from compiler.ir.plan import (
+    GpuLedger,
+    HostLedger,
+    InputDigests,
+    Plan,
+    PlannedBreakdown,
+    PlannedPart,
+    Replica,
+    Share,
+)
+from compiler.ir.source import parse_source
+from compiler.ir.spec import Spec
+from compiler.ir.units import GIB, MIB
+
+# Programs inside the engines' published images; a compose host's `bin` is not in there.
+IMAGE_PROGRAMS: dict[EngineName, str] = {"vllm": "vllm", "llama.cpp": "/app/llama-server"}
+
+# A start reads the weights at disk or network speed, then compiles and captures graphs. A generous
+# limit costs nothing: it only bounds how long a hung start is waited for.
+_START_BASE_SECONDS = {"vllm": 900, "llama.cpp": 120}
+_READ_BYTES_PER_SECOND = 50 * MIB
+
+# vLLM's documentation starts containers with --shm-size=10g for tensor parallelism; a single rank
+# exchanges only requests between its processes.
+_SHM_BYTES_SPLIT = 10 * GIB
+_SHM_BYTES_SINGLE = 1 * GIB
+
+# vLLM up to 0.9 reads CUDA_VISIBLE_DEVICES as integers in its platform code.
+_VLLM_TAKES_UUIDS = (0, 10)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sources:
+    """The inputs that a plan is assembled from."""
+
+    inventory: Inventory
+    spec: Spec
+    lock: Lock
+    previous: Plan | None
+    digests: InputDigests
+
+
+def assemble(sources: Sources, placements: Placements) -> Plan:
+    """The complete plan of the placements."""
+    sizes = kv_sizes(sources.inventory, placements)
+    chosen = tuple(map(_grown, placements.chosen, sizes))
+    named = name_replicas(sources.spec, chosen, sources.previous)
+    ports = _ports(sources.inventory, named, placements.frozen)
+    waits = start_order(_starters(sources.spec, named, placements.frozen))
+    replicas = [r.model_copy(update={"start_after": waits[r.name]}) for r in placements.frozen]
+    replicas += [_replica(sources, each, ports[each.name], waits[each.name]) for each in named]
+    replicas.sort(key=lambda replica: replica.name)
+    return Plan(
+        inputs=sources.digests,
+        optimality="feasible" if placements.unproven else "optimal",
+        gap=placements.gap,
+        replicas=replicas,
+        gpus=_gpu_ledgers(sources.inventory, replicas),
+        hosts=_host_ledgers(sources.inventory, replicas),
+        unplaced=list(placements.unplaced),
+    )
+
+
+def _grown(placement: Placement, kv_bytes: int | None) -> Placement:
+    if kv_bytes is None:
+        return placement
+    engine = engine_of(placement.demand.request.engine)
+    return replace(placement, demand=engine.grow(placement.demand, kv_bytes))
+
+
+def _replica(sources: Sources, named: Named, port: int, start_after: list[str]) -> Replica:
+    placement = named.placement
+    demand = placement.demand
+    service = sources.spec.service(placement.service)
+    variant = service.variants[placement.variant]
+    host = sources.inventory.host(placement.host)
+    install = host.engines[variant.engine]
+    locked = sources.lock.find(variant.model)
+    if locked is None:
+        raise AssertionError(variant.model)
+    gpus = [host.gpus[index] for index in placement.gpus]
+    shares = tuple(breakdown.high_bytes for breakdown in demand.devices)
+    model_path = _model_path(locked, variant.engine, host)
+    program = IMAGE_PROGRAMS[variant.engine] if host.target == "compose" else install.bin
+    launch = engine_of(variant.engine).launch(
+        demand,
+        Endpoint(
+            bin=program,
+            model_path=model_path,
+            revision=locked.revision if model_path == locked.repository else None,
+            served_name=service.name,
+            listen="0.0.0.0",  # noqa: S104  A service is there to be reached; firewalls are the host's.
+            port=port,
+            shares_bytes=shares,
+        ),
+    )
+    cache_dir = _cache_dir(host, named.name)
+    devices = _device_env(gpus, host, variant.engine, install)
+    env = {**launch.env, **_cache_env(variant.engine, host, cache_dir), **service.env, **devices}
+    return Replica(
+        name=named.name,
+        service=service.name,
+        task=demand.request.task,
+        variant=variant.name,
+        engine=variant.engine,
+        engine_version=install.version,
+        host=host.name,
+        target=host.target,
+        shares=[
+            Share(
+                gpu=gpu.index, uuid=gpu.uuid, kind=gpu.kind.name, share_bytes=share,
+                breakdown=_planned(breakdown),
+            )
+            for gpu, share, breakdown in zip(gpus, shares, demand.devices, strict=True)
+        ],
+        ram_bytes=demand.host.high_bytes,
+        ram_breakdown=_planned(demand.host),
+        source=variant.model,
+        revision=locked.revision,
+        model_path=model_path,
+        context=demand.request.context,
+        concurrency=demand.request.concurrency,
+        kv_tokens=demand.kv_tokens,
+        kv_requests_permille=demand.kv_tokens * 1000 // demand.request.context,
+        tensor_parallel=demand.split.tensor_parallel,
+        gpu_layers=demand.split.gpu_layers,
+        host_layers=demand.host_layers,
+        layers=locked.facts.layers,
+        port=port,
+        argv=list(launch.argv),
+        env=dict(sorted(env.items())),
+        device_env=sorted(devices),
+        secrets=list(service.secrets),
+        image=install.image if host.target == "compose" else None,
+        health_path=launch.health_path,
+        start_after=start_after,
+        start_timeout_seconds=_start_timeout(variant.engine, locked),
+        shm_bytes=_shm_bytes(variant.engine, demand),
+        models_dir=host.models_dir,
+        cache_dir=cache_dir,
+        bin_dirs=[program.rpartition("/")[0]] if program.startswith("/") else [],
+        assumed=list(demand.assumed),
+    )  # fmt: skip
+
+
+def _model_path(locked: LockedSource, engine: EngineName, host: Host) -> str:
+    """What the engine is told to load.
+
+    vLLM takes a hub id and fetches the pinned revision itself. A GGUF file lies under models_dir,
+    in a folder named like its repository; a relative path is one under models_dir.
+    """
+    source = parse_source(locked.source)
+    if locked.repository is None:
+        path = source.path or ""
+        return path if path.startswith("/") else f"{host.models_dir}/{_inside(path)}"
+    if engine == "vllm" and locked.facts.format != "gguf":
+        return locked.repository
+    return f"{host.models_dir}/{locked.repository}/{locked.files[0].name}"
+
+
+def _inside(path: str) -> str:
+    """A relative path without steps that lead out of its folder."""
+    return "/".join(step for step in path.split("/") if step not in {"", ".", ".."})
+
+
+def _device_env(
+    gpus: list[Gpu], host: Host, engine: EngineName, install: EngineInstall
+) -> dict[str, str]:
+    """Selects exactly these devices: by UUID where all have one and the engine takes it."""
+    if not host.gpus:
+        return {}
+    uuids = [gpu.uuid for gpu in gpus if gpu.uuid]
+    by_uuid = len(uuids) == len(gpus) and _takes_uuids(engine, install.version)
+    chosen = uuids if by_uuid else [str(gpu.index) for gpu in gpus]
+    return {
+        # Without this CUDA numbers devices by speed, and an index means another GPU than
+        # nvidia-smi's.
+        "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
+        "CUDA_VISIBLE_DEVICES": ",".join(chosen),
+    }
+
+
+def _takes_uuids(engine: EngineName, version: str) -> bool:
+    if engine == "llama.cpp":
+        return True
+    numbers = [int(part) for part in version.split(".")[:2] if part.isdigit()]
+    return tuple(numbers) >= _VLLM_TAKES_UUIDS
+
+
+def _cache_dir(host: Host, name: str) -> str:
+    """Systemd makes /var/cache/<name> for the service; a script's user may write models_dir."""
+    if host.target == "script":
+        return f"{host.models_dir}/.cache/modelc-{name}"
+    return f"/var/cache/modelc-{name}"
+
+
+def _cache_env(engine: EngineName, host: Host, cache_dir: str) -> dict[str, str]:
+    """A warm compile cache keeps the memory of a later start as it was measured."""
+    if engine != "vllm":
+        return {}
+    return {"HF_HOME": f"{host.models_dir}/huggingface", "VLLM_CACHE_ROOT": f"{cache_dir}/vllm"}
+
+
+def _start_timeout(engine: EngineName, locked: LockedSource) -> int:
+    size = sum(file.bytes for file in locked.files)
+    return _START_BASE_SECONDS[engine] + size // _READ_BYTES_PER_SECOND
+
+
+def _shm_bytes(engine: EngineName, demand: Demand) -> int:
+    if engine != "vllm":
+        return 0
+    return _SHM_BYTES_SPLIT if demand.split.tensor_parallel > 1 else _SHM_BYTES_SINGLE
+
+
+def _starters(spec: Spec, named: list[Named], frozen: tuple[Replica, ...]) -> list[Starter]:
+    priority = {service.name: service.priority for service in spec.services}
+    starters = [
+        Starter(
+            name=replica.name,
+            priority=priority.get(replica.service, 0),
+            gpus=tuple((replica.host, share.gpu) for share in replica.shares),
+            frozen_after=tuple(replica.start_after),
+        )
+        for replica in frozen
+    ]
+    starters += [
+        Starter(
+            name=each.name,
+            priority=priority[each.placement.service],
+            gpus=tuple((each.placement.host, gpu) for gpu in each.placement.gpus),
+            frozen_after=None,
+        )
+        for each in named
+    ]
+    return starters
+
+
+def _ports(inventory: Inventory, named: list[Named], frozen: tuple[Replica, ...]) -> dict[str, int]:
+    """One port each: the one it had on this host, else the lowest free one of the host's range."""
+    taken: dict[str, set[int]] = {host.name: set() for host in inventory.hosts}
+    for replica in frozen:
+        taken[replica.host].add(replica.port)
+    ports: dict[str, int] = {}
+    for each in named:
+        first, last = inventory.host(each.placement.host).ports
+        before = each.before
+        stays = before is not None and before.host == each.placement.host
+        in_range = before is not None and first <= before.port <= last
+        if before and stays and in_range and before.port not in taken[before.host]:
+            ports[each.name] = before.port
+            taken[before.host].add(before.port)
+    for each in named:
+        if each.name in ports:
+            continue
+        host = inventory.host(each.placement.host)
+        free = (p for p in range(host.ports[0], host.ports[1] + 1) if p not in taken[host.name])
+        port = next(free, None)
+        if port is None:
+            detail = f"Host `{host.name}` has the ports {host.ports[0]}-{host.ports[1]}."
+            hint = "Widen `ports` of the host."
+            raise CompileError([Diagnostic(code="ports-exhausted", detail=detail, hints=(hint,))])
+        ports[each.name] = port
+        taken[host.name].add(port)
+    return ports
+
+
+def _planned(breakdown: Breakdown) -> PlannedBreakdown:
+    parts = {
+        name: PlannedPart(
+            bytes=part.bytes, low_bytes=part.low_bytes, high_bytes=part.high_bytes, why=part.why
+        )
+        for name, part in breakdown.parts()
+    }
+    return PlannedBreakdown(**parts)
+
+
+def _gpu_ledgers(inventory: Inventory, replicas: list[Replica]) -> list[GpuLedger]:
+    granted = Counter[tuple[str, int]]()
+    for replica in replicas:
+        for share in replica.shares:
+            granted[replica.host, share.gpu] += share.share_bytes
+    return [
+        GpuLedger(
+            host=host.name,
+            gpu=gpu.index,
+            uuid=gpu.uuid,
+            kind=gpu.kind.name,
+            memory_bytes=gpu.kind.memory_bytes,
+            reserved_bytes=gpu.reserved_bytes,
+            utilization_permille=gpu.utilization_permille,
+            budget_bytes=gpu.budget_bytes,
+            binding=gpu.binding,
+            granted_bytes=granted[host.name, gpu.index],
+        )
+        for host in inventory.hosts
+        for gpu in host.gpus
+    ]
+
+
+def _host_ledgers(inventory: Inventory, replicas: list[Replica]) -> list[HostLedger]:
+    granted = Counter[str]()
+    for replica in replicas:
+        granted[replica.host] += replica.ram_bytes
+    return [
+        HostLedger(
+            host=host.name,
+            target=host.target,
+            ram_budget_bytes=host.ram_budget_bytes,
+            ram_granted_bytes=granted[host.name],
+        )
+        for host in inventory.hosts
+    ]

@@ -1,0 +1,70 @@
+"""The order in which replicas start: engines on one GPU measure it, so they start one by one."""
+
+from __future__ import annotations
+
+import heapq
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+GpuKey = tuple[str, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Starter:
+    """What the order depends on for one replica."""
+
+    name: str
+    priority: int
+    gpus: tuple[GpuKey, ...]
+    frozen_after: tuple[str, ...] | None
+    """A frozen replica's own list, which must not change; None for all others."""
+
+
+def start_order(starters: list[Starter]) -> dict[str, list[str]]:
+    """For each replica, the ones whose health it waits for: its predecessor on each of its GPUs.
+
+    Frozen replicas run already and keep their list (less what is gone); the others come after
+    them unless a frozen one waits for them; then higher priority first, then by name.
+    """
+    by_name = {starter.name: starter for starter in starters}
+    waits = {
+        starter.name: [name for name in starter.frozen_after or () if name in by_name]
+        for starter in starters
+    }
+    last: dict[GpuKey, str] = {}
+    for name in _sorted(by_name, waits):
+        starter = by_name[name]
+        if starter.frozen_after is None:
+            waits[name] = sorted({last[key] for key in starter.gpus if key in last})
+        for key in starter.gpus:
+            last[key] = name
+    return waits
+
+
+def _sorted(by_name: Mapping[str, Starter], waits: Mapping[str, list[str]]) -> list[str]:
+    """All names, every frozen replica after those it waits for."""
+    n_missing = {name: len(waits[name]) for name in by_name}
+    followers: dict[str, list[str]] = defaultdict(list)
+    for name, earlier in waits.items():
+        for each in earlier:
+            followers[each].append(name)
+    # What a frozen replica waits for takes part among the frozen ones.
+    early = {name for earlier in waits.values() for name in earlier}
+
+    def rank(name: str) -> tuple[bool, int, str]:
+        starter = by_name[name]
+        settled = starter.frozen_after is not None or name in early
+        return not settled, -starter.priority, name
+
+    ready = [rank(name) for name, missing in n_missing.items() if not missing]
+    heapq.heapify(ready)
+    order = []
+    while ready:
+        name = heapq.heappop(ready)[2]
+        order.append(name)
+        for follower in followers[name]:
+            n_missing[follower] -= 1
+            if not n_missing[follower]:
+                heapq.heappush(ready, rank(follower))
+    return order

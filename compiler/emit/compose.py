@@ -1,0 +1,62 @@
+"""Docker compose: one compose.yaml for the host."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from compiler.diagnostics import CompileError, Diagnostic
+from compiler.emit.conventions import STOP_SECONDS, health_url, writes_models
+from compiler.emit.quoting import compose_scalar, env_name
+from compiler.emit.rendering import Templates, render
+from compiler.emit.secrets import SECRETS_DIR, command, secret_names
+from compiler.ir.artifact import Artifact
+from compiler.ir.plan import Replica
+
+
+def emit_compose(
+    templates: Templates, folder: str, replicas: tuple[Replica, ...]
+) -> Iterator[Artifact]:
+    """The compose file of one host. Variables stand in it: its readers agree on no env file."""
+    values = {
+        "services": [_service_values(replica) for replica in replicas],
+        "secrets": [
+            {"name": name, "file": compose_scalar(f"{SECRETS_DIR}/{name}")}
+            for name in sorted({name for r in replicas for name in secret_names(r)})
+        ],
+    }
+    yield render(templates, "compose/compose.yaml", f"{folder}/compose.yaml", values)
+
+
+def _service_values(replica: Replica) -> dict[str, object]:
+    # The wrapper's own words belong to the entrypoint, so that the command is always the engine's.
+    argv = command(replica)
+    wrapper = len(argv) - len(replica.argv)
+    return {
+        "name": replica.name,
+        "image": compose_scalar(_image(replica)),
+        "entrypoint": [compose_scalar(word) for word in argv[: wrapper + 1]],
+        "command": [compose_scalar(word) for word in argv[wrapper + 1 :]],
+        "environment": [
+            {"name": env_name(name), "value": compose_scalar(value)}
+            for name, value in sorted(replica.env.items())
+            if name not in replica.device_env
+        ],
+        "devices": [compose_scalar(share.uuid or str(share.gpu)) for share in replica.shares],
+        "port": replica.port,
+        "shm_bytes": replica.shm_bytes,
+        "models_dir": compose_scalar(replica.models_dir),
+        "writes_models": writes_models(replica),
+        "cache_dir": compose_scalar(replica.cache_dir),
+        "secrets": secret_names(replica),
+        "health_url": compose_scalar(health_url(replica)),
+        "timeout": replica.start_timeout_seconds,
+        "stop_seconds": STOP_SECONDS,
+        "after": replica.start_after,
+    }
+
+
+def _image(replica: Replica) -> str:
+    if replica.image is None:
+        detail = f"Replica `{replica.name}` is to run in a container and its plan names no image."
+        raise CompileError([Diagnostic(code="internal", detail=detail)])
+    return replica.image

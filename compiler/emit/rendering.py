@@ -1,0 +1,84 @@
+"""Templates, and how an artifact and its semantic digest come out of one."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from compiler.ir.artifact import Artifact
+from compiler.ir.plan import digest
+
+if TYPE_CHECKING:  # Rendering starts slowly, and most commands of modelc emit nothing.
+    from jinja2 import Template
+
+TEMPLATE_NAMES = (
+    "systemd/replica.service",
+    "systemd/replica.env",
+    "systemd/modelc.target",
+    "systemd/sysusers.conf",
+    "systemd/tmpfiles.conf",
+    "compose/compose.yaml",
+    "script/lib.sh",
+    "script/start.sh",
+    "script/stop.sh",
+    "script/status.sh",
+    "script/run.sh",
+)
+
+# Inside the package once installed, beside it in a checkout.
+_FOLDERS = (Path(__file__).parents[1] / "templates", Path(__file__).parents[2] / "templates")
+
+# A whole line of comment in a template; all dialects that we emit have the same sign for it.
+_COMMENT_LINE = re.compile(r"^[ \t]*#(?!!).*\n", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Templates:
+    """All templates, each twice, and the digest of the plan that goes into what they render."""
+
+    full: Mapping[str, Template]
+    semantic: Mapping[str, Template]
+    """The same without the lines of comment. They are taken out before any value is put in, so
+    that a value with a `#` in it cannot be mistaken for one."""
+    plan_digest: str
+
+
+def load_templates(plan_digest: str) -> Templates:
+    """The templates of this modelc."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    loader = FileSystemLoader([str(folder) for folder in _FOLDERS])
+    environment = Environment(
+        loader=loader,
+        undefined=StrictUndefined,
+        autoescape=False,  # noqa: S701 - this is no HTML; values come here quoted.
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    sources = {name: loader.get_source(environment, f"{name}.j2")[0] for name in TEMPLATE_NAMES}
+    return Templates(
+        full={name: environment.from_string(source) for name, source in sources.items()},
+        semantic={
+            name: environment.from_string(_COMMENT_LINE.sub("", source))
+            for name, source in sources.items()
+        },
+        plan_digest=plan_digest,
+    )
+
+
+def render(templates: Templates, name: str, path: str, values: Mapping[str, object]) -> Artifact:
+    """The artifact that a template makes of quoted values; a script can be executed.
+
+    `provenance` is the plan's digest, and empty in what the semantic digest is taken of.
+    """
+    semantic = templates.semantic[name].render(values, provenance="")
+    return Artifact(
+        path=path,
+        text=templates.full[name].render(values, provenance=templates.plan_digest),
+        executable=path.endswith(".sh"),
+        semantic_digest=digest(semantic),
+    )

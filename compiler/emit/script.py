@@ -1,0 +1,64 @@
+"""Scripts: start, stop and status of a host that has neither systemd nor containers for us."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from graphlib import TopologicalSorter
+
+from compiler.emit.conventions import STOP_SECONDS, health_url
+from compiler.emit.quoting import env_name, plain_path, sh_word
+from compiler.emit.rendering import Templates, render
+from compiler.emit.secrets import SECRETS_DIR, secret_names
+from compiler.ir.artifact import Artifact
+from compiler.ir.plan import Replica
+
+
+def emit_scripts(
+    templates: Templates, folder: str, replicas: tuple[Replica, ...]
+) -> Iterator[Artifact]:
+    """The scripts of one host, and one for each replica that becomes its engine."""
+    scripts = f"{folder}/scripts"
+    for replica in replicas:
+        path = f"{scripts}/run-{replica.name}.sh"
+        yield render(templates, "script/run.sh", path, _run_values(replica))
+    host = {"host": sh_word(folder), "stop_seconds": STOP_SECONDS}
+    checks = {"checks": [_check(replica) for replica in replicas]}
+    yield render(templates, "script/lib.sh", f"{scripts}/lib.sh", host)
+    yield render(templates, "script/start.sh", f"{scripts}/start.sh", {"steps": _steps(replicas)})
+    yield render(templates, "script/status.sh", f"{scripts}/status.sh", checks)
+    yield render(templates, "script/stop.sh", f"{scripts}/stop.sh", {})
+
+
+def _run_values(replica: Replica) -> dict[str, object]:
+    program, *arguments = replica.argv
+    return {
+        "cache_dir": sh_word(replica.cache_dir),
+        "bin_dirs": ":".join(map(plain_path, replica.bin_dirs)),
+        "secrets_dir": SECRETS_DIR,
+        "secrets": secret_names(replica),
+        "words": [
+            *(sh_word(f"{env_name(name)}={replica.env[name]}") for name in sorted(replica.env)),
+            plain_path(program),
+            *(sh_word(argument) for argument in arguments),
+        ],
+    }
+
+
+def _steps(replicas: tuple[Replica, ...]) -> list[str]:
+    """Calls of lib.sh's functions: all launches, each after the answers it waits for."""
+    by_name = {replica.name: replica for replica in replicas}
+    order = TopologicalSorter({name: by_name[name].start_after for name in sorted(by_name)})
+    steps: dict[str, None] = {}  # As an ordered set: one replica may hold back several.
+    for name in order.static_order():
+        steps.update({_await(by_name[earlier]): None for earlier in by_name[name].start_after})
+        steps[f"launch {sh_word(name)}"] = None
+    steps.update({_await(replica): None for replica in replicas})
+    return list(steps)
+
+
+def _await(replica: Replica) -> str:
+    return f"await {_check(replica)} {replica.start_timeout_seconds} || failed=1"
+
+
+def _check(replica: Replica) -> str:
+    return f"{sh_word(replica.name)} {sh_word(health_url(replica))}"

@@ -1,0 +1,121 @@
+"""Systemd: a unit for each replica and a target for the host."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from compiler.emit.conventions import STOP_SECONDS, health_url, writes_models
+from compiler.emit.quoting import (
+    plain_path,
+    systemd_env_file_line,
+    systemd_environment,
+    systemd_exec_word,
+    unit_line,
+)
+from compiler.emit.rendering import Templates, render
+from compiler.emit.secrets import SECRETS_DIR, command, secret_names
+from compiler.ir.artifact import Artifact
+from compiler.ir.plan import Replica, Share
+from compiler.ir.units import show_mib
+
+# What systemd itself gives a system service (DEFAULT_PATH of systemd 252), after the engine's own.
+_SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+# Constant text; the URL is its parameter. While it runs, the unit is still starting, so units
+# ordered after this one wait. systemd does not end it when the engine dies: it looks itself.
+_WAIT_FOR_HEALTH = (
+    'while kill -0 "$MAINPID" 2>/dev/null; do '
+    "curl -q --silent --fail --noproxy '*' --max-time 5 --output /dev/null \"$1\" && exit 0; "
+    "sleep 1; done; exit 1"
+)
+
+# Every process of CUDA opens these, whichever GPU it uses.
+_COMMON_DEVICES = ("/dev/nvidiactl", "/dev/nvidia-uvm", "/dev/nvidia-uvm-tools")
+
+# A MIG slice is reached through the node of its parent GPU and two of the caps nodes. The plan
+# knows neither number, so that CUDA_VISIBLE_DEVICES alone keeps the slices apart. The class was
+# renamed in driver 550: both names stand here, and systemd passes over the one that is not there.
+_MIG_DEVICES = ("char-nvidia", "char-nvidia-frontend", "char-nvidia-caps")
+
+
+def emit_systemd(
+    templates: Templates, folder: str, replicas: tuple[Replica, ...]
+) -> Iterator[Artifact]:
+    """The units of one host, the variables of each, and what must exist before they start."""
+    for replica in replicas:
+        unit = f"{folder}/systemd/modelc-{replica.name}.service"
+        yield render(templates, "systemd/replica.service", unit, _unit_values(replica))
+        env = f"{folder}/systemd/env/{replica.name}.env"
+        yield render(templates, "systemd/replica.env", env, {"lines": _env_file_lines(replica)})
+    target = f"{folder}/systemd/modelc.target"
+    names = {"names": [replica.name for replica in replicas]}
+    yield render(templates, "systemd/modelc.target", target, names)
+    yield render(templates, "systemd/sysusers.conf", f"{folder}/systemd/sysusers.d/modelc.conf", {})
+    tmpfiles = f"{folder}/systemd/tmpfiles.d/modelc.conf"
+    yield render(templates, "systemd/tmpfiles.conf", tmpfiles, _tmpfiles_values(replicas))
+
+
+def _unit_values(replica: Replica) -> dict[str, object]:
+    name = replica.name
+    return {
+        "name": name,
+        "after": [f"modelc-{earlier}.service" for earlier in replica.start_after],
+        "command": _command_line(command(replica)),
+        "wait": _command_line(
+            ("/bin/sh", "-c", _WAIT_FOR_HEALTH, "modelc-wait", health_url(replica))
+        ),
+        "environment": _unit_environment(replica),
+        "credentials": [f"{secret}:{SECRETS_DIR}/{secret}" for secret in secret_names(replica)],
+        "devices": _devices(replica.shares),
+        "models_dir": plain_path(replica.models_dir),
+        "writes_models": writes_models(replica),
+        "timeout": replica.start_timeout_seconds,
+        "stop_seconds": STOP_SECONDS,
+        "ram": show_mib(replica.ram_bytes),
+    }
+
+
+def _command_line(argv: tuple[str, ...]) -> str:
+    """`:` keeps `$` from systemd. One argument a line, so that a diff shows which one changed."""
+    program, *arguments = argv
+    words = [f":{plain_path(program)}", *(systemd_exec_word(argument) for argument in arguments)]
+    return unit_line(" \\\n  ".join(words))
+
+
+def _unit_environment(replica: Replica) -> list[str]:
+    """What belongs to this unit's own folders and devices; the file with the rest may override it.
+
+    Selection of devices stands beside DeviceAllow=, so that the two cannot come apart.
+    """
+    variables = {
+        "HOME": f"/var/lib/modelc-{replica.name}",
+        "PATH": ":".join([*map(plain_path, replica.bin_dirs), _SYSTEM_PATH]),
+        "XDG_CACHE_HOME": f"/var/cache/modelc-{replica.name}",
+        **{name: replica.env[name] for name in replica.device_env if name in replica.env},
+    }
+    return [systemd_environment(name, value) for name, value in sorted(variables.items())]
+
+
+def _env_file_lines(replica: Replica) -> list[str]:
+    """Variables of the user and the engine, in a file as every local user can ask for a unit's."""
+    return [
+        systemd_env_file_line(name, value)
+        for name, value in sorted(replica.env.items())
+        if name not in replica.device_env
+    ]
+
+
+def _devices(shares: list[Share]) -> list[str]:
+    if not shares:
+        return []
+    own: list[str] = []
+    for share in shares:
+        is_mig = share.uuid is not None and share.uuid.startswith("MIG-")
+        own.extend(_MIG_DEVICES if is_mig else (f"/dev/nvidia{share.gpu}",))
+    return [*dict.fromkeys(own), *_COMMON_DEVICES]
+
+
+def _tmpfiles_values(replicas: tuple[Replica, ...]) -> dict[str, object]:
+    written = {plain_path(r.models_dir) for r in replicas if writes_models(r)}
+    read = {plain_path(r.models_dir) for r in replicas} - written
+    return {"written": sorted(written), "read": sorted(read), "secrets_dir": SECRETS_DIR}

@@ -1,0 +1,1 @@
+"""Plan, Diff and Diagnostics as text, markdown and JSON; views decide nothing."""

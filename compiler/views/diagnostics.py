@@ -1,0 +1,74 @@
+"""Diagnostics as the user reads them: errors before warnings, in the order of the files."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+
+from compiler.diagnostics import Diagnostic, Severity
+from compiler.views.terminal import Style, counted, indented, json_text, paint, safe_text
+
+_STYLES: dict[Severity, Style] = {Severity.ERROR: "red", Severity.WARNING: "yellow"}
+
+
+def diagnostics_text(diagnostics: Sequence[Diagnostic], *, color: bool) -> str:
+    """Every diagnostic as a block, and a last line with the count; empty without any."""
+    if not diagnostics:
+        return ""
+    blocks = [_block(diagnostic, color=color) for diagnostic in _sorted(diagnostics)]
+    counts = " and ".join(
+        counted(number, severity.value)
+        for severity, number in _counts(diagnostics).items()
+        if number
+    )
+    return "\n\n".join(["\n".join(block) for block in blocks] + [f"{counts}."]) + "\n"
+
+
+def diagnostics_json(diagnostics: Sequence[Diagnostic]) -> str:
+    """The same for programs; `location` is null where no line of a file is to blame."""
+    return json_text(
+        {
+            "diagnostics": [
+                {**asdict(diagnostic), "summary": diagnostic.summary}
+                for diagnostic in _sorted(diagnostics)
+            ],
+            **{f"{severity}s": number for severity, number in _counts(diagnostics).items()},
+        }
+    )
+
+
+def _sorted(diagnostics: Sequence[Diagnostic]) -> list[Diagnostic]:
+    return sorted(diagnostics, key=_order)
+
+
+def _order(diagnostic: Diagnostic) -> tuple[bool, bool, str, int, int, str, str]:
+    location = diagnostic.location
+    return (
+        diagnostic.severity is not Severity.ERROR,
+        location is None,
+        location.path if location else "",
+        location.line if location else 0,
+        location.column if location else 0,
+        diagnostic.code,
+        diagnostic.detail,
+    )
+
+
+def _counts(diagnostics: Sequence[Diagnostic]) -> dict[Severity, int]:
+    return {
+        severity: sum(diagnostic.severity is severity for diagnostic in diagnostics)
+        for severity in Severity
+    }
+
+
+def _block(diagnostic: Diagnostic, *, color: bool) -> list[str]:
+    title = paint(
+        f"{diagnostic.severity}[{diagnostic.code}]", _STYLES[diagnostic.severity], color=color
+    )
+    lines: list[str] = []
+    if location := diagnostic.location:
+        lines.append(f"--> {safe_text(location.path)}:{location.line}:{location.column}")
+    lines += [safe_text(line) for line in diagnostic.detail.splitlines()]
+    hint = paint("hint:", "cyan", color=color)
+    lines += [f"{hint} {safe_text(text)}" for text in diagnostic.hints]
+    return [f"{title}: {paint(diagnostic.summary, 'bold', color=color)}", *indented(lines)]

@@ -1,0 +1,74 @@
+"""One model on one kind of GPU, without a fleet: what it takes, and the command that takes it."""
+
+from __future__ import annotations
+
+from compiler.ir.demand import Demand, Launch
+from compiler.views.breakdown import breakdown_lines, breakdown_sizes
+from compiler.views.terminal import (
+    columns,
+    command_lines,
+    counted,
+    indented,
+    json_text,
+    paint,
+    safe_text,
+)
+
+
+def estimate_text(demand: Demand, launch: Launch, *, color: bool) -> str:
+    """The estimate for people at a terminal."""
+    blocks = [
+        _summary(demand, color=color),
+        *(
+            [
+                paint(f"GPU {index}  {safe_text(kind.name)}", "bold", color=color),
+                *indented(breakdown_lines(breakdown)),
+            ]
+            for index, (kind, breakdown) in enumerate(
+                zip(demand.site.kinds, demand.devices, strict=True)
+            )
+        ),
+        [paint("RAM", "bold", color=color), *indented(breakdown_lines(demand.host))],
+        [paint("Command", "bold", color=color), *indented(command_lines(launch.argv))],
+        _assumed(demand, color=color),
+    ]
+    return "\n\n".join("\n".join(block) for block in blocks if block) + "\n"
+
+
+def estimate_json(demand: Demand, launch: Launch) -> str:
+    """The estimate for programs: each GPU by the name of its kind, and the RAM beside them."""
+    devices = zip(demand.site.kinds, demand.devices, strict=True)
+    return json_text(
+        {
+            "devices": [{"gpu": kind.name, **breakdown_sizes(device)} for kind, device in devices],
+            "host": breakdown_sizes(demand.host),
+            "kv_tokens": demand.kv_tokens,
+            "command": list(launch.argv),
+            "assumed": list(demand.assumed),
+        }
+    )
+
+
+def _summary(demand: Demand, *, color: bool) -> list[str]:
+    request, facts = demand.request, demand.request.facts
+    model = f"{facts.architecture} with {counted(facts.layers, 'layer')}, {facts.quantization}"
+    title = safe_text(f"{model}, to {request.task} with {request.engine} {request.version}")
+    requests = f"{request.context:,} tokens each, {request.concurrency:,} at once"
+    rows = [
+        ("requests", requests),
+        ("KV cache", f"{demand.kv_tokens:,} tokens" if demand.kv_tokens else "none"),
+        ("split", _split(demand)),
+    ]
+    return [paint(title, "bold", color=color), *indented(columns(rows))]
+
+
+def _split(demand: Demand) -> str:
+    if demand.split.gpu_layers is None:
+        return f"tensor parallel over {counted(demand.split.tensor_parallel, 'GPU')}"
+    layers = demand.request.facts.layers
+    return f"{layers - demand.host_layers} of {counted(layers, 'layer')} on GPUs"
+
+
+def _assumed(demand: Demand, *, color: bool) -> list[str]:
+    lines = [f"- {safe_text(sentence)}" for sentence in demand.assumed]
+    return [paint("Assumed", "bold", color=color), *indented(lines)] if lines else []

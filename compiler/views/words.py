@@ -1,0 +1,62 @@
+"""Words for the figures of a plan that more than one view shows."""
+
+from __future__ import annotations
+
+from typing import assert_never
+
+from compiler.ir.plan import GpuLedger, Plan, Replica
+from compiler.ir.units import budget_mib, show_mib
+from compiler.views.terminal import counted
+
+
+def show_budget(size_bytes: int) -> str:
+    """MiB of a budget or of what is left of one, rounded down: `12,345 MiB`."""
+    return f"{budget_mib(size_bytes):,} MiB"
+
+
+def bound_words(gpu: GpuLedger) -> str:
+    """Which bound gives the budget of a GPU, with its figures."""
+    memory = show_budget(gpu.memory_bytes)
+    match gpu.binding:
+        case "reserved":
+            return f"memory - reserved ({memory} - {show_mib(gpu.reserved_bytes)})"
+        case "utilization":
+            return f"memory x utilization ({memory} x {_share(gpu.utilization_permille)})"
+        case "cuda_total":
+            return f"CUDA total (of {memory})"
+        case _:
+            assert_never(gpu.binding)
+
+
+def split_words(replica: Replica) -> str:
+    """How a replica is cut: `tp 2`, or how many layers the GPUs hold."""
+    if not replica.shares:
+        return "CPU only"
+    if replica.gpu_layers is None:
+        return f"tp {replica.tensor_parallel}"
+    return f"{replica.layers - replica.host_layers} of {replica.layers} layers"
+
+
+def kv_words(replica: Replica) -> str:
+    """How many full-length requests the KV cache holds, rounded down to a tenth."""
+    if not replica.kv_tokens:
+        return "no KV cache"
+    whole, tenths = divmod(replica.kv_requests_permille // 100, 10)
+    return f"KV room: {whole:,}.{tenths} of {replica.concurrency:,} full-length requests"
+
+
+def fleet_words(plan: Plan) -> str:
+    """The size of a plan and how sure the solver is of it, in a sentence."""
+    n_services = len({replica.service for replica in plan.replicas})
+    proof = (
+        "proven optimal" if plan.optimality == "optimal" else f"not proven optimal, gap {plan.gap}"
+    )
+    return (
+        f"{counted(len(plan.replicas), 'replica')} of {counted(n_services, 'service')} on "
+        f"{counted(len(plan.hosts), 'host')} with {counted(len(plan.gpus), 'GPU')}; {proof}."
+    )
+
+
+def _share(permille: int) -> str:
+    whole, thousandths = divmod(permille, 1000)
+    return f"{whole}.{thousandths:03}".rstrip("0").rstrip(".")

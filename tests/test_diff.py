@@ -1,0 +1,299 @@
+"""What a change of one field makes of a replica, and in which words."""
+
+import pytest
+
+from compiler.diff import COMPARED, IGNORED, SHARE_COMPARED, SHARE_IGNORED, diff
+from compiler.ir.changes import ReplicasChanged, ServiceAdded, ServiceRemoved, SettingChanged
+from compiler.ir.plan import Replica, Share, Unplaced
+from compiler.views.reasons import reason_text
+from tests.generators.small_plans import breakdown, plan, replica, share
+
+HOSTS = {"alpha": 2, "beta": 2}
+ENGINE = "/opt/engine"
+
+
+def check(before: Replica, after: Replica, action: str, reasons: list[str]) -> None:
+    """The one replica that both plans have is touched so, for these reasons."""
+    (change,) = diff(plan(HOSTS, [before]), plan(HOSTS, [after])).changes
+    assert (action, reasons) == (change.action, [reason_text(reason) for reason in change.reasons])
+
+
+def check_argv(before: list[str], after: list[str], reasons: list[str]) -> None:
+    """Two command lines of one program differ so."""
+    old = replica("chat-0", "alpha", [share(0, 9_000)], argv=[ENGINE, *before])
+    new = replica("chat-0", "alpha", [share(0, 9_000)], argv=[ENGINE, *after])
+    check(old, new, "update" if reasons else "keep", reasons)
+
+
+def test_every_field_of_a_replica_is_decided_about() -> None:
+    assert set(Replica.model_fields) == COMPARED | IGNORED
+    assert not COMPARED & IGNORED
+
+
+def test_every_field_of_a_share_is_decided_about() -> None:
+    assert set(Share.model_fields) == SHARE_COMPARED | SHARE_IGNORED
+    assert not SHARE_COMPARED & SHARE_IGNORED
+
+
+# Another value for each field of a replica.
+OTHERS: dict[str, object] = {
+    "name": "chat-1",
+    "service": "talk",
+    "task": "embed",
+    "variant": "awq",
+    "engine": "llama.cpp",
+    "engine_version": "0.34.0",
+    "host": "beta",
+    "target": "compose",
+    "shares": [share(1, 9_000)],
+    "ram_bytes": 1,
+    "ram_breakdown": breakdown(1),
+    "source": "Qwen/Qwen3-8B-AWQ",
+    "revision": "0ff1ce",
+    "model_path": "/srv/models/qwen",
+    "context": 1,
+    "concurrency": 1,
+    "kv_tokens": 1,
+    "kv_requests_permille": 1,
+    "tensor_parallel": 2,
+    "gpu_layers": 1,
+    "host_layers": 1,
+    "layers": 1,
+    "port": 8_001,
+    "argv": [ENGINE],
+    "env": {"CUDA_VISIBLE_DEVICES": "0", "HF_HOME": "/srv"},
+    "device_env": [],
+    "secrets": ["HF_TOKEN"],
+    "image": "vllm/vllm-openai:v0.33.0",
+    "health_path": "/ready",
+    "start_after": ["embed-0"],
+    "start_timeout_seconds": 900,
+    "shm_bytes": 1 << 30,
+    "models_dir": "/data",
+    "cache_dir": "/var/cache/other",
+    "bin_dirs": [],
+    "assumed": ["The driver is recent."],
+}
+
+
+@pytest.mark.parametrize("field", Replica.model_fields)
+def test_a_compared_field_touches_the_replica_and_an_ignored_one_does_not(field: str) -> None:
+    before = replica("chat-0", "alpha", [share(0, 9_000)])
+    after = before.model_copy(update={field: OTHERS[field]})
+    assert getattr(before, field) != getattr(after, field)
+    found = diff(plan(HOSTS, [before]), plan(HOSTS, [after]))
+    assert found.empty == (field in IGNORED)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "reasons"),
+    [
+        ("gpu", 1, ["moved: the new plan is better with it there"]),
+        ("uuid", "GPU-6f1c", ["uuid of alpha/0 none -> GPU-6f1c"]),
+        ("kind", "rtx-4090", ["kind of alpha/0 rtx-3090 -> rtx-4090"]),
+        ("share_bytes", 1 << 30, ["share of alpha/0 9,000 MiB -> 1,024 MiB"]),
+        ("breakdown", breakdown(1), []),
+    ],
+)
+def test_a_field_of_a_share(field: str, value: object, reasons: list[str]) -> None:
+    before = replica("chat-0", "alpha", [share(0, 9_000)])
+    held = before.shares[0].model_copy(update={field: value})
+    action = "move" if field == "gpu" else "update" if reasons else "keep"
+    check(before, before.model_copy(update={"shares": [held]}), action, reasons)
+
+
+@pytest.mark.parametrize(
+    ("field", "reason"),
+    [
+        ("variant", "variant bf16 -> awq"),
+        ("engine", "engine vllm 0.33.0 -> llama.cpp 0.33.0"),
+        ("engine_version", "engine vllm 0.33.0 -> vllm 0.34.0"),
+        ("source", "model Qwen/Qwen3-8B at b968826d -> Qwen/Qwen3-8B-AWQ at b968826d"),
+        ("revision", "model Qwen/Qwen3-8B at b968826d -> Qwen/Qwen3-8B at 0ff1ce"),
+        ("model_path", "model Qwen/Qwen3-8B -> /srv/models/qwen"),
+        ("env", "HF_HOME=/srv added"),
+        ("image", "image none -> vllm/vllm-openai:v0.33.0"),
+        ("secrets", "secrets none -> HF_TOKEN"),
+        ("start_after", "start after none -> embed-0"),
+        ("shm_bytes", "shm bytes 64MiB -> 1GiB"),
+        ("target", "target systemd -> compose"),
+        ("port", "port 8000 -> 8001"),
+    ],
+)
+def test_the_reason_of_a_field(field: str, reason: str) -> None:
+    before = replica("chat-0", "alpha", [share(0, 9_000)])
+    check(before, before.model_copy(update={field: OTHERS[field]}), "update", [reason])
+
+
+def test_a_flag_with_another_value() -> None:
+    check_argv(
+        ["--max-model-len", "8192"],
+        ["--max-model-len", "16384"],
+        ["--max-model-len 8192 -> 16384"],
+    )
+
+
+def test_a_flag_added() -> None:
+    check_argv([], ["-ngl", "99"], ["-ngl 99 added"])
+
+
+def test_a_flag_removed() -> None:
+    check_argv(["--seed", "-1"], [], ["--seed -1 removed"])
+
+
+def test_a_bare_flag() -> None:
+    check_argv(["--enforce-eager"], [], ["--enforce-eager removed"])
+    check_argv([], ["--enforce-eager"], ["--enforce-eager added"])
+    check_argv(["--flash-attn"], ["--flash-attn", "on"], ["--flash-attn without a value -> on"])
+
+
+def test_a_negative_number_is_a_value() -> None:
+    check_argv(["--predict", "-1"], ["--predict", "-2"], ["--predict -1 -> -2"])
+
+
+def test_a_value_behind_an_equals_sign() -> None:
+    check_argv(["--kv=a=b"], ["--kv=a=c"], ["--kv a=b -> a=c"])
+
+
+def test_the_positional_model() -> None:
+    check_argv(
+        ["serve", "Qwen/A", "--port", "1"],
+        ["serve", "Qwen/B", "--port", "1"],
+        ["positional 2 Qwen/A -> Qwen/B"],
+    )
+
+
+def test_another_program() -> None:
+    before = replica("chat-0", "alpha", argv=["/opt/a"])
+    check(
+        before,
+        before.model_copy(update={"argv": ["/opt/b"]}),
+        "update",
+        ["program /opt/a -> /opt/b"],
+    )
+
+
+def test_one_of_several_values_of_a_flag() -> None:
+    check_argv(["--lora", "a", "b"], ["--lora", "a", "c"], ["--lora a b -> a c"])
+
+
+def test_one_word_with_a_space_is_not_two() -> None:
+    check_argv(["--stop", "a b"], ["--stop", "a", "b"], ["--stop 'a b' -> a b"])
+
+
+def test_a_repeated_flag_names_the_one_that_changed() -> None:
+    check_argv(["--lora", "a", "--lora", "b"], ["--lora", "a", "--lora", "c"], ["--lora b -> c"])
+    check_argv(["--lora", "a", "--lora", "a"], ["--lora", "a"], ["--lora a removed"])
+
+
+def test_another_order_is_told_as_the_whole_command() -> None:
+    check_argv(
+        ["--a", "1", "--b"],
+        ["--b", "--a", "1"],
+        [f"command {ENGINE} --a 1 --b -> {ENGINE} --b --a 1"],
+    )
+
+
+def test_another_engine_is_not_compared_flag_by_flag() -> None:
+    before = replica("chat-0", "alpha", engine_version="0.33.0")
+    after = replica("chat-0", "alpha", engine="llama.cpp", engine_version="9000", argv=[ENGINE])
+    check(before, after, "update", ["engine vllm 0.33.0 -> llama.cpp 9000"])
+
+
+def test_a_port_that_a_flag_has_told_is_not_told_again() -> None:
+    before = replica("chat-0", "alpha", port=8_000, argv=[ENGINE, "--port", "8000"])
+    after = replica("chat-0", "alpha", port=8_001, argv=[ENGINE, "--port", "8001"])
+    check(before, after, "update", ["--port 8000 -> 8001"])
+
+
+def test_a_moved_replica_selects_other_gpus_without_saying_so() -> None:
+    before = replica("chat-0", "alpha", [share(0, 9_000)])
+    after = replica("chat-0", "alpha", [share(1, 9_000)])
+    assert before.env != after.env
+    check(before, after, "move", ["moved: the new plan is better with it there"])
+
+
+def test_the_same_gpus_in_another_order_are_no_move() -> None:
+    before = replica("chat-0", "alpha", [share(0, 9_000), share(1, 9_000)])
+    after = replica("chat-0", "alpha", [share(1, 9_000), share(0, 9_000)])
+    check(before, after, "update", ["CUDA_VISIBLE_DEVICES=0,1 -> 1,0", "gpu order 0,1 -> 1,0"])
+
+
+def test_from_the_cpu_to_a_gpu_is_a_move() -> None:
+    before = replica("chat-0", "alpha")
+    after = replica("chat-0", "alpha", [share(0, 9_000)])
+    (change,) = diff(plan(HOSTS, [before]), plan(HOSTS, [after])).changes
+    assert (change.action, change.before, change.after) == ("move", "alpha/cpu", "alpha/0")
+
+
+@pytest.mark.parametrize(
+    ("hosts", "cause"),
+    [
+        ({"alpha": 2, "beta": 2}, "the new plan is better with it there"),
+        ({"alpha": 1, "beta": 2}, "a GPU it stood on is gone"),
+        ({"beta": 2}, "the host it stood on is gone"),
+    ],
+)
+def test_why_a_replica_moves(hosts: dict[str, int], cause: str) -> None:
+    before = plan({"alpha": 2}, [replica("chat-0", "alpha", [share(0, 9_000), share(1, 9_000)])])
+    after = plan(hosts, [replica("chat-0", "beta", [share(0, 9_000), share(1, 9_000)])])
+    (change,) = diff(before, after).changes
+    assert [f"moved: {cause}"] == [reason_text(reason) for reason in change.reasons]
+    assert (change.before, change.after) == ("alpha/0,1", "beta/0,1")
+
+
+def test_a_service_comes_and_goes_and_grows() -> None:
+    one = plan(HOSTS, [replica("chat-0", "alpha")])
+    two = plan(HOSTS, [replica("chat-0", "alpha"), replica("chat-1", "alpha")])
+    none = plan(HOSTS)
+    assert [ServiceAdded()] == diff(none, one).changes[0].reasons
+    assert [ServiceRemoved()] == diff(one, none).changes[0].reasons
+    assert [ReplicasChanged(before=1, after=2)] == diff(one, two).changes[1].reasons
+    assert [ReplicasChanged(before=2, after=1)] == diff(two, one).changes[1].reasons
+
+
+def test_settings_keep_their_field_name_as_data() -> None:
+    before = replica("chat-0", "alpha")
+    after = before.model_copy(update={"models_dir": "/data"})
+    (change,) = diff(plan(HOSTS, [before]), plan(HOSTS, [after])).changes
+    expected = SettingChanged(field="models_dir", before="/srv/models", after="/data")
+    assert [expected] == change.reasons
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "notes"),
+    [
+        (None, 1, ["Optional service `batch` runs 1 of 2 replicas."]),
+        (1, 0, ["Optional service `batch` runs 0 of 2 replicas."]),
+        (1, 1, []),
+        (1, None, ["Optional service `batch`, which had been left out, is gone."]),
+    ],
+)
+def test_notes_on_what_is_left_out(before: int | None, after: int | None, notes: list[str]) -> None:
+    plans = [
+        plan(HOSTS, unplaced=[] if n is None else [Unplaced(service="batch", wanted=2, placed=n)])
+        for n in (before, after)
+    ]
+    found = diff(*plans)
+    assert notes == found.notes
+    assert found.empty == (not notes)
+
+
+def test_a_note_on_what_is_complete_again() -> None:
+    batch = replica("batch-0", "alpha")
+    short = plan(HOSTS, [batch], unplaced=[Unplaced(service="batch", wanted=2, placed=1)])
+    notes = ["Optional service `batch` runs with all its replicas again."]
+    assert notes == diff(short, plan(HOSTS, [batch])).notes
+
+
+def test_an_unused_host_is_no_change() -> None:
+    before = plan({"alpha": 1}, [replica("chat-0", "alpha", [share(0, 9_000)])])
+    after = plan({"alpha": 1, "beta": 2}, before.replicas)
+    assert diff(before, after).empty
+
+
+def test_a_better_estimate_restarts_nothing() -> None:
+    before = replica("chat-0", "alpha", [share(0, 9_000)])
+    held = before.shares[0].model_copy(update={"breakdown": breakdown(1)})
+    after = before.model_copy(update={"shares": [held], "ram_bytes": 1, "kv_tokens": 1})
+    check(before, after, "keep", [])

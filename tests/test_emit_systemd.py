@@ -1,0 +1,178 @@
+"""What stands in the units of a host."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+from compiler.emit import emit
+from compiler.emit.secrets import command
+from compiler.emit.systemd import _WAIT_FOR_HEALTH
+from compiler.ir.plan import Replica
+from tests.generators.plans import HOSTILE, gpu_replica, plan, replica, share, vllm_replica
+from tests.requires import require_tool
+
+
+def check_unit(made: Replica, has: str = "", lacks: str = "") -> None:
+    """Looks for whole lines in the unit of a replica, and for the starts of lines."""
+    unit = text_of(made, f"modelc-{made.name}.service").splitlines()
+    for line in filter(None, has.split("\n")):
+        assert line.strip() in [found.strip() for found in unit]
+    for start in lacks.split():
+        assert not [found for found in unit if found.startswith(start)]
+
+
+def text_of(made: Replica, end: str) -> str:
+    """The one artifact whose path ends so."""
+    (artifact,) = (a for a in emit(plan([made])) if a.path.endswith(end))
+    return artifact.text
+
+
+def test_argv_starts_at_the_program_and_nothing_is_expanded() -> None:
+    check_unit(replica(), 'ExecStart=:/usr/local/bin/llama-server \\\n"--model" \\')
+
+
+def test_a_gpu_replica_gets_its_gpus_and_no_others() -> None:
+    check_unit(
+        gpu_replica(),
+        """
+        DevicePolicy=closed
+        DeviceAllow=/dev/nvidia1 rw
+        DeviceAllow=/dev/nvidiactl rw
+        DeviceAllow=/dev/nvidia-uvm rw
+        DeviceAllow=/dev/nvidia-uvm-tools rw
+        Environment="CUDA_VISIBLE_DEVICES=1"
+        Environment="CUDA_DEVICE_ORDER=PCI_BUS_ID"
+        """,
+        lacks="DeviceAllow=/dev/nvidia0 DeviceAllow=char-",
+    )
+
+
+def test_a_cpu_replica_gets_no_gpu() -> None:
+    check_unit(replica(), "DevicePolicy=closed", lacks="DeviceAllow=")
+
+
+def test_a_mig_slice_is_allowed_by_class() -> None:
+    slice_of = share(3, "MIG-6f1c0000-0000-0000-0000-000000000000")
+    check_unit(
+        gpu_replica(shares=[slice_of]),
+        "DeviceAllow=char-nvidia-caps rw",
+        lacks="DeviceAllow=/dev/nvidia3",
+    )
+
+
+def test_a_replica_starts_after_those_on_its_gpus() -> None:
+    check_unit(gpu_replica(), "After=modelc-chat-1.service", lacks="Requires= BindsTo=")
+
+
+def test_a_replica_has_the_time_of_its_plan_to_start() -> None:
+    check_unit(vllm_replica(), "TimeoutStartSec=900")
+
+
+def test_folders_belong_to_the_replica() -> None:
+    check_unit(replica(), "StateDirectory=modelc-small-1\nCacheDirectory=modelc-small-1")
+
+
+def test_models_are_read_only_when_they_are_files() -> None:
+    check_unit(replica(), "BindReadOnlyPaths=/srv/models", lacks="BindPaths= ReadWritePaths=")
+
+
+def test_models_are_writable_when_the_engine_fetches_them() -> None:
+    check_unit(vllm_replica(), "BindPaths=/srv/models", lacks="BindReadOnlyPaths=")
+    assert "d /srv/models 0755 modelc modelc -\n" in text_of(
+        vllm_replica(), "tmpfiles.d/modelc.conf"
+    )
+
+
+def test_the_owner_of_models_that_are_files_stays() -> None:
+    assert "d /srv/models - - - -\n" in text_of(replica(), "tmpfiles.d/modelc.conf")
+
+
+def test_memory_is_not_limited() -> None:
+    check_unit(replica(), lacks="MemoryMax= MemoryHigh=")
+
+
+def test_the_path_starts_with_the_programs_of_the_engine() -> None:
+    assert 'Environment="PATH=/opt/vllm/bin:/usr' in text_of(vllm_replica(), "chat-1.service")
+
+
+def test_device_selection_is_not_in_the_file_of_variables() -> None:
+    env = text_of(vllm_replica(), "env/chat-1.env")
+    assert "CUDA" not in env
+    assert 'HF_HOME="/srv/models"\n' in env
+
+
+def test_secrets_are_credentials() -> None:
+    check_unit(vllm_replica(), "LoadCredential=HF_TOKEN:/etc/modelc/secrets/HF_TOKEN")
+    check_unit(replica(), lacks="LoadCredential=")
+
+
+def test_the_target_wants_every_replica() -> None:
+    assert "Wants=modelc-chat-1.service\n" in text_of(vllm_replica(), "modelc.target")
+
+
+def test_the_wrapper_hands_on_secrets_and_argv_unchanged(tmp_path: Path) -> None:
+    (tmp_path / "HF_TOKEN").write_text("it's $HOME `id`\n")
+    (tmp_path / "OTHER").write_text("two\nlines")
+    program = ["printf", "%s\\0", *HOSTILE]
+    made = replica(argv=["/usr/bin/env", "--null", *program], secrets=["HF_TOKEN", "OTHER"])
+    argv = list(command(made.model_copy(update={"argv": ["/usr/bin/env", *program]})))
+    environ = {"CREDENTIALS_DIRECTORY": str(tmp_path), "PATH": os.environ["PATH"]}
+    printed = subprocess.run(argv, env=environ, capture_output=True, check=True).stdout
+    assert printed.decode().split("\0")[:-1] == list(HOSTILE)
+
+    argv = list(command(made.model_copy(update={"argv": ["/usr/bin/env", "--null"]})))
+    printed = subprocess.run(argv, env=environ, capture_output=True, check=True).stdout
+    assert {"HF_TOKEN=it's $HOME `id`", "OTHER=two\nlines"} <= set(printed.decode().split("\0"))
+
+
+def test_the_wrapper_starts_nothing_without_the_secret(tmp_path: Path) -> None:
+    argv = command(replica(argv=["/usr/bin/touch", str(tmp_path / "started")], secrets=["ABSENT"]))
+    environ = {"CREDENTIALS_DIRECTORY": str(tmp_path), "PATH": os.environ["PATH"]}
+    result = subprocess.run(argv, env=environ, capture_output=True, check=False)
+    assert result.returncode != 0
+    assert b"ABSENT" in result.stderr
+    assert not (tmp_path / "started").exists()
+
+
+def test_waiting_ends_with_success_once_the_engine_answers() -> None:
+    with unhealthy_twice() as url:
+        assert wait_for_health(os.getpid(), url) == 0
+
+
+def test_waiting_ends_with_failure_once_the_engine_is_gone() -> None:
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    assert wait_for_health(ended.pid, "http://127.0.0.1:9/health") == 1
+
+
+def wait_for_health(pid: int, url: str) -> int:
+    """The exit status of what a unit does after its engine was started."""
+    require_tool("curl")
+    argv = ["/bin/sh", "-c", _WAIT_FOR_HEALTH, "modelc-wait", url]
+    environ = {"MAINPID": str(pid), "PATH": os.environ["PATH"]}
+    return subprocess.run(argv, env=environ, check=False, timeout=30).returncode
+
+
+@contextlib.contextmanager
+def unhealthy_twice() -> Iterator[str]:
+    """The URL of a server that is healthy from the third question on."""
+    answers = iter([503, 503])
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(next(answers, 200))
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/health"
+        server.shutdown()
