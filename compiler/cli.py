@@ -1,0 +1,362 @@
+"""The command line: click commands to pipeline to views; the only module that knows exit codes."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
+
+import click
+
+from compiler import __version__
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from compiler.diagnostics import Diagnostic
+    from compiler.ir.changes import Diff
+    from compiler.ir.inventory import EngineName
+    from compiler.ir.lock import LockedSource
+    from compiler.ir.spec import ArgValue, Offload
+    from compiler.ir.textfile import TextFile
+    from compiler.pipeline import Inputs
+    from compiler.single import Question
+
+# 0 done, 1 input or check failed, 2 changes (only with --detailed-exitcode), 64 wrong usage.
+EXIT_FAILED = 1
+EXIT_CHANGES = 2
+EXIT_USAGE = 64
+EXIT_INTERRUPTED = 130
+
+FOLDER = click.argument(
+    "folder", type=click.Path(file_okay=False, path_type=Path), default=Path(), required=False
+)
+PREVIOUS = click.option(
+    "--previous",
+    metavar="PLAN",
+    help="Plan to compare with: a file, git:REV, or none. Default: compiled/plan.json.",
+)
+DETAILED = click.option(
+    "--detailed-exitcode", is_flag=True, help="Exit with 2 when there are changes."
+)
+
+
+def main() -> None:
+    """Runs modelc and exits."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: list[str]) -> int:
+    """Runs modelc with these arguments and gives its exit code."""
+    from compiler.diagnostics import CompileError
+
+    try:
+        code = modelc.main(arguments, prog_name="modelc", standalone_mode=False)
+    except CompileError as error:
+        _report(error.diagnostics)
+        return EXIT_FAILED
+    except click.UsageError as error:
+        error.show(sys.stderr)
+        return EXIT_USAGE
+    except click.ClickException as error:
+        error.show(sys.stderr)
+        return EXIT_FAILED
+    except (click.Abort, KeyboardInterrupt):
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        # The reader, such as `head`, has seen enough; without a flush Python does not complain.
+        os._exit(EXIT_FAILED)
+    return code if isinstance(code, int) else 0
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, message="modelc %(version)s")
+def modelc() -> None:
+    """Compile a fleet of LLM inference services: a plan, its artifacts and a diff.
+
+    A folder holds inventory.yaml (what hardware there is) and models.yaml (what should run).
+    `modelc lock` reads the models' headers into modelc.lock; `modelc compile` writes compiled/.
+    """
+
+
+@modelc.command("compile")
+@FOLDER
+@click.option("--check", is_flag=True, help="Write nothing; fail if compiled/ is stale.")
+@PREVIOUS
+@click.option("--out", type=click.Path(path_type=Path), help="Where to write. Default: compiled/.")
+@click.option(
+    "--format", "style", type=click.Choice(["text", "markdown", "json"]), default="text",
+    help="How the diff is printed.",
+)  # fmt: skip
+@click.option("--ledger", is_flag=True, help="Print the whole ledger before the diff.")
+@DETAILED
+def compile_command(
+    folder: Path, check: bool, previous: str | None, out: Path | None, style: str, ledger: bool,
+    detailed_exitcode: bool,
+) -> int:  # fmt: skip
+    """Place the fleet and write compiled/; prints the diff."""
+    from compiler.pipeline import compile_plan
+    from compiler.views.plan import plan_text_view
+    from compiler.workspace import COMPILED, stale_files, write_artifacts
+
+    compiled = out or folder / COMPILED
+    compilation = compile_plan(_read_inputs(folder, compiled, previous))
+    stale = stale_files(compiled, compilation.artifacts) if check else []
+    if not check:
+        write_artifacts(compiled, compilation.artifacts)
+    _report((*compilation.warnings, *stale))
+    if ledger and style == "text":
+        click.echo(plan_text_view(compilation.plan, color=_color(sys.stdout)))
+    _print_diff(compilation.diff, style)
+    if stale:
+        return EXIT_FAILED
+    return EXIT_CHANGES if detailed_exitcode and not compilation.diff.empty else 0
+
+
+@modelc.command("diff")
+@click.argument("old", required=False)
+@click.argument("new", required=False)
+@click.option(
+    "--format", "style", type=click.Choice(["text", "markdown", "json"]), default="text",
+    help="How the diff is printed.",
+)  # fmt: skip
+@DETAILED
+def diff_command(old: str | None, new: str | None, style: str, detailed_exitcode: bool) -> int:
+    """Compare two plans: files, folders with a plan.json, or git:REV.
+
+    Without NEW the sources of this folder are compiled in memory; without OLD they are compared
+    with compiled/plan.json.
+    """
+    from compiler.diff import diff
+    from compiler.pipeline import compile_plan, read_plan
+    from compiler.workspace import COMPILED, read_previous
+
+    here = Path()
+    if new is None:
+        found = compile_plan(_read_inputs(here, here / COMPILED, old)).diff
+    else:
+        texts = [read_previous(here, here / COMPILED, name) for name in (old, new)]
+        before, after = (read_plan(text) if text else None for text in texts)
+        if after is None:
+            raise click.UsageError(f"`{new}` holds no plan.")
+        found = diff(before, after)
+    _print_diff(found, style)
+    return EXIT_CHANGES if detailed_exitcode and not found.empty else 0
+
+
+@modelc.command()
+@FOLDER
+@click.option("--update", multiple=True, metavar="SOURCE", help="Resolve this source anew.")
+@click.option("--check", is_flag=True, help="Write nothing; fail unless every source is locked.")
+def lock(folder: Path, update: tuple[str, ...], check: bool) -> int:
+    """Resolve the models of models.yaml into modelc.lock."""
+    from compiler.ir.lock import lock_text
+    from compiler.pipeline import read_lock, spec_sources, unlocked_sources
+    from compiler.resolve.sources import lock_sources
+    from compiler.workspace import read_optional, read_text, write_lock
+
+    spec = read_text(folder / "models.yaml")
+    path = folder / "modelc.lock"
+    existing = read_optional(path)
+    if check:
+        missing = unlocked_sources(spec, existing)
+        _report(missing)
+        return EXIT_FAILED if missing else 0
+    known = read_lock(existing) if existing else None
+    found = lock_sources(spec_sources(spec), folder, known, frozenset(update), progress=_say)
+    text = lock_text(found)
+    if existing and existing.text == text:
+        _say("modelc.lock is up to date.")
+        return 0
+    write_lock(path, text)
+    _say(f"modelc.lock: {len(found.sources)} sources.")
+    return 0
+
+
+@modelc.command()
+@click.argument("service")
+@click.option("-C", "--folder", type=click.Path(file_okay=False, path_type=Path), default=Path(),
+              help="The folder of inventory.yaml and models.yaml.")  # fmt: skip
+@click.option("--on", "host", metavar="HOST", help="Only replicas on this host.")
+@PREVIOUS
+@click.option("--format", "style", type=click.Choice(["text", "json"]), default="text")
+def explain(service: str, folder: Path, host: str | None, previous: str | None, style: str) -> int:
+    """Say what a service takes, where it stands and why; or why it fits nowhere."""
+    from compiler.pipeline import compile_plan, replicas_of
+    from compiler.views.explain import replicas_json, replicas_text
+    from compiler.workspace import COMPILED
+
+    inputs = _read_inputs(folder, folder / COMPILED, previous)
+    plan = compile_plan(inputs).plan
+    names = replicas_of(plan, service, host)
+    if style == "json":
+        click.echo(replicas_json(plan, names), nl=False)
+    else:
+        click.echo(replicas_text(plan, names, color=_color(sys.stdout)), nl=False)
+    return 0
+
+
+@modelc.command()
+@click.argument("model")
+@click.option("--engine", type=click.Choice(["vllm", "llama.cpp"]), help="Default: by file format.")
+@click.option("--engine-version", metavar="VERSION", help="Default: the newest that is known.")
+@click.option("--gpu", "gpus", default="cpu", metavar="KIND[,KIND...]", help="Or `cpu`.")
+@click.option("--context", type=click.IntRange(1, 10_000_000), help="Longest request in tokens.")
+@click.option("--concurrency", type=click.IntRange(1, 4096), help="Requests in flight at once.")
+@click.option("--kv-tokens", type=click.IntRange(1, 1_000_000_000), help="KV tokens guaranteed.")
+@click.option("--tensor-parallel", type=click.IntRange(1, 64), help="GPUs of the one kind given.")
+@click.option("--task", type=click.Choice(["generate", "embed", "rerank", "classify"]))
+@click.option("--offload", metavar="none|auto|cpu|LAYERS", help="llama.cpp: layers on the GPU.")
+@click.option("--utilization", type=float, help="vLLM: KV cache at this share of each GPU.")
+@click.option("--arg", "args", multiple=True, metavar="NAME=VALUE", help="An engine flag.")
+@click.option("--format", "style", type=click.Choice(["text", "json"]), default="text")
+def estimate(model: str, style: str, **options: Any) -> int:  # noqa: ANN401  As click gives them.
+    """Estimate one model on one kind of GPU, without a fleet."""
+    from compiler.single import estimate_single
+    from compiler.views.estimate import estimate_json, estimate_text
+
+    demand, launch = estimate_single(_question(_find_model(model), options))
+    if style == "json":
+        click.echo(estimate_json(demand, launch), nl=False)
+    else:
+        click.echo(estimate_text(demand, launch, color=_color(sys.stdout)), nl=False)
+    return 0
+
+
+@modelc.command()
+@click.argument("name", type=click.Choice(["inventory", "models", "plan", "lock", "diff"]))
+def schema(name: str) -> int:
+    """Print the JSON Schema of a file."""
+    from compiler.schemas import schema_text
+
+    click.echo(schema_text(name), nl=False)
+    return 0
+
+
+def _read_inputs(folder: Path, compiled: Path, previous: str | None) -> Inputs:
+    from compiler.diagnostics import CompileError
+    from compiler.pipeline import Inputs
+    from compiler.workspace import read_previous, read_text
+
+    faults: list[Diagnostic] = []
+
+    def attempt(read: Callable[[], TextFile | None]) -> TextFile | None:
+        try:
+            return read()
+        except CompileError as error:
+            faults.extend(error.diagnostics)
+            return None
+
+    inventory = attempt(lambda: read_text(folder / "inventory.yaml"))
+    spec = attempt(lambda: read_text(folder / "models.yaml"))
+    lock_file = attempt(lambda: read_text(folder / "modelc.lock"))
+    plan = attempt(lambda: read_previous(folder, compiled, previous))
+    if faults or not (inventory and spec and lock_file):
+        raise CompileError(faults)
+    return Inputs(inventory=inventory, spec=spec, lock=lock_file, previous=plan)
+
+
+def _find_model(model: str) -> LockedSource:
+    """The facts of a model: from a modelc.lock in this folder, else read from its files."""
+    from compiler.pipeline import read_lock
+    from compiler.resolve.sources import resolve_source
+    from compiler.workspace import read_optional
+
+    text = read_optional(Path("modelc.lock"))
+    locked = read_lock(text).find(model) if text else None
+    return locked or resolve_source(model, Path())
+
+
+def _question(locked: LockedSource, options: dict[str, Any]) -> Question:
+    from compiler.ir.demand import DEFAULT_CONTEXT
+    from compiler.ir.units import permille
+    from compiler.single import NEWEST_VERSIONS, Question
+
+    engine: EngineName = options["engine"] or (
+        "llama.cpp" if locked.facts.format == "gguf" else "vllm"
+    )
+    kinds = tuple(kind.strip() for kind in options["gpus"].split(",") if kind.strip() != "cpu")
+    if options["tensor_parallel"] and len(kinds) == 1:
+        kinds *= options["tensor_parallel"]
+    limit = locked.facts.position_limit or DEFAULT_CONTEXT
+    try:
+        share = options["utilization"]
+        utilization = None if share is None else permille(share)
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--utilization") from None
+    return Question(
+        locked=locked,
+        engine=engine,
+        version=options["engine_version"] or NEWEST_VERSIONS[engine],
+        kinds=kinds,
+        context=options["context"] or min(DEFAULT_CONTEXT, limit),
+        concurrency=options["concurrency"] or 1,
+        kv_tokens=options["kv_tokens"],
+        task=options["task"],
+        offload=_offload(options["offload"], kinds),
+        utilization_permille=utilization,
+        args=dict(_argument(text) for text in options["args"]),
+    )
+
+
+def _offload(text: str | None, kinds: tuple[str, ...]) -> Offload:
+    if text is None:
+        return "none" if kinds else "cpu"
+    if text.isdigit():
+        return int(text)
+    if text in ("none", "auto", "cpu"):
+        return text  # type: ignore[return-value]
+    raise click.BadParameter("write none, auto, cpu or a number of layers", param_hint="--offload")
+
+
+def _argument(text: str) -> tuple[str, ArgValue]:
+    """`name=value`; the value is read as JSON where it is JSON, else as text."""
+    import json
+
+    name, sign, value = text.partition("=")
+    name = name.lstrip("-").replace("-", "_")
+    if not name:
+        raise click.BadParameter(f"`{text}` is not NAME=VALUE", param_hint="--arg")
+    if not sign:
+        return name, True
+    try:
+        parsed = json.loads(value)
+    except ValueError:
+        return name, value
+    return name, value if parsed is None else parsed
+
+
+def _print_diff(found: Diff, style: str) -> None:
+    from compiler.views.diff import diff_json, diff_markdown, diff_text
+
+    match style:
+        case "json":
+            text = diff_json(found)
+        case "markdown":
+            text = diff_markdown(found)
+        case _:
+            text = diff_text(found, color=_color(sys.stdout))
+    click.echo(text, nl=not text.endswith("\n"))
+
+
+def _report(diagnostics: tuple[Diagnostic, ...] | list[Diagnostic]) -> None:
+    """Diagnostics are talk: they go to stderr."""
+    from compiler.views.diagnostics import diagnostics_text
+
+    if diagnostics:
+        text = diagnostics_text(diagnostics, color=_color(sys.stderr))
+        click.echo(text, err=True, nl=not text.endswith("\n"))
+
+
+def _say(text: str) -> None:
+    click.echo(text, err=True)
+
+
+def _color(stream: TextIO) -> bool:
+    """Colour for people at a terminal, unless NO_COLOR says otherwise."""
+    return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,379 @@
+"""The passes in order: from the texts of the user's files to plan, diff and artifacts."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, TypeVar
+
+from compiler.assemble.assembling import Sources, assemble
+from compiler.check import Checked, check
+from compiler.diagnostics import CompileError, Diagnostic, Location, Severity, did_you_mean
+from compiler.diff import diff
+from compiler.emit import emit
+from compiler.estimate import estimate
+from compiler.ir.artifact import Artifact
+from compiler.ir.changes import Diff
+from compiler.ir.demand import Demands
+from compiler.ir.document import Document
+from compiler.ir.inventory import EngineInstall, EngineName, Gpu, GpuKind, Host, Inventory
+from compiler.ir.lock import Lock, LockVersionError, lock_text, read_lock_text
+from compiler.ir.placement import PlacementError, Placements
+from compiler.ir.plan import InputDigests, Plan, digest, plan_text
+from compiler.ir.spec import Policy, Service, Spec
+from compiler.ir.units import GIB, TIB
+from compiler.load.inventory import (
+    DEFAULT_RESERVED_BYTES,
+    DEFAULT_UTILIZATION_PERMILLE,
+    load_inventory,
+)
+from compiler.load.previous import load_previous
+from compiler.load.spec import load_spec
+from compiler.load.yamltext import parse_yaml
+from compiler.verify import verify
+from compiler.views.plan import plan_markdown
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from compiler.ir.textfile import TextFile
+    from compiler.place.explain import Case
+
+Value = TypeVar("Value")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inputs:
+    """The texts that a compile reads; nothing else decides its result."""
+
+    inventory: TextFile
+    spec: TextFile
+    lock: TextFile
+    previous: TextFile | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loaded:
+    """The inputs as typed records, checked."""
+
+    inventory: Inventory
+    spec: Spec
+    lock: Lock
+    previous: Plan | None
+    spec_document: Document
+    digests: InputDigests
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Compilation:
+    """All that a compile gives."""
+
+    plan: Plan
+    diff: Diff
+    artifacts: tuple[Artifact, ...]
+    warnings: tuple[Diagnostic, ...]
+
+
+def compile_plan(inputs: Inputs) -> Compilation:
+    """The whole compile; raises CompileError with every fault that was found."""
+    loaded = load(inputs)
+    demands = estimate(loaded.inventory, loaded.spec, loaded.lock, loaded.previous)
+    placements = _place(loaded, demands)
+    plan = assemble(
+        Sources(
+            inventory=loaded.inventory,
+            spec=loaded.spec,
+            lock=loaded.lock,
+            previous=loaded.previous,
+            digests=loaded.digests,
+        ),
+        placements,
+    )
+    _must_be_sound(verify(loaded.inventory, loaded.spec, plan, loaded.previous))
+    return Compilation(
+        plan=plan,
+        diff=diff(loaded.previous, plan),
+        artifacts=(*_overview(plan), *emit(plan)),
+        warnings=_warnings(plan, loaded.spec_document),
+    )
+
+
+def load(inputs: Inputs) -> Loaded:
+    """The inputs, read and checked; raises CompileError with the faults of all files together."""
+    faults: list[Diagnostic] = []
+    inventory_document = _parsed(inputs.inventory, faults)
+    spec_document = _parsed(inputs.spec, faults)
+    lock = _locked(inputs.lock, faults)
+    previous = load_previous(inputs.previous, faults) if inputs.previous else None
+    inventory = _typed(load_inventory, inventory_document, faults)
+    spec = _typed(load_spec, spec_document, faults)
+    if inventory and spec and inventory_document and spec_document:
+        checked = Checked(
+            inventory=inventory,
+            spec=spec,
+            lock=lock or Lock(sources=[]),
+            inventory_document=inventory_document,
+            spec_document=spec_document,
+        )
+        # Without a lock every source would be reported as missing from it.
+        faults += [f for f in check(checked) if lock or f.code != "lock-missing"]
+    if faults or not (inventory and spec and lock and inventory_document and spec_document):
+        raise CompileError(faults)
+    digests = InputDigests(
+        inventory=_content_digest(inventory_document),
+        spec=_content_digest(spec_document),
+        lock=digest(lock_text(lock)),
+    )
+    return Loaded(
+        inventory=inventory,
+        spec=spec,
+        lock=lock,
+        previous=previous,
+        spec_document=spec_document,
+        digests=digests,
+    )
+
+
+def read_plan(file: TextFile) -> Plan:
+    """The plan of a text; raises CompileError when it is none."""
+    faults: list[Diagnostic] = []
+    plan = load_previous(file, faults)
+    if plan is None:
+        raise CompileError(faults)
+    return plan
+
+
+def read_lock(file: TextFile) -> Lock:
+    """The lock of a text; raises CompileError when it is none."""
+    faults: list[Diagnostic] = []
+    lock = _locked(file, faults)
+    if lock is None:
+        raise CompileError(faults)
+    return lock
+
+
+def unlocked_sources(spec: TextFile, lock: TextFile | None) -> list[Diagnostic]:
+    """The sources of a spec that the lock does not have, each a diagnostic."""
+    known = read_lock(lock) if lock else Lock(sources=[])
+    return [
+        Diagnostic(
+            code="lock-missing",
+            detail=f"`{source}` is used in `{spec.path}`.",
+            location=Location(spec.path, 1, 1),
+            hints=("Run `modelc lock` and commit modelc.lock.",),
+        )
+        for source in spec_sources(spec)
+        if known.find(source) is None
+    ]
+
+
+def replicas_of(plan: Plan, service: str, host: str | None) -> list[str]:
+    """Names of a service's replicas; raises CompileError when there is none to be found."""
+    names = [
+        replica.name
+        for replica in plan.replicas
+        if replica.service == service and host in (None, replica.host)
+    ]
+    if not names:
+        known = {replica.service for replica in plan.replicas}
+        where = f" on `{host}`" if host else ""
+        raise CompileError(
+            [
+                Diagnostic(
+                    code="unknown-service",
+                    detail=f"The plan has no replica of `{service}`{where}.",
+                    hints=did_you_mean(service, known - {service}),
+                )
+            ]
+        )
+    return names
+
+
+def spec_sources(text: TextFile) -> tuple[str, ...]:
+    """The model sources of a spec, for `modelc lock`; raises CompileError with every fault."""
+    spec, faults = load_spec(parse_yaml(text.path, text.text))
+    if faults or spec is None:
+        raise CompileError(faults)
+    return tuple(sorted({v.model for service in spec.services for v in service.variants}))
+
+
+def _parsed(file: TextFile, faults: list[Diagnostic]) -> Document | None:
+    try:
+        return parse_yaml(file.path, file.text)
+    except CompileError as error:
+        faults += error.diagnostics
+        return None
+
+
+def _typed(
+    load_one: Callable[[Document], tuple[Value | None, list[Diagnostic]]],
+    document: Document | None,
+    faults: list[Diagnostic],
+) -> Value | None:
+    if document is None:
+        return None
+    value, found = load_one(document)
+    faults += found
+    return value
+
+
+def _locked(file: TextFile, faults: list[Diagnostic]) -> Lock | None:
+    hint = "Bring it back with git, or run `modelc lock` to write it anew."
+    place = Location(file.path, 1, 1)
+    try:
+        return read_lock_text(file.text)
+    except LockVersionError as error:
+        hint = "Run `modelc lock` with this modelc, or install the modelc that wrote it."
+        faults.append(
+            Diagnostic(code="lock-version", detail=f"{error}.", location=place, hints=(hint,))
+        )
+    except ValueError as error:
+        faults.append(
+            Diagnostic(code="lock-corrupt", detail=f"{error}.", location=place, hints=(hint,))
+        )
+    return None
+
+
+def _content_digest(document: Document) -> str:
+    """Of the data: a comment in YAML changes no plan."""
+    return digest(json.dumps(document.data, sort_keys=True, ensure_ascii=True))
+
+
+def _place(loaded: Loaded, demands: Demands) -> Placements:
+    from compiler.place.explain import explain
+    from compiler.place.placing import place
+
+    try:
+        return place(loaded.inventory, loaded.spec, demands, loaded.previous)
+    except PlacementError as error:
+        raise CompileError(explain(_case(loaded), error.conflicts)) from None
+
+
+def _case(loaded: Loaded) -> Case:
+    """What an explanation may try: each trial is a real estimate and, together, a real solve."""
+    from compiler.place.explain import Case
+    from compiler.place.placing import place
+
+    def alone(service: Service) -> bool:
+        spec = Spec(services=(service,), policy=Policy())
+        if _refused_arguments(loaded, service):
+            return False
+        return bool(estimate(loaded.inventory, spec, loaded.lock, None).options[service.name])
+
+    def together(service: Service) -> bool:
+        if _refused_arguments(loaded, service):
+            return False
+        services = tuple(service if s.name == service.name else s for s in loaded.spec.services)
+        spec = replace(loaded.spec, services=services)
+        demands = estimate(loaded.inventory, spec, loaded.lock, loaded.previous)
+        try:
+            place(loaded.inventory, spec, demands, loaded.previous)
+        except PlacementError:
+            return False
+        return True
+
+    def on_kind(service: Service, kind: GpuKind, count: int) -> bool:
+        inventory = Inventory(hosts=(_trial_host(loaded.inventory, kind, count),))
+        rules = replace(service.placement, host_labels={}, kinds=(), pin=None, tensor_parallel=())
+        trial = replace(service, placement=rules, replicas=1)
+        spec = Spec(services=(trial,), policy=Policy())
+        options = estimate(inventory, spec, loaded.lock, None).options[service.name]
+        return any(len(option.gpus) == count for option in options)
+
+    return Case(
+        inventory=loaded.inventory,
+        spec=loaded.spec,
+        document=loaded.spec_document,
+        alone=alone,
+        together=together,
+        on_kind=on_kind,
+    )
+
+
+def _refused_arguments(loaded: Loaded, service: Service) -> bool:
+    """Whether the engine would refuse the arguments that a trial gives it."""
+    from compiler.engines.registry import engine_of
+    from compiler.ir.demand import request_of
+    from compiler.ir.rules import engine_hosts
+
+    for variant in service.variants:
+        locked = loaded.lock.find(variant.model)
+        hosts = engine_hosts(loaded.inventory, service, variant.engine)
+        versions = {host.engines[variant.engine].version for host in hosts}
+        for version in versions:
+            if locked and engine_of(variant.engine).check_request(
+                request_of(service, variant, locked.facts, version)
+            ):
+                return True
+    return False
+
+
+def _trial_host(inventory: Inventory, kind: GpuKind, count: int) -> Host:
+    """A roomy host with these GPUs and every engine that the fleet has."""
+    engines: dict[EngineName, EngineInstall] = {}
+    for host in inventory.hosts:
+        engines.update(host.engines)
+    gpus = tuple(
+        Gpu(
+            index=index,
+            kind=kind,
+            reserved_bytes=DEFAULT_RESERVED_BYTES,
+            utilization_permille=DEFAULT_UTILIZATION_PERMILLE,
+            island=0,
+        )
+        for index in range(count)
+    )
+    return replace(
+        inventory.hosts[0],
+        target="systemd",
+        labels={},
+        ram_bytes=TIB,
+        ram_reserved_bytes=GIB,
+        engines=engines,
+        gpus=gpus,
+    )
+
+
+def _must_be_sound(faults: list[str]) -> None:
+    if faults:
+        raise CompileError(
+            [
+                Diagnostic(
+                    code="internal",
+                    detail=f"The plan does not pass its own recount: {fault}.",
+                    hints=("This is a bug in modelc; please report it with your files.",),
+                )
+                for fault in faults
+            ]
+        )
+
+
+def _overview(plan: Plan) -> tuple[Artifact, ...]:
+    """The plan itself, for the next compile and for people."""
+    return tuple(
+        Artifact(path=path, text=text, semantic_digest=digest(text))
+        for path, text in (("plan.json", plan_text(plan)), ("PLAN.md", plan_markdown(plan)))
+    )
+
+
+def _warnings(plan: Plan, document: Document) -> tuple[Diagnostic, ...]:
+    found: dict[tuple[str, str], Diagnostic] = {}
+    for replica in plan.replicas:
+        for sentence in replica.assumed:
+            found.setdefault(
+                (replica.service, sentence),
+                Diagnostic(
+                    code="assumed",
+                    detail=f"Service `{replica.service}`, variant `{replica.variant}`: {sentence}",
+                    location=document.key("services", replica.service),
+                    severity=Severity.WARNING,
+                ),
+            )
+    if plan.optimality != "optimal":
+        found["", ""] = Diagnostic(
+            code="not-optimal",
+            detail=f"A plan that is better by up to {plan.gap} in its first unproven objective may "
+            "exist; this one satisfies every rule.",
+            severity=Severity.WARNING,
+        )
+    return tuple(found.values())

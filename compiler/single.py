@@ -1,0 +1,114 @@
+"""Estimates of one model on one kind of GPU, without a fleet."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from compiler.diagnostics import CompileError, Diagnostic, did_you_mean
+from compiler.engines.registry import engine_of
+from compiler.ir.catalog import builtin_kinds
+from compiler.ir.demand import Demand, Endpoint, Launch, Refusal, Request, Site
+from compiler.ir.facts import Task
+from compiler.ir.inventory import EngineName, GpuKind
+from compiler.ir.lock import LockedSource
+from compiler.ir.spec import ArgValue, Offload
+
+# What an estimate is for when no version is given: the newest that the laws were checked against.
+NEWEST_VERSIONS: dict[EngineName, str] = {"vllm": "0.33.0", "llama.cpp": "11450"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """What `modelc estimate` was asked. `kinds` repeats a kind for each GPU; empty for the CPU."""
+
+    locked: LockedSource
+    engine: EngineName
+    version: str
+    kinds: tuple[str, ...]
+    context: int
+    concurrency: int
+    kv_tokens: int | None
+    task: Task | None
+    offload: Offload
+    utilization_permille: int | None
+    args: dict[str, ArgValue]
+
+
+def estimate_single(question: Question) -> tuple[Demand, Launch]:
+    """The demand on empty GPUs, and the command line that would take it.
+
+    Raises CompileError when the engine refuses the request or the place.
+    """
+    engine = engine_of(question.engine)
+    problem = engine.check_version(question.version)
+    if problem:
+        raise CompileError([Diagnostic(code="bad-engine-version", detail=f"{problem}.")])
+    request = _request(question)
+    faults = [
+        Diagnostic(code=p.code, detail=p.detail, hints=(p.hint,) if p.hint else ())
+        for p in engine.check_request(request)
+    ]
+    if faults:
+        raise CompileError(faults)
+    answer = engine.demands(request, _site(question.kinds))
+    if isinstance(answer, Refusal):
+        raise CompileError([Diagnostic(code="no-placement", detail=f"{answer.detail}.")])
+    demand = answer[0]
+    if question.utilization_permille is not None:
+        demand = engine.at_utilization(demand, question.utilization_permille)
+    return demand, engine.launch(demand, _endpoint(question, demand))
+
+
+def _request(question: Question) -> Request:
+    facts = question.locked.facts
+    return Request(
+        engine=question.engine,
+        version=question.version,
+        facts=facts,
+        task=question.task or facts.task,
+        context=question.context,
+        concurrency=question.concurrency,
+        kv_tokens=question.kv_tokens,
+        offload=question.offload,
+        args=question.args,
+    )
+
+
+def _site(names: tuple[str, ...]) -> Site:
+    catalog = builtin_kinds()
+    kinds: list[GpuKind] = []
+    faults = []
+    for name in names:
+        if name in catalog:
+            kinds.append(catalog[name])
+        else:
+            faults.append(
+                Diagnostic(
+                    code="unknown-gpu-kind",
+                    detail=f"`{name}` is not in the built-in catalog.",
+                    hints=did_you_mean(name, catalog),
+                )
+            )
+    if faults:
+        raise CompileError(faults)
+    return Site(
+        kinds=tuple(kinds),
+        budgets_bytes=tuple(kind.cuda_total_bytes for kind in kinds),
+        linked=len(kinds) > 1 and all(kind.link == "nvlink" for kind in kinds),
+    )
+
+
+def _endpoint(question: Question, demand: Demand) -> Endpoint:
+    locked = question.locked
+    programs: dict[EngineName, str] = {"vllm": "vllm", "llama.cpp": "llama-server"}
+    on_hub = locked.repository is not None and question.engine == "vllm"
+    local = locked.source if locked.repository is None else locked.files[0].name
+    return Endpoint(
+        bin=programs[question.engine],
+        model_path=(locked.repository or "") if on_hub else local,
+        revision=locked.revision if on_hub else None,
+        served_name="model",
+        listen="127.0.0.1",
+        port=8000,
+        shares_bytes=tuple(breakdown.high_bytes for breakdown in demand.devices),
+    )
