@@ -257,6 +257,8 @@ def test_a_head_with_several_labels_classifies(tmp_path: Path) -> None:
         ({"general.type": "imatrix"}, "`imatrix` and no model"),
         ({"general.architecture": ""}, "names no architecture"),
         ({"llama.block_count": "two"}, "does not say `block_count`"),
+        ({"llama.block_count": 0}, "speaks of 0 layers"),
+        ({"llama.block_count": 4_000_000_000}, "speaks of 4000000000 layers"),
     ],
 )
 def test_other_files_are_told_apart(tmp_path: Path, changes: dict[str, object], words: str) -> None:

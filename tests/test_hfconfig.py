@@ -7,11 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from compiler.ir.facts import ModelFacts, Tensor
+from compiler.ir.lock import Lock, LockedSource, lock_text, read_lock_text
 from compiler.resolve import hfconfig
 from compiler.resolve.gguf_facts import FactsMissingError
-from compiler.resolve.hf_facts import hf_facts
+from compiler.resolve.hf_facts import READ_DOCUMENTS, hf_facts
 from compiler.resolve.hfdefaults import DEFAULTS
 from compiler.resolve.hfquant import count_parameters, quantization_name, quantization_section
 from tests.generators.models import qwen3_config
@@ -128,11 +131,62 @@ def test_layers_and_limits_are_those_of_transformers(tmp_path: Path) -> None:
         ({"architectures": []}, "does not say `architectures`"),
         ({"architectures": ["X"]}, "does not say `num_hidden_layers`"),
         ({"architectures": ["X"], "num_hidden_layers": "2"}, "does not say `num_hidden_layers`"),
+        ({"architectures": ["X"], "num_hidden_layers": 10**9}, "speaks of 1000000000 layers"),
     ],
 )
 def test_a_config_that_says_too_little(config: Json, words: str) -> None:
     with pytest.raises(FactsMissingError, match=words):
         facts(config)
+
+
+KEYS = st.sampled_from(
+    [
+        *("architectures", "model_type", "num_hidden_layers", "vocab_size", "text_config", "bits"),
+        *("max_position_embeddings", "rope_scaling", "factor", "rope_type", "quant_method"),
+        *("quantization_config", "config_groups", "weights", "num_bits", "id2label", "dtype"),
+        *(
+            "thinker_config",
+            "pooling_mode",
+            "max_seq_length",
+            "type",
+            "chat_template",
+            "quant_algo",
+        ),
+        *(
+            "pad_token_id",
+            "original_max_position_embeddings",
+            "weight_block_size",
+            "model_max_length",
+        ),
+    ]
+)
+LEAVES = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.sampled_from(["llama", "roberta", "yarn", "linear", "awq", "compressed-tensors", "float"])
+)
+JSON = st.recursive(
+    LEAVES,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=6),
+    max_leaves=20,
+)
+
+
+@given(
+    st.dictionaries(KEYS, JSON, max_size=8),
+    st.dictionaries(st.sampled_from([*READ_DOCUMENTS, "1_Pooling/config.json"]), JSON),
+)
+def test_any_configuration_gives_facts_or_is_refused(config: Json, documents: Json) -> None:
+    """Facts that can be locked and read again, or a refusal; never a crash."""
+    for base in ({}, qwen3_config()):
+        try:
+            found = hf_facts("m", {**documents, "config.json": {**base, **config}}, [])
+        except FactsMissingError:
+            continue
+        lock = Lock(sources=[LockedSource(source="./m", files=[], facts=found)])
+        assert read_lock_text(lock_text(lock)) == lock
 
 
 # Limits

@@ -183,7 +183,7 @@ def test_the_whole_command_line_of_a_chat() -> None:
         "--host", "127.0.0.1", "--port", "8001", "--ctx-size", "16384", "--parallel", "2",
         "--no-kv-unified", "--batch-size", "2048", "--ubatch-size", "512", "--flash-attn", "on",
         "--cache-type-k", "f16", "--cache-type-v", "f16", "--n-gpu-layers", "37",
-        "--split-mode", "layer", "--main-gpu", "0", "--tensor-split", "19,18", "--fit", "off",
+        "--split-mode", "layer", "--main-gpu", "0", "--tensor-split", "20,17", "--fit", "off",
         "--no-mmap", "--cache-ram", "0", "--ctx-checkpoints", "0", "--jinja",
     )  # fmt: skip
 

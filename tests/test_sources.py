@@ -11,7 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from compiler.diagnostics import CompileError
-from compiler.ir.lock import Lock, LockedSource, LockVersionError, lock_text, read_lock_text
+from compiler.ir.facts import ModelFacts, TensorGroup
+from compiler.ir.lock import (
+    Lock,
+    LockedFile,
+    LockedSource,
+    LockVersionError,
+    lock_text,
+    read_lock_text,
+)
 from compiler.ir.source import SourceName, is_local, parse_source
 from compiler.resolve.selection import quantizations, select
 from compiler.resolve.sources import lock_sources, resolve_source
@@ -304,6 +312,15 @@ def test_the_cache_of_the_hub(tmp_path: Path) -> None:
     assert hints == ("name the snapshot folder itself",)
 
 
+def test_a_file_in_a_crowded_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only a folder that is named is searched."""
+    monkeypatch.setattr("compiler.resolve.tree._MAX_FILES", 3)
+    gguf(tmp_path / "x.gguf")
+    write_folder(tmp_path / "other", {f"{number}.txt": "" for number in range(9)})
+    assert resolve_source("./x.gguf", tmp_path).facts.architecture == "llama"
+    fault(str(tmp_path), tmp_path, "source-missing", "holds more than 3 files")
+
+
 # Faults
 
 
@@ -331,7 +348,7 @@ def test_damaged_files(tmp_path: Path) -> None:
 
 def test_files_that_do_not_say_enough(tmp_path: Path) -> None:
     write_folder(tmp_path / "m", {"config.json": {"model_type": "x"}})
-    fault("./m", tmp_path, "facts-missing", "`config.json` has a config.json that does not say")
+    fault("./m", tmp_path, "facts-missing", "`config.json` does not say")
     write_folder(tmp_path / "lora", {"adapter_config.json": {}})
     fault("./lora", tmp_path, "facts-missing", "is a LoRA adapter")
     write_gguf(tmp_path / "mmproj.gguf", llama_values(**{"general.type": "mmproj"}))
@@ -436,6 +453,15 @@ def test_safetensors_headers_are_small() -> None:
     header, data = safetensors_header(qwen3_tensors())
     assert int.from_bytes(header[:8], "little") == len(header) - 8
     assert data == 2 * (1000 * 64 + 2 * (64 * 64 + 64 * 128))
+
+
+def test_every_field_is_documented() -> None:
+    """A new field of the lock is decided about in docs/facts.md as well."""
+    text = (Path(__file__).parent.parent / "docs" / "facts.md").read_text(encoding="utf-8")
+    fields = {*ModelFacts.model_fields, *TensorGroup.model_fields, *LockedSource.model_fields}
+    fields |= {*LockedFile.model_fields, *Lock.model_fields}
+    fields -= {"sources", "files", "facts"}  # They hold the others.
+    assert [field for field in sorted(fields) if f"{field}`" not in text] == []
 
 
 def test_published_sources_are_sorted_and_typed() -> None:

@@ -35,6 +35,8 @@ _ENCODERS = {
     "nomic-bert-moe",
     "t5encoder",
 }
+# llama.cpp's own bound is 512 (LLAMA_MAX_LAYERS); laws go through the layers one by one.
+MAX_LAYERS = 4096
 _FILE_TYPE_GUESSED = 1024  # llama.h LLAMA_FTYPE_GUESSED is a flag on top of the type.
 
 
@@ -53,6 +55,9 @@ def gguf_facts(headers: Sequence[GgufHeader]) -> ModelFacts:
     architecture = _architecture(first)
     _refuse_other_kinds(first, architecture, len(tensors))
     header = _header(first.values, architecture)
+    layers = _integer(header, "block_count")
+    if not 0 < layers <= MAX_LAYERS:
+        raise FactsMissingError(f"speaks of {layers} layers")
     plain = [
         Tensor.model_construct(name=t.name, dtype=t.dtype, shape=t.shape, bytes=t.bytes)
         for t in tensors
@@ -65,7 +70,7 @@ def gguf_facts(headers: Sequence[GgufHeader]) -> ModelFacts:
         task=_task(first, architecture, pooling, tensors={t.name: t.shape for t in plain}),
         pooling=pooling,
         parameters=sum(prod(tensor.shape) for tensor in plain),
-        layers=_integer(header, "block_count"),
+        layers=layers,
         vocabulary=_vocabulary(first, header, plain),
         position_limit=_integer(header, "context_length", 0),
         quantization=_quantization(header, plain),

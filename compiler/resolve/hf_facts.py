@@ -7,7 +7,7 @@ from typing import Any
 
 from compiler.ir.facts import ModelFacts, Task, Tensor
 from compiler.resolve import hfconfig
-from compiler.resolve.gguf_facts import FactsMissingError
+from compiler.resolve.gguf_facts import MAX_LAYERS, FactsMissingError
 from compiler.resolve.groups import group_tensors
 from compiler.resolve.hfquant import count_parameters, quantization_name, quantization_section
 from compiler.resolve.hftask import task_and_pooling
@@ -40,7 +40,9 @@ def hf_facts(name: str, documents: Mapping[str, Any], tensors: Sequence[Tensor])
     layers = hfconfig.layers(config)
     if architecture is None or layers is None:
         what = "architectures" if architecture is None else "num_hidden_layers"
-        raise FactsMissingError(f"has a config.json that does not say `{what}`")
+        raise FactsMissingError(f"does not say `{what}`")
+    if not 0 < layers <= MAX_LAYERS:
+        raise FactsMissingError(f"speaks of {layers} layers")
     task, pooling = task_and_pooling(name, documents)
     text = hfconfig.text_section(config)
     dtype = text.get("dtype") or text.get("torch_dtype") or config.get("torch_dtype")

@@ -31,10 +31,12 @@ _POSITIONS = (
     "seq_len",
 )
 # Their factor is already in max_position_embeddings (same place).
-_ROPE_WITHOUT_FACTOR = {"su", "longrope", "llama3", "default", "mrope", "proportional"}
+_ROPE_WITHOUT_FACTOR = ("su", "longrope", "llama3", "default", "mrope", "proportional")
+# The largest published is 64.
+_MAX_ROPE_FACTOR = 65_536
 # Position 0 is not padding_idx + 1 here: that many rows of the table are never used
 # (transformers modeling_roberta.py create_position_ids_from_input_ids).
-_OFFSET_POSITIONS = {"roberta", "xlm-roberta", "xlm-roberta-xl", "camembert", "data2vec-text"}
+_OFFSET_POSITIONS = ("roberta", "xlm-roberta", "xlm-roberta-xl", "camembert", "data2vec-text")
 
 _NOISE = {
     "_attn_implementation_autoset",
@@ -106,7 +108,7 @@ def text_section(config: Config) -> Config:
     return inner
 
 
-def with_defaults(config: Config) -> dict[str, Any]:
+def with_defaults(config: Config, levels: int = 2) -> dict[str, Any]:
     """The configuration with what its architecture takes for granted written out.
 
     Older files and multimodal sections leave out what transformers fills in; a value that is there,
@@ -114,8 +116,9 @@ def with_defaults(config: Config) -> dict[str, Any]:
     """
     filled = {**DEFAULTS.get(str(config.get("model_type")), {}), **config}
     for name, section in filled.items():
-        if isinstance(section, Mapping) and (name in _TEXT_SECTIONS or name == _THINKER):
-            filled[name] = with_defaults(section)
+        known = name in _TEXT_SECTIONS or name == _THINKER
+        if levels and known and isinstance(section, Mapping):
+            filled[name] = with_defaults(section, levels - 1)
     return filled
 
 
@@ -176,6 +179,8 @@ def _scaled(limit: int, text: Config) -> int:
     kind = rope.get("rope_type", rope.get("type", "default"))
     factor = rope.get("factor", 1)
     if kind in _ROPE_WITHOUT_FACTOR or not isinstance(factor, int | float):
+        return limit
+    if not 0 < factor <= _MAX_ROPE_FACTOR:  # Not a number is neither.
         return limit
     original = rope.get("original_max_position_embeddings")
     if kind == "yarn" and isinstance(original, int):

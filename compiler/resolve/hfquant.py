@@ -46,6 +46,7 @@ _ASIDE_ENDINGS = (
     ".bitsandbytes__fp4",
 )
 _HEX_FLOAT_BITS = 4
+_PACKED_BITS = (1, 2, 3, 4, 5, 6, 8, 16)
 _NVFP4_GROUP = 16
 
 
@@ -136,11 +137,11 @@ def _scheme_name(group: Mapping[str, Any]) -> str:
 
 def _bits(section: Mapping[str, Any]) -> int:
     for key in ("bits", "w_bit", "num_bits"):
-        if isinstance(section.get(key), int):
+        if section.get(key) in _PACKED_BITS:
             return int(section[key])
     for group in _groups(section):
         weights = group.get("weights")
-        if isinstance(weights, Mapping) and isinstance(weights.get("num_bits"), int):
+        if isinstance(weights, Mapping) and weights.get("num_bits") in _PACKED_BITS:
             return int(weights["num_bits"])
     return 8 if section.get("load_in_8bit") else 4
 

@@ -56,10 +56,10 @@ class LocalTree:
 
     readers = 1  # One disk; a header is read faster than a thread starts.
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, depth: int = _MAX_DEPTH) -> None:
         self._folder = folder
         self.name = _folder_name(folder)
-        self.files = dict(sorted(_walk(folder)))
+        self.files = dict(sorted(_walk(folder, depth)))
 
     def open(self, name: str) -> Ranges:
         """One file of the folder."""
@@ -72,7 +72,7 @@ def local_tree(path: Path) -> tuple[LocalTree, str | None]:
     Raises SourceMissingError when nothing is there.
     """
     if path.is_file():
-        return LocalTree(path.parent), path.name
+        return LocalTree(path.parent, depth=0), path.name
     if not path.is_dir():
         raise SourceMissingError("there is no such file or folder")
     return LocalTree(_snapshot(path)), None
@@ -106,11 +106,11 @@ def _folder_name(folder: Path) -> str:
     return folder.resolve().name
 
 
-def _walk(folder: Path) -> list[tuple[str, TreeFile]]:
+def _walk(folder: Path, depth: int) -> list[tuple[str, TreeFile]]:
     found: list[tuple[str, TreeFile]] = []
     for parent, folders, names in os.walk(folder):
         inside = Path(parent).relative_to(folder)
-        if len(inside.parts) >= _MAX_DEPTH:
+        if len(inside.parts) >= depth:
             folders.clear()
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in names:

@@ -27,6 +27,7 @@ _POOLINGS = ("none", "mean", "cls", "last", "rank")  # llama.h `llama_pooling_ty
 _RANK = 4
 _LAST = 3
 _OVERRIDE = re.compile(r"(.{1,200})=(CPU|CUDA_Host|CUDA(\d{1,2}))")
+_NO_RULE = "`override_tensor` takes a pattern, `=` and CPU or CUDA<n>"
 _MODES: Mapping[Task, Mode] = {
     "generate": "generate",
     "embed": "embed",
@@ -201,11 +202,11 @@ def _override_problems(value: ArgValue) -> list[ArgumentProblem]:
     for item in value if isinstance(value, list) else [value]:
         for part in str(item).split(","):
             match = _OVERRIDE.fullmatch(part)
-            detail = None if match else f"`{part[:80]}` is not a pattern, `=` and CPU or CUDA<n>"
+            detail = None if match else f"{_NO_RULE}, as `{part[:80]}` is not"
             try:
                 re.compile(match[1] if match else "")
             except re.error as error:
-                detail = f"`{part[:80]}` is no regular expression: {error}"
+                detail = f"{_NO_RULE}; `{part[:80]}` is no regular expression: {error}"
             if detail:
                 problems.append(_problem("override_tensor", detail, "wrong-argument"))
     return problems

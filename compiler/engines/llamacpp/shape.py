@@ -19,6 +19,8 @@ from compiler.ir.facts import ModelFacts
 
 MAX_EXPERTS = 4096
 MAX_WIDTH = 1 << 20
+# A graph has a node for each expert in use; models use 1 to 32.
+MAX_EXPERTS_USED = 256
 
 # Tensors with which an encoder scores or classifies (llama-model.cpp, LLM_TENSOR_CLS*).
 SCORING_TENSORS = ("cls.weight", "cls.output.weight")
@@ -316,6 +318,8 @@ def _layers(
     listed_kv = header.per_layer("attention.head_count_kv", in_file, None)
     heads_kv = [own if kv is None else kv for kv, own in zip(listed_kv, heads, strict=True)]
     used = header.per_layer("expert_used_count", in_file)
+    if max(each or 0 for each in used) > MAX_EXPERTS_USED:
+        raise FactsError("`expert_used_count` is no usable number of experts")
     width = header.integer("embedding_length")
     head = width // (max(heads) or 1)
     key, value = (header.integer(f"attention.{side}_length", head) for side in ("key", "value"))

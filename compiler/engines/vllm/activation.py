@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from compiler.engines.vllm.options import Options, uses_runner_v2
 from compiler.engines.vllm.shape import Experts, Shape, Vision
 from compiler.engines.vllm.weights import vocabulary_rows
-from compiler.ir.units import MIB
+from compiler.ir.units import KIB, MIB
 
 _LOGIT_BYTES = 4
 # Runner V2 samples natively in less scratch than FlashInfer's top-k/top-p: 1.6 logits tables,
@@ -16,6 +16,9 @@ _NATIVE_V2_CENTI = 160
 _SMALL_SEQUENCES = 128
 # envs.py VLLM_FLASHINFER_WORKSPACE_BUFFER_SIZE, 394 MiB since 0.11; allocated once.
 _FLASHINFER_WORKSPACE_BYTES = 394 * MIB
+# Sparse attention with an indexer, a token: two logs of DeepSeek-V4-Flash, 5.30 GiB at 8224 tokens
+# and 1.39 GiB at 2048.
+_INDEXED_TOKEN_BYTES = 648 * KIB
 # Kernel autotuning beside the embedding table on the first start, from two pairs of cold and warm
 # logs (Qwen2.5-3B-AWQ on 0.29, Qwen3-14B on 0.28).
 _COLD_STAYS_BYTES = 358 * MIB
@@ -86,7 +89,10 @@ def _decoder_forward(shape: Shape, options: Options) -> int:
         mla = shape.mla
         per_head = 2 * (mla.nope_dim + mla.rope_dim) + mla.nope_dim + 2 * mla.value_dim
         attention = shape.heads // ranks * per_head
-    return options.batched_tokens * (2 * shape.hidden + max(mlp, attention)) * shape.dtype_bytes
+    width_bytes = (2 * shape.hidden + max(mlp, attention)) * shape.dtype_bytes
+    if shape.mla and shape.mla.index_heads:
+        width_bytes = max(width_bytes, _INDEXED_TOKEN_BYTES)
+    return options.batched_tokens * width_bytes
 
 
 def _with_experts(

@@ -43,8 +43,8 @@ def _task_flags(request: Request, estimate: Estimate, table: FlagTable) -> list[
     flags: list[str] = []
     if options.pooling and table.emits("runner", options.version):
         flags += ["--runner", "pooling"]
-        if request.task == "embed" and _is_language_model(request):
-            flags += ["--convert", "embed"]
+        if request.task in {"embed", "classify"} and _is_language_model(request):
+            flags += ["--convert", request.task]
     elif options.pooling and table.emits("task", options.version):
         old = {"embed": "embed", "classify": "classify", "rerank": "score"}
         flags += ["--task", old.get(request.task, "embed")]

@@ -13,6 +13,8 @@ _UNGATED = frozenset(
     {"apertus", "arcee", "bloom", "falcon", "gpt2", "gpt_bigcode", "gpt_neox", "gptj", "mpt"}
     | {"nemotron", "nemotron_h", "opt", "phi", "starcoder2"}
 )
+# Encoders with a gated MLP; all of them have rotary positions (models/bert_with_rope.py).
+_GATED_ENCODERS = frozenset({"modernbert", "new", "nomic_bert"})
 _BIASED = frozenset({"gpt2", "gpt_oss", "opt", "phi", "starcoder2"})
 _QK_NORMED = ("gemma3", "gemma4", "olmo2", "olmo3", "qwen3")
 _FOUR_NORMS = ("gemma2", "gemma3", "gemma4")
@@ -57,7 +59,7 @@ def shape_of(header: Header) -> Shape:
         # float32 checkpoints are cast to 16 bit by --dtype auto (config/model.py, 0.8 to 0.33).
         dtype_bytes=2,
         encoder=encoder,
-        gated=model_type not in _UNGATED,
+        gated=model_type in _GATED_ENCODERS if encoder else model_type not in _UNGATED,
         qkv_bias=model_type.startswith("qwen2")
         or bool(text.get("attention_bias", model_type in _BIASED)),
         out_bias=model_type in _BIASED,
@@ -71,7 +73,7 @@ def shape_of(header: Header) -> Shape:
         global_dim=whole(text, "global_head_dim"),
         kv_shared_layers=whole(text, "num_kv_shared_layers"),
         type_vocabulary=whole(text, "type_vocab_size") if encoder else 0,
-        encoder_positions=_encoder_positions(text, model_type) if encoder else 0,
+        learnt_positions=_learnt_positions(text, model_type, encoder=encoder),
         mla=mla,
         recurrent=_recurrent(text, attention),
         experts=_experts(text, model_type, layers),
@@ -296,10 +298,12 @@ def _recurrent(text: Header, attention: tuple[Attention, ...]) -> Recurrent | No
     return None
 
 
-def _encoder_positions(text: Header, model_type: str) -> int:
+def _learnt_positions(text: Header, model_type: str, *, encoder: bool) -> int:
     """Rows of a learnt position table; models with rotary positions have none."""
-    rotary = (
-        model_type in {"modernbert", "nomic_bert", "new"}
-        or text.get("position_embedding_type") == "rope"
-    )
-    return 0 if rotary else whole(text, "max_position_embeddings")
+    rows = first_whole(text, ("max_position_embeddings", "n_positions"))
+    if encoder:
+        kind = text.get("position_embedding_type")
+        rotary = model_type in _GATED_ENCODERS or kind in {"rope", "rotary"}
+        return 0 if rotary else rows
+    # OPT keeps two rows for padding in front of its table (models/opt.py).
+    return {"opt": rows + 2, "gpt2": rows, "gpt_bigcode": rows, "gpt_neo": rows}.get(model_type, 0)

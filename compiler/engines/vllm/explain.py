@@ -64,7 +64,7 @@ def why_runtime(estimate: Estimate) -> str:
 
 
 def assumptions(
-    request: Request, shape: Shape, options: Options, *, needs_half: bool
+    request: Request, shape: Shape, options: Options, *, needs_half: bool, unified: bool
 ) -> tuple[str, ...]:
     """Whole sentences about what the law had to guess."""
     found = list(shape.assumed)
@@ -84,6 +84,8 @@ def assumptions(
         found.append("vLLM loads GGUF files experimentally; no launch of one was measured.")
     if needs_half and options.dtype == "half":
         found.append("The GPU has no bfloat16, so the model runs in float16.")
+    if unified:
+        found.append("Memory is shared with the host, and vLLM reads what is free from the host.")
     if shape.encoder and options.version < (0, 10, 0):
         found.append(f"vLLM {request.version} runs encoders on its old engine, measured by nobody.")
     if options.rules.charges_whole_device:

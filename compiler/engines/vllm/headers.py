@@ -239,7 +239,7 @@ def _computed_sizes(
     shape: Shape, options: Options, scheme: Scheme, kind: GpuKind | None
 ) -> Iterator[int]:
     """What vLLM holds beside the checkpoint's tensors, or in another layout."""
-    if not (shape.encoder and shape.encoder_positions):
+    if not shape.learnt_positions:
         yield rope_bytes(shape)
     if shape.mla:
         heads = shape.heads // options.tensor_parallel

@@ -25,6 +25,8 @@ from compiler.ir.demand import Breakdown, Demand, Growth, Part, Refusal, Request
 from compiler.ir.inventory import GpuKind
 from compiler.ir.units import GIB, round_up
 
+# Compute capabilities of GPUs that share the host's memory: Jetson Orin and Thor, GB10.
+_UNIFIED = frozenset({(8, 7), (11, 0), (12, 1)})
 # A GPU that stands in where a formula asks for one on a host without any.
 _NO_GPU = GpuKind(name="cpu", memory_bytes=0, cuda_total_bytes=0, compute=(0, 0))
 
@@ -103,7 +105,13 @@ def _gpu_demand(request: Request, shape: Shape, site: Site) -> Demand:
         host=_gpu_host(estimate, ranks),
         kv_tokens=estimate.tokens(kv_bytes),
         growth=_growth(request, estimate),
-        assumed=assumptions(request, shape, options, needs_half=needs_half(shape, kind)),
+        assumed=assumptions(
+            request,
+            shape,
+            options,
+            needs_half=needs_half(shape, kind),
+            unified=kind.compute in _UNIFIED,
+        ),
     )
 
 
@@ -149,7 +157,7 @@ def _cpu_demand(request: Request, shape: Shape, site: Site) -> Demand:
         host=host,
         kv_tokens=estimate.tokens(kv_bytes),
         growth=None,
-        assumed=assumptions(request, shape, options, needs_half=False),
+        assumed=assumptions(request, shape, options, needs_half=False, unified=False),
     )
 
 

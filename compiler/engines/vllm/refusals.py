@@ -5,6 +5,7 @@ from __future__ import annotations
 from compiler.engines.vllm.config import ShapeError
 from compiler.engines.vllm.decide import (
     half_forbidden,
+    header_overrides,
     needs_half,
     options_of,
     prefills_in_chunks,
@@ -62,15 +63,25 @@ def request_problems(request: Request) -> list[ArgumentProblem]:
     if request.task == "generate" and shape.encoder:
         detail = f"`{shape.architecture}` reads text in both directions and cannot generate."
         problems.append(ArgumentProblem(code="task-mismatch", argument="task", detail=detail))
-    rules = rules_of(version_of(request))
-    rewritten = request.task == "rerank" and request.facts.architecture.endswith("ForCausalLM")
-    if rewritten and not rules.pooling_reranks_decoders:
-        detail = "Language models rerank from vLLM 0.9.2 on."
-        problems.append(ArgumentProblem(code="task-mismatch", argument="task", detail=detail))
+    if request.task == "rerank" and request.facts.architecture.endswith("ForCausalLM"):
+        problems += _decoder_reranker_problems(request)
     if 0 < shape.position_limit < request.context:
         detail = context_detail(request, shape)
         problems.append(ArgumentProblem(code="context-too-long", argument="context", detail=detail))
     return problems + _batch_problems(request, shape)
+
+
+def _decoder_reranker_problems(request: Request) -> list[ArgumentProblem]:
+    """A language model reranks by the scores of two answer tokens, which vLLM must be told."""
+    hint = ""
+    if not rules_of(version_of(request)).pooling_reranks_decoders:
+        detail = "Language models rerank from vLLM 0.9.2 on."
+    elif "architectures" in header_overrides(request):
+        return []
+    else:
+        detail = f"How a `{request.facts.architecture}` scores a document is not known."
+        hint = "Say `hf_overrides` with `architectures` and `classifier_from_token`."
+    return [ArgumentProblem(code="task-mismatch", argument="task", detail=detail, hint=hint)]
 
 
 def context_detail(request: Request, shape: Shape) -> str:

@@ -6,7 +6,7 @@ from compiler.engines.vllm.sections import Header, number, whole
 from compiler.engines.vllm.shape import Mla, Rope
 
 _YARN = frozenset({"yarn", "deepseek_yarn"})
-_STRETCHED = frozenset({"linear", "dynamic"})
+_STRETCHED = frozenset({"linear", "dynamic", "ntk"})
 # Scalings whose max_position_embeddings already is the longest context.
 _UNSTRETCHED = frozenset({"", "default", "llama3", "longrope", "mrope", "su"})
 _MROPE_FAMILIES = ("qwen2_vl", "qwen2_5_vl", "qwen3_vl", "qwen3_5")

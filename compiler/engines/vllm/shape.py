@@ -118,7 +118,8 @@ class Shape:
     kv_shared_layers: int = 0
     """Last layers that read the KV of earlier ones (Gemma 3n, Gemma 4)."""
     type_vocabulary: int = 0
-    encoder_positions: int = 0
+    learnt_positions: int = 0
+    """Rows of a position table; 0 for rotary positions."""
     mla: Mla | None = None
     recurrent: Recurrent | None = None
     experts: Experts | None = None

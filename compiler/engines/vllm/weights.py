@@ -42,7 +42,7 @@ def _decoder_sizes(shape: Shape, options: Options, kind: GpuKind | None) -> Iter
         yield from layer_sizes(shape, options, scheme, shape.layers - 1, kind)
         yield 2 * shape.hidden * shape.hidden * shape.dtype_bytes
     yield shape.hidden * shape.dtype_bytes
-    yield rope_bytes(shape)
+    yield position_bytes(shape)
 
 
 def vocabulary_rows(shape: Shape, options: Options) -> int:
@@ -55,6 +55,13 @@ def rope_bytes(shape: Shape) -> int:
     """Cached cosines and sines, which the model holds as a buffer."""
     rope = shape.rope
     return (rope.positions + rope.local_positions) * rope.dim * rope.number_bytes
+
+
+def position_bytes(shape: Shape) -> int:
+    """The position table, or the rotary cache in its place."""
+    if shape.learnt_positions:
+        return shape.learnt_positions * shape.hidden * shape.dtype_bytes
+    return rope_bytes(shape)
 
 
 def layer_sizes(
@@ -258,13 +265,10 @@ def encoder_sizes(shape: Shape) -> Iterator[int]:
     """
     hidden, inner, number = shape.hidden, shape.inner, shape.dtype_bytes
     yield shape.vocabulary * hidden * number
-    if shape.encoder_positions:
-        yield shape.encoder_positions * hidden * number
-    else:
-        yield rope_bytes(shape)
+    yield position_bytes(shape)
     if shape.type_vocabulary:
         yield shape.type_vocabulary * hidden * number
-    rows_up = 2 * inner if not shape.encoder_positions else inner
+    rows_up = 2 * inner if shape.gated else inner
     for _ in range(shape.layers):
         yield from (3 * hidden * hidden * number, 3 * hidden * number)
         yield from (hidden * hidden * number, hidden * number)
