@@ -110,6 +110,7 @@ SUMMARIES: dict[str, str] = {
     "rules-conflict": "These rules cannot all hold",
     "freeze-impossible": "A frozen service cannot stay as it is",
     "ports-exhausted": "No port is left on this host",
+    "undecided": "The solver found no answer within its limit",
     "not-optimal": "The solver stopped before it could prove the plan optimal",
     # estimate
     "assumed": "The estimate rests on an assumption",

@@ -25,8 +25,6 @@ PLAN_NAME = "plan.json"
 OVERVIEW_NAME = "PLAN.md"
 COMPILED = "compiled"
 
-_NEW = ".compiled.new-"
-_OLD = ".compiled.old-"
 _RENAME_EXCHANGE = 2
 _AT_FDCWD = -100
 
@@ -53,10 +51,10 @@ def read_text(path: Path) -> TextFile:
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        line = data[: error.start].count(b"\n") + 1
-        column = error.start - data.rfind(b"\n", 0, error.start)
+        # `error.object` is what was decoded: a byte order mark at the start is not part of it.
+        *earlier, last = error.object[: error.start].split(b"\n")
+        place = Location(shown, len(earlier) + 1, len(last.decode()) + 1)
         detail = f"`{shown}` is not UTF-8 text."
-        place = Location(shown, line, column)
         raise CompileError(
             [Diagnostic(code="file-unreadable", detail=detail, location=place)]
         ) from None
@@ -65,7 +63,12 @@ def read_text(path: Path) -> TextFile:
 
 def read_optional(path: Path) -> TextFile | None:
     """One input file, or None when there is none."""
-    return read_text(path) if path.exists() else None
+    try:
+        return read_text(path)
+    except CompileError as error:
+        if [fault.code for fault in error.diagnostics] == ["file-missing"]:
+            return None
+        raise
 
 
 def read_previous(root: Path, compiled: Path, previous: str | None) -> TextFile | None:
@@ -73,17 +76,20 @@ def read_previous(root: Path, compiled: Path, previous: str | None) -> TextFile 
     if previous == "none":
         return None
     if previous is None:
-        path = compiled / PLAN_NAME
-        _recover(compiled)
-        return read_optional(path)
+        try:
+            return read_optional(_standing(compiled) / PLAN_NAME)
+        except OSError as error:
+            detail = f"`{_shown(compiled.parent)}`: {error.strerror}."
+            raise _error("file-unreadable", detail) from None
     if previous.startswith("git:"):
         return _read_revision(root, compiled, previous.removeprefix("git:"))
     path = Path(previous)
-    if path.is_dir():
+    if os.path.isdir(path):  # noqa: PTH112  Path.is_dir raises for a name that is too long.
         path /= PLAN_NAME
-    if not path.exists():
+    plan = read_optional(path)
+    if plan is None:
         raise _error("previous-missing", f"There is no `{_shown(path)}`.")
-    return read_text(path)
+    return plan
 
 
 def write_lock(path: Path, text: str) -> None:
@@ -98,12 +104,13 @@ def write_artifacts(compiled: Path, artifacts: tuple[Artifact, ...]) -> None:
     the other. Raises CompileError, with compiled/ as it was, when that cannot be done.
     """
     try:
+        _refuse_unsafe(compiled)
         compiled.parent.mkdir(parents=True, exist_ok=True)
         with _exclusive(compiled.parent):
             _recover(compiled)
-            _sweep(compiled.parent)
+            _sweep(compiled)
             foreign = _foreign(compiled, artifacts)
-            new = Path(tempfile.mkdtemp(prefix=_NEW, dir=compiled.parent))
+            new = Path(tempfile.mkdtemp(prefix=_new_prefix(compiled), dir=compiled.parent))
             try:
                 _build(new, artifacts, compiled, foreign)
                 _exchange(new, compiled)
@@ -119,6 +126,14 @@ def write_artifacts(compiled: Path, artifacts: tuple[Artifact, ...]) -> None:
 
 def stale_files(compiled: Path, artifacts: tuple[Artifact, ...]) -> list[Diagnostic]:
     """How compiled/ differs from the artifacts, each difference a diagnostic."""
+    try:
+        return _stale_files(compiled, artifacts)
+    except OSError as error:
+        detail = f"`{_shown(Path(error.filename or compiled))}`: {error.strerror}."
+        raise _error("file-unreadable", detail) from None
+
+
+def _stale_files(compiled: Path, artifacts: tuple[Artifact, ...]) -> list[Diagnostic]:
     expected = {artifact.path: artifact.text for artifact in artifacts}
     digests = _manifest_digests(compiled)
     found = []
@@ -127,7 +142,9 @@ def stale_files(compiled: Path, artifacts: tuple[Artifact, ...]) -> list[Diagnos
         shown = Location(_shown(file), 1, 1)
         if not file.is_file():
             detail = f"`{shown.path}` is missing."
-            found.append(Diagnostic(code="stale-output", detail=detail, location=shown))
+            found.append(
+                Diagnostic(code="stale-output", detail=detail, location=shown, hints=(_RECOMPILE,))
+            )
             continue
         data = file.read_bytes()
         if data == text.encode():
@@ -167,7 +184,7 @@ def _read_revision(root: Path, compiled: Path, revision: str) -> TextFile:
         raise _error("previous-missing", f"git cannot be run: {error}.") from None
     if done.returncode:
         lines = done.stderr.decode("utf-8", "replace").strip().splitlines() or ["git failed"]
-        raise _error("previous-missing", f"git: {lines[-1]}.")
+        raise _error("previous-missing", f"git: {lines[-1].rstrip('.')}.")
     return TextFile(path=f"git:{revision}:{relative}", text=done.stdout.decode("utf-8", "replace"))
 
 
@@ -183,22 +200,31 @@ def _build(new: Path, artifacts: tuple[Artifact, ...], old: Path, foreign: list[
             target.hardlink_to(old / path)
         except OSError:
             shutil.copy2(old / path, target)
-    mode = old.stat().st_mode & 0o7777 if old.exists() else 0o777 & ~_umask()
-    new.chmod(mode)
-    for folder, _, _ in os.walk(new):
-        _sync_folder(Path(folder))
+    for place, _, _ in os.walk(new, topdown=False):
+        folder = Path(place)
+        before = old / folder.relative_to(new)
+        _sync_folder(folder)
+        if before.is_dir():
+            folder.chmod(before.stat().st_mode & 0o7777)
+        elif folder == new:
+            # mkdtemp made it for its owner alone.
+            folder.chmod(0o777 & ~_umask())
 
 
 def _exchange(new: Path, old: Path) -> None:
-    """Puts the new tree in the old one's place; the old one is then at the new one's path."""
+    """Puts the new tree in the old one's place; the old one is swept away afterwards."""
     if not old.exists():
         new.rename(old)
     elif not _rename_exchange(new, old):
-        aside = Path(tempfile.mkdtemp(prefix=_OLD, dir=old.parent)) / COMPILED
+        aside = Path(tempfile.mkdtemp(prefix=_old_prefix(old), dir=old.parent)) / old.name
         old.rename(aside)
-        new.rename(old)
-        shutil.rmtree(aside.parent, ignore_errors=True)
+        try:
+            new.rename(old)
+        except OSError:
+            aside.rename(old)
+            raise
     _sync_folder(old.parent)
+    _sweep(old)
 
 
 def _rename_exchange(new: Path, old: Path) -> bool:
@@ -211,27 +237,60 @@ def _rename_exchange(new: Path, old: Path) -> bool:
     return bool(done == 0)
 
 
+def _new_prefix(compiled: Path) -> str:
+    return f".{compiled.name}.new-"
+
+
+def _old_prefix(compiled: Path) -> str:
+    return f".{compiled.name}.old-"
+
+
+def _leftovers(compiled: Path, prefix: str) -> list[Path]:
+    """Folders of killed writes of this tree, beside it."""
+    if not compiled.parent.is_dir():
+        return []
+    return sorted(path for path in compiled.parent.iterdir() if path.name.startswith(prefix))
+
+
+def _standing(compiled: Path) -> Path:
+    """Where the tree is: aside, if a write was killed between its two renames."""
+    if not os.path.lexists(compiled):
+        for left in _leftovers(compiled, _old_prefix(compiled)):
+            if (left / compiled.name).is_dir():
+                return left / compiled.name
+    return compiled
+
+
 def _recover(compiled: Path) -> None:
     """Brings the old tree back if a write was killed between its two renames."""
-    if compiled.exists() or not compiled.parent.is_dir():
-        return
-    for aside in sorted(compiled.parent.glob(f"{_OLD}*/{COMPILED}")):
-        aside.rename(compiled)
-        aside.parent.rmdir()
-        return
+    standing = _standing(compiled)
+    if standing != compiled:
+        standing.rename(compiled)
 
 
-def _sweep(parent: Path) -> None:
-    """Takes away what killed writes left behind; nobody else is writing while we hold the lock."""
-    for pattern in (f"{_NEW}*", f"{_OLD}*"):
-        for left in parent.glob(pattern):
+def _sweep(compiled: Path) -> None:
+    """Takes away what writes leave behind; nobody else is writing while we hold the lock."""
+    for prefix in (_new_prefix(compiled), _old_prefix(compiled)):
+        for left in _leftovers(compiled, prefix):
             shutil.rmtree(left, ignore_errors=True)
+
+
+def _refuse_unsafe(compiled: Path) -> None:
+    """Nothing but a folder of its own can be exchanged for another one."""
+    if compiled.is_symlink():
+        raise _unsafe(compiled, "is a symbolic link")
+    if os.path.lexists(compiled) and not compiled.is_dir():
+        raise _unsafe(compiled, "is not a folder")
+    if Path.cwd().is_relative_to(compiled.resolve()):
+        raise _error(
+            "unsafe-path",
+            f"`{_shown(compiled)}` holds the current folder, which a write would take away.",
+            "Run modelc from another folder, or write to another one with `--out`.",
+        )
 
 
 def _foreign(compiled: Path, artifacts: tuple[Artifact, ...]) -> list[str]:
     """Files in compiled/ that modelc does not own; they stay."""
-    if compiled.is_symlink():
-        raise _unsafe(compiled, "is a symbolic link")
     if not compiled.exists():
         return []
     owned = _owned(compiled)
@@ -252,13 +311,18 @@ def _foreign(compiled: Path, artifacts: tuple[Artifact, ...]) -> list[str]:
 
 
 def _files(folder: Path) -> Iterator[str]:
-    for place, folders, files in os.walk(folder):
+    for place, folders, files in os.walk(folder, onerror=_raise):
         for name in sorted([*folders, *files]):
             path = Path(place) / name
             if path.is_symlink():
                 raise _unsafe(path, "is a symbolic link, which modelc does not follow")
             if name in files:
                 yield path.relative_to(folder).as_posix()
+
+
+def _raise(error: OSError) -> None:
+    # A folder that cannot be listed may hold files that are not ours.
+    raise error
 
 
 def _owned(compiled: Path) -> set[str]:
@@ -342,7 +406,7 @@ def _umask() -> int:
 
 def _shown(path: Path) -> str:
     """The path as the user would write it: relative to here when it is below here."""
-    with contextlib.suppress(ValueError):
+    with contextlib.suppress(ValueError, OSError):
         return path.resolve().relative_to(Path.cwd()).as_posix()
     return str(path)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,8 @@ from compiler.resolve.gguf_facts import FactsMissingError
 from compiler.resolve.hf_facts import READ_DOCUMENTS, hf_facts
 from compiler.resolve.hfdefaults import DEFAULTS
 from compiler.resolve.hfquant import count_parameters, quantization_name, quantization_section
-from tests.generators.models import qwen3_config
+from tests.generators.hf_configs import CONFIGS
+from tests.generators.models import qwen3_config, write_folder
 
 Json = dict[str, Any]
 
@@ -113,15 +113,30 @@ def test_defaults_are_those_of_transformers() -> None:
         assert {key: theirs.get(key) for key in own} == own, model_type
 
 
-def test_layers_and_limits_are_those_of_transformers(tmp_path: Path) -> None:
+COMPARED = (
+    *(
+        "hidden_size",
+        "num_hidden_layers",
+        "num_attention_heads",
+        "num_key_value_heads",
+        "vocab_size",
+    ),
+    *("head_dim", "intermediate_size", "max_position_embeddings"),
+)
+
+
+@pytest.mark.parametrize("name", sorted(CONFIGS))
+def test_a_published_config_reads_as_transformers_reads_it(name: str, tmp_path: Path) -> None:
     transformers = pytest.importorskip("transformers")
-    for model_type in DEFAULTS.keys() - {"bloom", "gpt_bigcode", "mamba", "opt", "t5", "falcon"}:
-        config = {"architectures": ["X"], "model_type": model_type}
-        (tmp_path / "config.json").write_text(json.dumps(config), encoding="utf-8")
-        theirs = transformers.AutoConfig.from_pretrained(tmp_path)
-        own = hfconfig.with_defaults(config)
-        assert hfconfig.layers(own) == theirs.num_hidden_layers, model_type
-        assert hfconfig.vocabulary(own) == theirs.vocab_size, model_type
+    write_folder(tmp_path, {"config.json": CONFIGS[name]})
+    theirs = transformers.AutoConfig.from_pretrained(tmp_path).get_text_config()
+    own = hfconfig.text_section(hfconfig.with_defaults(CONFIGS[name]))
+    assert {key: own[key] for key in COMPARED if key in own} == {
+        key: getattr(theirs, key) for key in COMPARED if key in own
+    }
+    assert hfconfig.layers({"text_config": own}) == theirs.num_hidden_layers
+    if "tie_word_embeddings" in own:
+        assert own["tie_word_embeddings"] == theirs.tie_word_embeddings
 
 
 @pytest.mark.parametrize(

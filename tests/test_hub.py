@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -248,6 +249,14 @@ def test_a_listing_that_is_not_understood(hub: HubServer, body: str) -> None:
     """Something else answers at HF_ENDPOINT."""
     hub.faults["tiny"] = [Fault(status=200, body=body.encode())]
     fault("org/tiny", "source-network", "the hub's listing")
+
+
+def test_names_that_lead_out_of_the_repository_are_no_files(hub: HubServer) -> None:
+    names = ["../x.gguf", "/x.gguf", "a//x.gguf", "a/./x.gguf", "x\n.gguf"]
+    siblings = [{"rfilename": name, "size": 9} for name in names]
+    body = json.dumps({"sha": COMMIT, "siblings": siblings}).encode()
+    hub.faults["tiny"] = [Fault(status=200, body=body)]
+    fault("org/tiny", "source-missing", "neither a config.json nor a GGUF")
 
 
 def test_a_file_that_is_damaged_on_the_hub(hub: HubServer) -> None:

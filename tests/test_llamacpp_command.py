@@ -129,7 +129,7 @@ ARGS: dict[str, list[ArgValue]] = {
     concurrency=st.integers(1, 5),
     kv_tokens=st.sampled_from([None, 9000]),
 )
-def test_the_flags_emitted_are_the_flags_costed(
+def test_the_flags_emitted_are_the_flags_costed(  # noqa: PLR0913, PLR0917 - one a dimension
     args: dict[str, ArgValue],
     model: str,
     version: str,

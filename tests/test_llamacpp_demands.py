@@ -1,4 +1,4 @@
-"""What llama.cpp takes on a site: seed cases, offload, splits, context, and facts that are no model."""
+"""What llama.cpp takes on a site: seed cases, offload, splits, context, and broken facts."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def site(*kinds: GpuKind, budget_bytes: int | None = None) -> Site:
     return Site(kinds=kinds, budgets_bytes=tuple(budgets))
 
 
-def request(
+def request(  # noqa: PLR0913 - one a field
     model: ModelFacts | str,
     *,
     task: Task = "generate",

@@ -35,6 +35,7 @@ from tests.generators.models import (
     write_safetensors,
 )
 from tests.generators.published import locked, sources
+from tests.generators.write_locks import ROOT, example_lock_text
 
 
 def hf_folder(folder: Path, **documents: Any) -> Path:  # noqa: ANN401 (any JSON value)
@@ -455,9 +456,18 @@ def test_safetensors_headers_are_small() -> None:
     assert data == 2 * (1000 * 64 + 2 * (64 * 64 + 64 * 128))
 
 
+@pytest.mark.parametrize(
+    "spec", sorted(ROOT.glob("inventories/*/models.yaml")), ids=lambda p: p.parent.name
+)
+def test_example_locks_are_current(spec: Path) -> None:
+    """After a change of an example: python -m tests.generators.write_locks."""
+    lock = spec.parent / "modelc.lock"
+    assert lock.read_text(encoding="utf-8") == example_lock_text(spec.parent)
+
+
 def test_every_field_is_documented() -> None:
     """A new field of the lock is decided about in docs/facts.md as well."""
-    text = (Path(__file__).parent.parent / "docs" / "facts.md").read_text(encoding="utf-8")
+    text = (ROOT / "docs" / "facts.md").read_text(encoding="utf-8")
     fields = {*ModelFacts.model_fields, *TensorGroup.model_fields, *LockedSource.model_fields}
     fields |= {*LockedFile.model_fields, *Lock.model_fields}
     fields -= {"sources", "files", "facts"}  # They hold the others.

@@ -28,6 +28,9 @@ HARMLESS: list[tuple[str, dict[str, ArgValue]]] = [
     ("0.25.1", {"no_enable_prefix_caching": True}),
     ("0.33.0", {"tool_call_parser": "hermes", "enable_auto_tool_choice": True}),
     ("0.33.0", {"reasoning_parser": "qwen3"}),
+    ("0.25.1", {"enable_log_requests": True}),
+    ("0.33.0", {"enable_log_requests": True}),
+    ("0.33.0", {"disable_log_requests": True}),
     ("0.33.0", {"seed": 7, "max_logprobs": -1}),
     ("0.33.0", {"trust_remote_code": True}),
     ("0.33.0", {"limit_mm_per_prompt": {"image": 2}}),
@@ -127,6 +130,34 @@ WRONG: list[tuple[str, ArgValue]] = [
 @pytest.mark.parametrize(("name", "value"), WRONG)
 def test_values_that_vllm_refuses(name: str, value: ArgValue) -> None:
     assert only("0.33.0", **{name: value}).code == "wrong-argument"
+
+
+CONFLICTS: list[tuple[str, str, ArgValue]] = [
+    ("Qwen3-32B-AWQ", "quantization", "fp8"),
+    ("Qwen3-8B", "quantization", "awq"),
+    ("Qwen3-8B", "enable_expert_parallel", True),
+    ("Qwen3-8B", "speculative_config", {"method": "mtp", "num_speculative_tokens": 1}),
+]
+
+
+@pytest.mark.parametrize(("model", "name", "value"), CONFLICTS)
+def test_arguments_that_this_model_makes_wrong(model: str, name: str, value: ArgValue) -> None:
+    (found,) = ENGINE.check_request(request(model, args={name: value}))
+    assert found.code == "wrong-argument"
+    assert found.argument == name
+
+
+AGREEING: list[tuple[str, str, ArgValue]] = [
+    ("Qwen3-32B-AWQ", "quantization", "awq_marlin"),
+    ("Qwen3-8B", "quantization", "fp8"),
+    ("gpt-oss-20b", "enable_expert_parallel", True),
+    ("DeepSeek-R1", "speculative_config", {"method": "mtp", "num_speculative_tokens": 1}),
+]
+
+
+@pytest.mark.parametrize(("model", "name", "value"), AGREEING)
+def test_arguments_that_suit_this_model(model: str, name: str, value: ArgValue) -> None:
+    assert ENGINE.check_request(request(model, args={name: value})) == []
 
 
 def test_every_fault_is_reported_at_once() -> None:

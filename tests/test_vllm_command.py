@@ -116,6 +116,13 @@ def test_switching_off_is_spelled_as_the_version_wants_it(version: str, name: st
     assert name in argv(demand(request("Qwen3-8B", version=version, args=args), "l40s"))
 
 
+@pytest.mark.parametrize("version", ["0.10.2", "0.25.1", "0.33.0"])
+def test_a_flag_that_came_and_went_keeps_its_sense(version: str) -> None:
+    args: dict[str, ArgValue] = {"enable_log_requests": True}
+    line = argv(demand(request("Qwen3-8B", version=version, args=args), "l40s"))
+    assert line[-1] in {"--enable-log-requests", "--no-disable-log-requests"}
+
+
 def test_mappings_are_written_as_json() -> None:
     args: dict[str, ArgValue] = {"limit_mm_per_prompt": {"image": 2, "video": 0}}
     line = argv(demand(request("Qwen2.5-VL-7B", args=args), "l40s"))

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from benchmarks.vllm_truth import TRUTH
 from compiler.engines.vllm import ENGINE
 from compiler.engines.vllm.law import estimate_of
 from compiler.ir.demand import Refusal
+from compiler.ir.facts import ModelFacts, TensorGroup
 from compiler.ir.inventory import EngineName
 from compiler.ir.units import GIB, MIB
 from tests.vllm_cases import (
@@ -19,7 +22,10 @@ from tests.vllm_cases import (
     RERANKER_4B,
     VERSIONS,
     XLM_ROBERTA,
+    config,
     demand,
+    endpoint,
+    flag,
     qwen3,
     refusal,
     request,
@@ -295,3 +301,77 @@ def test_processes_of_a_split_replica_take_more_ram() -> None:
     one = demand(request("Qwen3-8B"), "l40s").host.total_bytes
     two = demand(request("Qwen3-8B"), "l40s", "l40s").host.total_bytes
     assert two > one + 2 * GIB - 512 * MIB
+
+
+GGUF_LLAMA = ModelFacts(
+    format="gguf",
+    architecture="llama",
+    task="generate",
+    parameters=8_030_261_248,
+    layers=32,
+    vocabulary=128256,
+    position_limit=131072,
+    quantization="Q4_K_M",
+    header={
+        "block_count": 32,
+        "embedding_length": 4096,
+        "feed_forward_length": 14336,
+        "attention.head_count": 32,
+        "attention.head_count_kv": 8,
+        "context_length": 131072,
+    },
+    tensors=[
+        TensorGroup(name="token_embd.weight", dtype="q4_K", shape=[4096, 128256], bytes=295501824),
+        TensorGroup(
+            name="blk.*.ffn_up.weight",
+            index=["0-31"],
+            dtype="q4_K",
+            shape=[4096, 14336],
+            bytes=33030144,
+        ),
+    ],
+)
+
+
+def test_a_gguf_file_is_weighed_by_its_tensors() -> None:
+    wanted = replace(request("Llama-3.1-8B"), facts=GGUF_LLAMA)
+    assert ENGINE.check_request(wanted) == []
+    found = demand(wanted, "l40s")
+    between(1.2, 1.35, found.devices[0].weights.bytes)
+    assert found.devices[0].kv == demand(request("Llama-3.1-8B"), "l40s").devices[0].kv
+    assert any("experimentally" in sentence for sentence in found.assumed)
+
+
+def test_gguf_architectures_that_vllm_cannot_load_are_refused() -> None:
+    facts = GGUF_LLAMA.model_copy(update={"architecture": "rwkv7"})
+    wanted = replace(request("Llama-3.1-8B"), facts=facts)
+    assert [problem.code for problem in ENGINE.check_request(wanted)] == ["engine-format"]
+
+
+def test_an_unknown_quantization_is_an_assumption() -> None:
+    header = config("Qwen3-8B")
+    header["quantization_config"] = {"quant_method": "hqq"}
+    found = demand(request(header), "l40s")
+    assert any("not known" in sentence for sentence in found.assumed)
+
+
+def test_encoder_decoders_are_not_covered() -> None:
+    header = {**config("Qwen3-8B"), "is_encoder_decoder": True}
+    problems = ENGINE.check_request(request(header))
+    assert [problem.code for problem in problems] == ["engine-format"]
+
+
+def test_the_v0_engine_is_an_assumption() -> None:
+    found = demand(request("Qwen2.5-7B", version="0.8.5", args={"dtype": "half"}), "v100")
+    assert any("V0 engine" in sentence for sentence in found.assumed)
+
+
+def test_the_worked_example_of_the_documentation_is_what_is_computed() -> None:
+    found = demand(request(RERANKER_4B, context=8192, task="rerank"), "l40s")
+    text = (TRUTH.parent.parent / "docs" / "memory-vllm.md").read_text(encoding="utf-8")
+    device = found.devices[0]
+    for name, part in device.parts():
+        figures = (f"{size / MIB:,.0f}" for size in (part.bytes, part.low_bytes, part.high_bytes))
+        assert "| {} | {} ({} to {}) |".format(name, *figures) in text
+    argv = ENGINE.launch(found, endpoint(found)).argv
+    assert f"--gpu-memory-utilization {flag(argv, '--gpu-memory-utilization')}" in text

@@ -150,7 +150,8 @@ def builtin_kinds() -> dict[str, GpuKind]:
 def parse_compute(text: str) -> tuple[int, int]:
     """The two numbers of a compute capability such as `8.9`; ValueError for anything else."""
     major, dot, minor = text.partition(".")
-    if not (dot and major.isdigit() and minor.isdigit() and len(text) <= _MAX_COMPUTE_TEXT):
+    digits = (major + minor).isdecimal() and text.isascii() and major and minor
+    if not (dot and digits and len(text) <= _MAX_COMPUTE_TEXT):
         message = f"`{text[:20]}` is not a compute capability such as `8.9`"
         raise ValueError(message)
     return int(major), int(minor)

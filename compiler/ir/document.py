@@ -28,6 +28,18 @@ class Document:
         """Where the value stands; the nearest known parent when it does not."""
         return self._locate(self.values, path)
 
+    def holds(self, *path: str | int) -> bool:
+        """Whether the user gave a value there, be it at fault."""
+        here = self.data
+        for step in path:
+            if isinstance(here, dict):
+                here = here.get(step)
+            elif isinstance(here, list) and isinstance(step, int) and step < len(here):
+                here = here[step]
+            else:
+                return False
+        return here is not None
+
     def _locate(self, places: dict[KeyPath, tuple[int, int]], path: KeyPath) -> Location:
         if path in places:
             return Location(self.path, *places[path])

@@ -13,7 +13,9 @@ TIB = 1 << 40
 _PERMILLE = 1000
 
 _UNITS = {"B": 1, "KiB": KIB, "MiB": MIB, "GiB": GIB, "TiB": TIB}
-_SIZE = re.compile(r"(\d{1,15})(?:\.(\d{1,9}))?\s?(B|KiB|MiB|GiB|TiB)")
+_SIZE = re.compile(r"([0-9]{1,15})(?:\.([0-9]{1,9}))?\s?(B|KiB|MiB|GiB|TiB)")
+# As YAML and Python write numbers; Fraction also reads `1/3` and powers that never end.
+_SHARE = re.compile(r"[-+]?([0-9]{1,9}\.?|[0-9]{0,9}\.[0-9]{1,30})([eE][-+]?[0-9]{1,2})?")
 
 
 def parse_size(text: str) -> int:
@@ -61,9 +63,10 @@ def permille(share: float | str) -> int:
 
     Raises ValueError when the share is not a multiple of 0.001 in the range 0 to 1.
     """
-    value = Fraction(str(share)) * _PERMILLE
+    text = str(share)
+    value = Fraction(text) * _PERMILLE if _SHARE.fullmatch(text) else Fraction(-1)
     if value.denominator != 1 or not 0 <= value <= _PERMILLE:
-        message = f"`{share}` is not a share between 0 and 1 in steps of 0.001"
+        message = f"`{text[:40]}` is not a share between 0 and 1 in steps of 0.001"
         raise ValueError(message)
     return int(value)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from typing import TYPE_CHECKING, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 
@@ -60,9 +60,13 @@ def validate(model: type[Model], document: Document) -> tuple[Model | None, list
         faults = faults or [_diagnostic(model, document, item) for item in items]
         if not isinstance(data, dict):
             break
-        data = copy.deepcopy(data)
+        before, data = data, copy.deepcopy(data)
         for item in items:
             _prune(data, _path_in(document, item["loc"]), missing=item["type"] == "missing")
+        # A file of no or another version is read on as one of this version.
+        data["version"] = 1
+        if data == before:
+            break
     return None, sorted(set(faults), key=_order)
 
 
@@ -93,7 +97,8 @@ def _diagnostic(model: type[BaseModel], document: Document, item: ErrorDetails) 
     shown = ".".join(str(step) for step in path) or "the file"
     key = str(path[-1]) if path else ""
     hints: tuple[str, ...] = ()
-    location = document.value(*path)
+    is_about_key = item["loc"][-1:] == ("[key]",)
+    location = document.key(*path) if is_about_key else document.value(*path)
     match code:
         case "unknown-key":
             location = document.key(*path)
@@ -122,14 +127,27 @@ def _sentence(item: ErrorDetails) -> str:
         text = f"This must be {item['ctx']['expected']}"
     elif item["type"] == "string_pattern_mismatch":
         text = f"This must match `{item['ctx']['pattern']}`"
+    elif item["type"] in {"too_short", "too_long"}:
+        return _length_sentence(item["ctx"])
     text = text.removesuffix(".")
     if text.startswith("Input should be "):
         text = "This must be " + text.removeprefix("Input should be ")
-    given = item["input"]
-    shows_itself = item["type"] == "secret" or str(given) in text
-    simple = isinstance(given, str | int | float | bool) and not shows_itself
-    shown = f", not `{_short(str(given))}`" if simple and len(str(given)) > 0 else ""
-    return f"{text}{shown}."
+    given = _as_written(item["input"])
+    shows_itself = item["type"] in {"secret", "unsafe_text"} or f"`{given}`" in text
+    return f"{text}." if shows_itself or not given else f"{text}, not `{_short(given)}`."
+
+
+def _length_sentence(context: dict[str, Any]) -> str:
+    least, most = context.get("min_length"), context.get("max_length")
+    bound = f"at least {least}" if least is not None else f"at most {most}"
+    return f"This needs {bound} entries, not {context['actual_length']}."
+
+
+def _as_written(value: object) -> str:
+    """A scalar as the user wrote it; empty for anything else."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return str(getattr(value, "text", value)) if isinstance(value, str | int | float) else ""
 
 
 def _short(text: str) -> str:

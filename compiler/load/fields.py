@@ -19,8 +19,13 @@ IMAGE = re.compile(r"[a-z0-9][A-Za-z0-9._/:@-]{0,511}")
 # No one argument of a program may be longer (Linux MAX_ARG_STRLEN is 128 KiB); leave room to quote.
 MAX_TEXT = 32 << 10
 _MAX_PORT = 65535
-# Control characters, and the marks that make text read otherwise than it is.
-_UNSAFE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+# No host has a petabyte of RAM, and the solver's 64-bit sums must hold a whole fleet of them.
+_MAX_SIZE_BYTES = 1 << 50
+# Control characters (of terminals with 8 bits too), line ends that only some programs see, and the
+# marks that make text read otherwise than it is.
+_UNSAFE = re.compile(
+    r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
+)
 
 
 class Entry(BaseModel):
@@ -47,9 +52,12 @@ def _size(value: object) -> int:
     if not isinstance(value, str):
         raise PydanticCustomError("size", "A size is a number with a unit, such as `24GiB`.")
     try:
-        return parse_size(value)
+        size_bytes = parse_size(value)
     except ValueError as error:
         raise PydanticCustomError("size", "{why}.", {"why": str(error)}) from None
+    if size_bytes > _MAX_SIZE_BYTES:
+        raise PydanticCustomError("wrong_value", "This must be at most `1024TiB`.")
+    return size_bytes
 
 
 def _share(value: object) -> int:
@@ -130,7 +138,7 @@ Slug = Annotated[
 ]
 Program = Annotated[
     str,
-    _matching(PROGRAM, "A program is an absolute path of letters, digits and `._/+-`."),
+    _matching(PROGRAM, "This must be an absolute path of letters, digits and `._/+-`."),
     _text_schema(f"^{PROGRAM.pattern}$"),
 ]
 Image = Annotated[

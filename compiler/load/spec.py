@@ -38,7 +38,17 @@ DEFAULT_CONCURRENCY = 4
 
 # Values that are keys wherever they stand, and names whose values are.
 _SECRET_VALUE = re.compile(r"(hf_|sk-|ghp_|github_pat_|AKIA|xox[abp]-)[A-Za-z0-9_-]{12,}")
+_ARGUMENT_NAME = re.compile(r"[a-z][a-z0-9_.]{0,99}")
 _SECRET_NAME = re.compile(r"(?i)(.*_)?(token|secret|password|passwd|api_key|apikey|access_key)")
+
+
+def _argument_name(value: object) -> str:
+    text = safe_text(value)
+    if not _ARGUMENT_NAME.fullmatch(text):
+        raise PydanticCustomError(
+            "wrong_value", "An argument is written without dashes, as in `max_model_len`"
+        )
+    return text
 
 
 def _offload(value: object) -> Offload:
@@ -53,7 +63,7 @@ def _offload(value: object) -> Offload:
 
 def _argument(value: object) -> ArgValue:
     if isinstance(value, str):
-        return safe_text(value)
+        return _no_secret(value)
     if isinstance(value, bool | int | float):
         return value
     if isinstance(value, list):
@@ -68,6 +78,10 @@ def _env_value(value: object) -> str:
         raise PydanticCustomError("wrong_type", "Put the value in quotes: a program reads text")
     if isinstance(value, int | float):
         value = getattr(value, "text", str(value))
+    return _no_secret(value)
+
+
+def _no_secret(value: object) -> str:
     text = safe_text(value)
     if _SECRET_VALUE.search(text):
         raise PydanticCustomError(
@@ -106,7 +120,11 @@ LabelValues = Annotated[
     BeforeValidator(_names),
     WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}),
 ]
-ArgName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_.]{0,99}$")]
+ArgName = Annotated[
+    str,
+    BeforeValidator(_argument_name),
+    WithJsonSchema({"type": "string", "pattern": f"^{_ARGUMENT_NAME.pattern}$"}),
+]
 Source = Annotated[str, BeforeValidator(_model), WithJsonSchema({"type": "string"})]
 
 
@@ -209,8 +227,10 @@ def load_spec(document: Document) -> tuple[Spec | None, list[Diagnostic]]:
 def _entry_faults(name: str, entry: ServiceEntry, document: Document) -> list[Diagnostic]:
     faults = []
     place = ("services", name)
+    has_model = entry.model is not None or document.holds(*place, "model")
     for index, variant in enumerate(entry.variants or []):
-        if variant.model is None and entry.model is None:
+        has_own = variant.model is not None or document.holds(*place, "variants", index, "model")
+        if not (has_model or has_own):
             faults.append(_no_model(f"Variant `{variant.name}` of service `{name}`", document,
                                     *place, "variants", index))  # fmt: skip
         if variant.name in [other.name for other in (entry.variants or [])[:index]]:
@@ -222,7 +242,7 @@ def _entry_faults(name: str, entry: ServiceEntry, document: Document) -> list[Di
                     hints=("Give each variant its own name.",),
                 )
             )
-    if entry.variants is None and entry.model is None:
+    if not (has_model or document.holds(*place, "variants")):
         faults.append(_no_model(f"Service `{name}`", document, *place))
     for key, value in entry.env.items():
         if _SECRET_NAME.fullmatch(key) and value:

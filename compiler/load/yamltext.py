@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from math import isfinite
 from typing import TYPE_CHECKING, Protocol
 
 from compiler.diagnostics import CompileError, Diagnostic, Location
@@ -18,9 +19,15 @@ MAX_TEXT_BYTES = 4 << 20
 MAX_DEPTH = 24
 MAX_NODES = 500_000
 
-# YAML 1.2 core schema: `on`, `22:22` and `012` stay text, unlike in YAML 1.1.
-_INTEGER = re.compile(r"[-+]?[0-9]{1,18}")
-_FLOAT = re.compile(r"[-+]?(\.[0-9]{1,30}|[0-9]{1,30}(\.[0-9]{0,30})?)([eE][-+]?[0-9]{1,3})?")
+# Of YAML 1.2's core schema, the numbers that everybody reads alike: `on` and `22:22` are text
+# there, and `012`, `+5`, `0x10`, `.inf` and what no machine number holds stay text too. A
+# variable or flag gets them as they are written, and where a number is wanted they are a fault.
+_INTEGER = re.compile(r"0|-?[1-9][0-9]{0,17}")
+_FLOAT = re.compile(
+    r"[-+]?(\.[0-9]{1,30}|[0-9]{1,30}(\.[0-9]{0,30}|(?=[eE])))([eE][-+]?[0-9]{1,3})?"
+)
+# Half a character of UTF-16, which only an escape can write.
+_SURROGATE = re.compile(r"[\ud800-\udfff]")
 _WORDS: dict[str, bool | None] = {
     "": None, "~": None, "null": None, "Null": None, "NULL": None,
     "true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False,
@@ -36,26 +43,36 @@ class PlainFloat(float):
 def parse_yaml(path: str, text: str) -> Document:
     """The document of a YAML text.
 
-    Raises CompileError with every duplicate key, or with the first fault of syntax.
+    Raises CompileError with every duplicate key, up to the first fault of syntax.
     """
-    from ruamel.yaml.error import MarkedYAMLError, YAMLError
-
     if len(text.encode("utf-8", "surrogatepass")) > MAX_TEXT_BYTES:
         detail = f"`{path}` is over {MAX_TEXT_BYTES >> 20} MiB."
         raise CompileError([Diagnostic(code="file-too-large", detail=detail)])
     reader = _Reader(path)
+    fault = _read(reader, text)
+    if fault or reader.faults:
+        raise CompileError([*reader.faults, *([fault] if fault else [])])
+    return Document(path=path, data=reader.root, keys=reader.keys, values=reader.values)
+
+
+def _read(reader: _Reader, text: str) -> Diagnostic | None:
+    from ruamel.yaml.error import MarkedYAMLError, YAMLError
+    from ruamel.yaml.reader import ReaderError
+
     try:
         reader.read(text)
     except MarkedYAMLError as error:
-        raise CompileError([_syntax(path, error)]) from None
+        return _syntax(reader.path, error)
+    except ReaderError as error:
+        place = Location(reader.path, *_place(text, error.position))
+        return _fault(place, f"YAML has no room for the character U+{error.character:04X}.")
     except YAMLError as error:
-        detail = f"{str(error).splitlines()[0]}."
-        raise CompileError(
-            [Diagnostic(code="yaml-syntax", detail=detail, location=Location(path, 1, 1))]
-        ) from None
-    if reader.faults:
-        raise CompileError(reader.faults)
-    return Document(path=path, data=reader.root, keys=reader.keys, values=reader.values)
+        return _fault(Location(reader.path, 1, 1), f"{str(error).splitlines()[0]}.")
+    except (ValueError, OverflowError):
+        # ruamel takes the number of an escape such as `\UFFFFFFFF` as it comes.
+        place = Location(reader.path, *reader.last)
+        return _fault(place, "After this place an escape names a character that does not exist.")
+    return None
 
 
 def _syntax(path: str, error: MarkedYAMLError) -> Diagnostic:
@@ -63,10 +80,16 @@ def _syntax(path: str, error: MarkedYAMLError) -> Diagnostic:
     place = Location(path, mark.line + 1, mark.column + 1) if mark else Location(path, 1, 1)
     context = f" {error.context}" if error.context else ""
     problem = error.problem or "this cannot be parsed"
-    return Diagnostic(
-        code="yaml-syntax", detail=f"YAML parser:{context} {problem}.".replace("  ", " "),
-        location=place,
-    )  # fmt: skip
+    return _fault(place, f"YAML parser:{context} {problem}.".replace("  ", " "))
+
+
+def _fault(place: Location, detail: str) -> Diagnostic:
+    return Diagnostic(code="yaml-syntax", detail=detail, location=place)
+
+
+def _place(text: str, position: int) -> tuple[int, int]:
+    """Line and column of a position in the text."""
+    return text.count("\n", 0, position) + 1, position - text.rfind("\n", 0, position)
 
 
 class _Mark(Protocol):
@@ -94,6 +117,8 @@ class _Reader:
         self.values: dict[KeyPath, tuple[int, int]] = {}
         self.faults: list[Diagnostic] = []
         self.n_nodes = 0
+        self.last = (1, 1)
+        """Where the last event stood."""
 
     def read(self, text: str) -> None:
         from ruamel.yaml import YAML
@@ -112,6 +137,7 @@ class _Reader:
     def _node(self, event: _Event, events: Iterator[_Event], path: KeyPath) -> object:
         kind = type(event).__name__
         self.n_nodes += 1
+        self.last = _mark(event)
         if kind == "AliasEvent" or getattr(event, "anchor", None):
             self._stop(
                 "yaml-alias",
@@ -122,14 +148,16 @@ class _Reader:
             self._stop("yaml-depth", f"At most {MAX_DEPTH} levels are accepted.", event)
         if self.n_nodes > MAX_NODES:
             self._stop("file-too-large", f"At most {MAX_NODES:,} values are accepted.", event)
-        tag = getattr(event, "ctag", None) or getattr(event, "tag", None)
-        if tag is not None and str(tag) not in {"None", "!"}:
-            self._stop("yaml-syntax", f"The tag `{str(tag)[:40]}` is not accepted.", event)
+        self._refuse_tag(event)
         self.values[path] = _mark(event)
         if kind == "MappingStartEvent":
             return self._mapping(events, path)
         if kind == "SequenceStartEvent":
             return self._sequence(events, path)
+        self._refuse_half_characters(event)
+        if not event.value and event.style is None:
+            # A value that is not there is missed at its key.
+            self.values[path] = self.keys.get(path, self.values[path])
         return _scalar(event)
 
     def _mapping(self, events: Iterator[_Event], path: KeyPath) -> dict[object, object]:
@@ -137,6 +165,8 @@ class _Reader:
         while type(event := next(events)).__name__ != "MappingEndEvent":
             if type(event).__name__ != "ScalarEvent" or getattr(event, "anchor", None):
                 self._stop("yaml-syntax", "A key must be a plain text.", event)
+            self._refuse_tag(event)
+            self._refuse_half_characters(event)
             # A key is always text: `404: x` and `"404": x` name the same thing.
             key = str(event.value)
             place = (*path, key)
@@ -159,6 +189,17 @@ class _Reader:
             result.append(self._node(event, events, place))
         return result
 
+    def _refuse_tag(self, event: _Event) -> None:
+        tag = getattr(event, "ctag", None) or getattr(event, "tag", None)
+        if tag is not None and str(tag) not in {"None", "!"}:
+            self._stop("yaml-syntax", f"The tag `{str(tag)[:40]}` is not accepted.", event)
+
+    def _refuse_half_characters(self, event: _Event) -> None:
+        found = _SURROGATE.search(event.value)
+        if found:
+            detail = f"It holds U+{ord(found[0]):04X}, which is half a character."
+            self._stop("unsafe-text", detail, event)
+
     def _fault(self, code: str, detail: str, event: _Event) -> None:
         place = Location(self.path, *_mark(event))
         self.faults.append(Diagnostic(code=code, detail=detail, location=place))
@@ -180,7 +221,7 @@ def _scalar(event: _Event) -> object:
         return _WORDS[text]
     if _INTEGER.fullmatch(text):
         return int(text)
-    if _FLOAT.fullmatch(text):
+    if _FLOAT.fullmatch(text) and isfinite(float(text)):
         number = PlainFloat(text)
         number.text = text
         return number

@@ -332,11 +332,13 @@ def _add_objectives(fleet: Fleet) -> None:
         terms = {c.variable: loss(s, c) for s in here for c in fleet.of(s.name)}
         program.minimise(f"variants at priority {priority}", terms)
     program.minimise("disturbed replicas", fleet.disturbance)
-    spans = {
-        column.variable: 2 * len(column.option.gpus) + (not column.option.one_island)
-        for column in fleet.columns
-    }
+    spans = {column.variable: span(column) for column in fleet.columns}
     program.minimise("GPUs and islands", spans)
+
+
+def span(column: Column) -> int:
+    """Twice the GPUs of a replica, and one more when they are not in one island."""
+    return 2 * len(column.option.gpus) + (not column.option.one_island)
 
 
 def loss(service: Service, column: Column) -> int:

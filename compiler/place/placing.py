@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from compiler.diagnostics import CompileError, Diagnostic
 from compiler.ir.demand import Demands
 from compiler.ir.inventory import Inventory
 from compiler.ir.placement import Conflict, FitsNowhere, PlacementError, Placements
@@ -11,7 +12,7 @@ from compiler.place.conflicts import conflicts_of
 from compiler.place.fleet import Fleet, build, refine
 from compiler.place.freeze import frozen_replicas
 from compiler.place.settle import settle
-from compiler.place.solver import Infeasible, Solution, solve
+from compiler.place.solver import Infeasible, Solution, UndecidedError, solve
 
 
 def place(inventory: Inventory, spec: Spec, demands: Demands, previous: Plan | None) -> Placements:
@@ -22,12 +23,23 @@ def place(inventory: Inventory, spec: Spec, demands: Demands, previous: Plan | N
     if conflicts:
         raise PlacementError(tuple(conflicts))
     fleet = build(inventory, spec, demands, frozen, previous)
-    solution = solve(fleet.program)
-    if isinstance(solution, Infeasible):
-        raise PlacementError(
-            conflicts_of(inventory, spec, demands, frozen, previous, solution.core)
-        )
-    return _answer(fleet, solution)
+    try:
+        solution = solve(fleet.program)
+        if isinstance(solution, Infeasible):
+            raise PlacementError(
+                conflicts_of(inventory, spec, demands, frozen, previous, solution.core)
+            )
+        return _answer(fleet, solution)
+    except UndecidedError:
+        raise CompileError([_UNDECIDED]) from None
+
+
+_UNDECIDED = Diagnostic(
+    code="undecided",
+    detail="Neither a placement nor the proof that there is none was found within the "
+    "deterministic limit.",
+    hints=("Pin large services to hosts, or select fewer hosts for them.",),
+)
 
 
 def _homeless(spec: Spec, demands: Demands, frozen: set[str]) -> list[FitsNowhere]:

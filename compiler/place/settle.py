@@ -2,7 +2,8 @@
 
 Replica by replica, the largest services first, each takes the first place in order of preference
 from which all others can still be placed as well as the solver proved possible: a place where it
-runs today, then the one that leaves most memory free on its GPUs, then on its host, then by name.
+runs today, then one on fewer GPUs, then the one that leaves most memory free on its GPUs, then on
+its host, then by name.
 The answer follows from the inputs alone, whatever the solver's version or seed.
 """
 
@@ -14,7 +15,7 @@ from dataclasses import dataclass, field
 from compiler.ir.plan import Replica
 from compiler.ir.spec import Service
 from compiler.ir.units import budget_mib, demand_mib
-from compiler.place.fleet import Column, Fleet, GpuKey, column_mib, loss
+from compiler.place.fleet import Column, Fleet, GpuKey, column_mib, loss, span
 from compiler.place.solver import Program, Solution, complete
 
 Way = tuple[str, str, tuple[int, ...], str]
@@ -101,8 +102,8 @@ class _Dive:
         )
         on_host = sum(mib for (host, _), mib in self.free.items() if host == option.host)
         return (
-            loss(service, column), not stays, -left, -on_host, option.host, option.gpus,
-            column.variable,
+            loss(service, column), not stays, span(column), -left, -on_host,
+            option.host, option.gpus, column.variable,
         )  # fmt: skip
 
     def _is_possible(self, column: Column) -> bool:

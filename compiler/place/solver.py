@@ -10,8 +10,13 @@ from ortools.sat.python import cp_model_helper as sat
 # CP-SAT's deterministic clock, not seconds: the same fleet stops at the same point on any machine.
 # On a present-day core one unit takes about one second.
 STAGE_LIMIT = 20.0
+QUESTION_LIMIT = 1.0
 
 Terms = Mapping[int, int]
+
+
+class UndecidedError(Exception):
+    """The solver reached its limit without any answer."""
 
 
 @dataclass(slots=True)
@@ -91,7 +96,7 @@ class Infeasible:
 
 
 def solve(program: Program) -> Solution | Infeasible:
-    """Minimises the objectives in order; RuntimeError if the limit leaves no answer at all."""
+    """Minimises the objectives in order; UndecidedError if the limit leaves no answer at all."""
     model = _model(program)
     response = _run(model)
     if response.status == sat.CpSolverStatus.INFEASIBLE:
@@ -111,8 +116,19 @@ def solve(program: Program) -> Solution | Infeasible:
 
 
 def complete(program: Program, lower: Terms) -> tuple[int, ...] | None:
-    """Values for all rules with these variables at least so high; None if there are none."""
-    response = _run(_model(program, lower))
+    """Values for all rules with these variables at least so high.
+
+    None if there are none, or if the limit leaves that open.
+    """
+    model = _model(program, lower)
+    try:
+        # Most questions are easy, and presolving the program costs more than answering them.
+        response = _run(model, limit=QUESTION_LIMIT, presolve=False)
+    except UndecidedError:
+        try:
+            response = _run(model)
+        except UndecidedError:
+            return None
     if response.status == sat.CpSolverStatus.INFEASIBLE:
         return None
     return _values(response)
@@ -133,8 +149,12 @@ def _improve(
     model.solution_hint.values.clear()
     model.solution_hint.vars.extend(list(range(len(values))))
     model.solution_hint.values.extend(list(values))
-    response = _run(model)
-    model.clear_objective()
+    try:
+        response = _run(model)
+    except UndecidedError:
+        return values, least
+    finally:
+        model.clear_objective()
     found = _values(response)
     better = min((found, values), key=lambda each: _sum(objective.terms, each))
     if response.status == sat.CpSolverStatus.OPTIMAL:
@@ -144,12 +164,15 @@ def _improve(
     return better, bound
 
 
-def _run(model: sat.CpModelProto) -> sat.CpSolverResponse:
+def _run(
+    model: sat.CpModelProto, *, limit: float = STAGE_LIMIT, presolve: bool = True
+) -> sat.CpSolverResponse:
     wrapper = sat.SolveWrapper()
     parameters = sat.SatParameters()
     parameters.num_workers = 1
     parameters.random_seed = 0
-    parameters.max_deterministic_time = STAGE_LIMIT
+    parameters.max_deterministic_time = limit
+    parameters.cp_model_presolve = presolve
     wrapper.set_parameters(parameters)
     # Its stub says nothing of types.
     response: sat.CpSolverResponse = wrapper.solve(model)  # type: ignore[no-untyped-call]
@@ -157,8 +180,7 @@ def _run(model: sat.CpModelProto) -> sat.CpSolverResponse:
         message = "the solver finds the model invalid"
         raise RuntimeError(message)
     if response.status == sat.CpSolverStatus.UNKNOWN:
-        message = "the solver reached its limit without an answer"
-        raise RuntimeError(message)
+        raise UndecidedError
     return response
 
 
@@ -212,7 +234,10 @@ def _sufficient(program: Program, names: list[str]) -> list[str]:
     for rule in program.rules:
         _add(model, rule, literal.get(rule.name))
     model.assumptions.extend(list(literal.values()))
-    response = _run(model)
+    try:
+        response = _run(model)
+    except UndecidedError:
+        return names
     found = set(response.sufficient_assumptions_for_infeasibility)
     kept = [name for name in names if literal[name] in found]
     return kept or names
@@ -224,4 +249,7 @@ def _feasible(program: Program, names: Iterable[str]) -> bool:
         upper=program.upper,
         rules=[rule for rule in program.rules if not rule.name or rule.name in wanted],
     )
-    return bool(_run(_model(reduced)).status != sat.CpSolverStatus.INFEASIBLE)
+    try:
+        return bool(_run(_model(reduced)).status != sat.CpSolverStatus.INFEASIBLE)
+    except UndecidedError:
+        return True

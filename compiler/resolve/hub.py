@@ -13,6 +13,7 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from operator import itemgetter
 from pathlib import Path
 from time import sleep
 from types import MappingProxyType
@@ -270,12 +271,17 @@ def _listing(raw: bytes) -> tuple[str, dict[str, TreeFile]]:
     try:
         document = json.loads(raw)
         commit = document["sha"]
-        files = dict(sorted(_sibling(entry) for entry in document["siblings"]))
+        found = sorted((_sibling(entry) for entry in document["siblings"]), key=itemgetter(0))
     except (ValueError, KeyError, TypeError, AttributeError) as fault:
         raise HubUnreachableError("the hub's listing is not understood") from fault
     if not isinstance(commit, str) or len(commit) != _COMMIT_LENGTH:
         raise HubUnreachableError("the hub's listing names no commit")
-    return commit, files
+    return commit, {name: file for name, file in found if _is_inside(name)}
+
+
+def _is_inside(name: str) -> bool:
+    """Whether the name is a plain path inside a folder; others are no files of a model."""
+    return name.isprintable() and not {"", ".", ".."} & set(name.split("/"))
 
 
 def _sibling(entry: dict[str, Any]) -> tuple[str, TreeFile]:

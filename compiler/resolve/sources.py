@@ -90,4 +90,5 @@ def _lock(entries: Mapping[str, LockedSource], wanted: Sequence[str]) -> Lock:
 
 
 def _error(code: str, source: str, text: str, *hints: str) -> CompileError:
-    return CompileError([Diagnostic(code=code, detail=f"`{source}`: {text}", hints=hints)])
+    detail = text if text.startswith(f"`{source}`") else f"`{source}`: {text}"
+    return CompileError([Diagnostic(code=code, detail=detail, hints=hints)])

@@ -280,3 +280,33 @@ def latent(b: Build, x: Tensor, at: int) -> Tensor:
     key = concat(compressed, k_rope, 0)
     extras = Extras(v_expand=b.get(at, "attn_v_b"))
     return matmul(b.get(at, "attn_output"), attend(b, (query, key, compressed), at, extras))
+
+
+def expanded_latent(b: Build, x: Tensor, at: int) -> Tensor:
+    """Latent attention whose K and V are written out (models/deepseek2.cpp, not `is_mla`)."""
+    shape, layer = b.job.shape, b.layer(at)
+    heads, tokens, rank, rope = layer.heads, b.job.tokens, shape.latent.rank, shape.rotary
+    plain = layer.head_k - rope
+    if b.find(at, "attn_q_a") is None:
+        q = matmul(b.get(at, "attn_q"), x)
+    else:
+        low = b.norm(matmul(b.get(at, "attn_q_a"), x), b.find(at, "attn_q_a_norm"), at=at)
+        q = matmul(b.get(at, "attn_q_b"), low)
+    head_bytes = _F32 * layer.head_k
+    steps = (_F32, head_bytes, head_bytes * heads, head_bytes * heads * tokens)
+    q_plain, q_rope = view(q, (plain, heads, tokens), steps), view(q, (rope, heads, tokens), steps)
+    kv = matmul(b.get(at, "attn_kv_a_mqa"), x)
+    rows = kv.nb[1]
+    compressed = view(kv, (rank, tokens), kv.nb)
+    k_rope = view(kv, (rope, 1, tokens), (_F32, rows, rows, rows * tokens))
+    q_rope, k_rope = (apply("rope", part, b.positions) for part in (q_rope, k_rope))
+    compressed = b.norm(compressed, b.find(at, "attn_kv_a_norm"), at=at)
+    wide = matmul(b.get(at, "attn_kv_b"), compressed)
+    both = _F32 * (plain + layer.head_v)
+    steps = (_F32, both, both * heads, both * heads * tokens)
+    k_plain = view(wide, (plain, heads, tokens), steps)
+    value = cont(view(wide, (layer.head_v, heads, tokens), steps))
+    query = concat(q_rope, q_plain, 0)
+    repeated = Tensor(q_rope.ne, "f32", "repeat", (k_rope,))
+    key = concat(repeated, k_plain, 0)
+    return matmul(b.get(at, "attn_output"), attend(b, (query, key, value), at))

@@ -56,6 +56,7 @@ class Build:
         "_freqs",
         "_layers",
         "_outer",
+        "attention_scale",
         "cache",
         "graph",
         "job",
@@ -78,6 +79,7 @@ class Build:
         self._outer = _outer_weights(job)
         self._freqs: dict[int, Tensor] = {}
         self.positions: Tensor
+        self.attention_scale: Tensor
         self.rows: Tensor
         self.cache: CacheInputs
         self.sliding: CacheInputs | None = None

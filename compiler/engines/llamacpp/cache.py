@@ -97,6 +97,8 @@ def _rows(shape: Shape, options: Options, layer: Layer, v_width: int) -> list[tu
     rows = [(options.cache_type_k, layer.k_width)]
     if not shape.latent.absorbed:
         rows.append((options.cache_type_v, v_width))
+    if layer.indexer:
+        rows.append((options.cache_type_k, layer.indexer))
     return rows
 
 

@@ -2,20 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from types import MappingProxyType
 
 from compiler.engines.llamacpp import closed_form, families
 from compiler.engines.llamacpp.build import Build, GraphError
 from compiler.engines.llamacpp.builds import Graph
 from compiler.engines.llamacpp.job import Job, job_for
 from compiler.engines.llamacpp.layers import Layout
-from compiler.engines.llamacpp.models.decoder import decoder
+from compiler.engines.llamacpp.models.decoder import decoder, finish
 from compiler.engines.llamacpp.models.encoder import encoder
+from compiler.engines.llamacpp.models.gemma import gemma3n, gemma4
 from compiler.engines.llamacpp.models.pooling import pool
 from compiler.engines.llamacpp.options import Options, batch_sizes
 from compiler.engines.llamacpp.scheduler import Devices, reserve
 from compiler.engines.llamacpp.shape import Shape
+from compiler.engines.llamacpp.tensor import Tensor
+
+_MODELS: Mapping[str, Callable[[Build], Tensor]] = MappingProxyType(
+    {
+        **dict.fromkeys(families.ENCODERS, encoder),
+        "gemma3n": lambda b: finish(b, gemma3n(b)),
+        "gemma4": lambda b: finish(b, gemma4(b)),
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +68,7 @@ def simulate(job: Job) -> tuple[int, ...]:
     Raises GraphError when the model lacks a tensor of its family.
     """
     b = Build(job)
-    x = encoder(b) if job.shape.arch in families.ENCODERS else decoder(b)
+    x = _MODELS.get(job.shape.arch, decoder)(b)
     if job.embeds:
         pool(b, x)
     devices = Devices(

@@ -119,7 +119,12 @@ def _assumed(
     request: Request, site: Site, shape: Shape, options: Options, build: Build
 ) -> tuple[str, ...]:
     sentences = []
-    if not shape.exact:
+    if shape.transcribed and not shape.exact:
+        sentences.append(
+            f"The graph of architecture `{shape.arch}` was rebuilt from its source and not yet "
+            "compared with llama.cpp; its compute buffer has a wider band."
+        )
+    elif not shape.exact:
         sentences.append(
             f"The graph of architecture `{shape.arch}` is not known to the memory law of "
             "llama.cpp; its compute buffer is that of the nearest known family, with a wide band."

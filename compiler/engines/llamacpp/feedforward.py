@@ -37,6 +37,8 @@ class Router:
     scale: bool
     groups: int = 0
     groups_used: int = 1
+    weight_first: bool = False
+    """Weights scale what goes into the experts, not what comes out (Llama 4)."""
 
     def fuses(self, experts: int) -> bool:
         """Whether ggml-cuda runs this router as one kernel."""
@@ -66,36 +68,40 @@ def gated(b: Build, gate: Tensor, up: Tensor) -> Tensor:
     return apply("mul", apply("unary", gate), up)
 
 
-def mixture(b: Build, x: Tensor, at: int, router: Router) -> Tensor:
-    """Routed experts and their weighted sum (`build_moe_ffn`)."""
+def mixture(b: Build, x: Tensor, at: int, router: Router, logits: Tensor | None = None) -> Tensor:
+    """Routed experts and their weighted sum (`build_moe_ffn`); `logits` if not from x."""
     used = b.layer(at).experts_used
     count = b.job.shape.experts.count
     width, tokens = x.ne[0], x.ne[1]
     start = len(b.graph.nodes)
-    probs, ids, weights = _route(b, x, at, router)
+    if logits is None:
+        logits = linear(x, b.get(at, "ffn_gate_inp"), b.bias(at, "ffn_gate_inp"))
+    probs, ids, weights = _route(b, logits, at, router)
     b.graph.expand(weights)
     end = len(b.graph.nodes)
     rows = reshape(x, width, 1, tokens)
+    if router.weight_first:
+        wide = Tensor((width, used, tokens), "f32", "repeat", (rows,))
+        rows = apply("mul", wide, weights)
     hidden = _expert_hidden(b, rows, ids, at, used)
     raw = _expert_product(b, "ffn_down_exps", hidden, ids, at)
-    experts = apply("mul", raw, weights)
+    experts = raw if router.weight_first else apply("mul", raw, weights)
     b.graph.expand(experts)
     if router.fuses(count):
         nodes = b.graph.nodes
         first = nodes.index(probs, start)
         weights.fusion = Fusion(nodes[first:end], nodes[end], reduces=False)
-    return _sum(b, experts, raw, weights, used)
+    return _sum(b, experts, None if router.weight_first else [raw, weights], used)
 
 
-def _route(b: Build, x: Tensor, at: int, router: Router) -> tuple[Tensor, Tensor, Tensor]:
+def _route(b: Build, logits: Tensor, at: int, router: Router) -> tuple[Tensor, Tensor, Tensor]:
     used = b.layer(at).experts_used
     count = b.job.shape.experts.count
-    tokens = x.ne[1]
-    logits = linear(x, b.get(at, "ffn_gate_inp"), b.bias(at, "ffn_gate_inp"))
+    tokens = logits.ne[1]
     probs = logits
     if router.gating != "softmax_weight":
         probs = apply("unary" if router.gating == "sigmoid" else "soft_max", logits)
-    chosen_by = probs
+    chosen_by = logits if router.weight_first else probs
     bias = b.bias(at, "exp_probs_b") or b.find(at, "exp_probs_b")
     if bias is not None:
         chosen_by = apply("add", probs, bias)
@@ -147,7 +153,7 @@ def _expert_product(b: Build, name: str, x: Tensor, ids: Tensor, at: int) -> Ten
     return apply("add_id", y, bias, ids) if bias is not None else y
 
 
-def _sum(b: Build, experts: Tensor, raw: Tensor, weights: Tensor, used: int) -> Tensor:
+def _sum(b: Build, experts: Tensor, fused: list[Tensor] | None, used: int) -> Tensor:
     width, tokens = experts.ne[0], experts.ne[2]
     end = experts.nb[2] * tokens
     parts = []
@@ -161,8 +167,8 @@ def _sum(b: Build, experts: Tensor, raw: Tensor, weights: Tensor, used: int) -> 
         b.graph.expand(total)
     if used == 1:
         return cont(total)
-    if used <= _FUSED_SUM_LARGEST:
-        experts.fusion = Fusion([raw, weights], total, reduces=True)
+    if used <= _FUSED_SUM_LARGEST and fused is not None:
+        experts.fusion = Fusion(fused, total, reduces=True)
     return total
 
 

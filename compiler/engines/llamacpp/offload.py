@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from compiler.engines.llamacpp.builds import Build
 from compiler.engines.llamacpp.arguments import choice_word
+from compiler.engines.llamacpp.builds import Build
 from compiler.engines.llamacpp.cuda import attention_supported, attention_types
 from compiler.engines.llamacpp.demands import demand_for
 from compiler.engines.llamacpp.options import NO_MOVES, Options
@@ -113,8 +113,8 @@ def _unfit(options: Options, site: Site) -> Refusal | None:
         return Refusal(code="override-tensor", detail=detail)
     if is_quantized(options.cache_type_v) and not options.flash_attention:
         detail = (
-            f"`cache_type_v` {options.cache_type_v} needs flash attention, which CUDA does not have "
-            "for the head size of this model and this pair of cache types"
+            f"`cache_type_v` {options.cache_type_v} needs flash attention, which CUDA does not "
+            "have for the head size of this model and this pair of cache types"
         )
         return Refusal(code="flash-attention", detail=detail)
     return None

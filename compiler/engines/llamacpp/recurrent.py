@@ -243,3 +243,50 @@ def _mamba2_output(b: Build, at: int, y: Tensor, values: Tensor, z: Tensor) -> T
         groups = max(1, sizes.groups)
         y = b.norm(reshape(y, inner // groups, groups, tokens, slots), norm, at=at)
     return matmul(b.get(at, "ssm_out"), reshape(y, inner, b.job.tokens))
+
+
+def mamba(b: Build, x: Tensor, at: int) -> Tensor:
+    """A Mamba layer of the first kind (models/mamba-base.cpp `build_mamba_layer`)."""
+    sizes, tokens, slots = b.job.shape.state, b.seq_tokens, b.job.slots
+    inner, size, rank, taps = sizes.inner, sizes.size, sizes.rank, sizes.conv - 1
+    conv_state = _state(b, at, sizes.conv_elements)
+    state = _state(b, at, sizes.state_elements)
+    kept = reshape(_read_state(b, conv_state, taps * inner), taps, inner, slots)
+    both = matmul(b.get(at, "ssm_in"), reshape(x, x.ne[0], tokens, slots))
+    part = (inner, both.ne[1], both.ne[2])
+    columns, z = view(both, part, both.nb), view(both, part, both.nb)
+    window = concat(kept, transpose(columns), 0)
+    tail = view(window, (taps, inner, slots), window.nb)
+    b.graph.expand(copy(tail, view(conv_state, (taps * inner, slots), conv_state.nb)))
+    conv = Tensor((inner, tokens, slots), "f32", "ssm_conv", (window, b.get(at, "ssm_conv1d")))
+    bias = b.bias(at, "ssm_conv1d")
+    conv = apply("unary", conv if bias is None else apply("add", conv, bias))
+    mixed = matmul(b.get(at, "ssm_x"), conv)
+    dt = view(mixed, (rank, tokens, slots), mixed.nb)
+    group = (size, 1, tokens, slots)
+    steps = (_F32, size * _F32, mixed.nb[1], mixed.nb[2])
+    inputs, outputs = view(mixed, group, steps), view(mixed, group, steps)
+    if b.find(at, "ssm_dt_norm") is not None:
+        dt = b.norm(dt, b.find(at, "ssm_dt_norm"), at=at)
+        inputs = b.norm(inputs, b.find(at, "ssm_b_norm"), at=at)
+        outputs = b.norm(outputs, b.find(at, "ssm_c_norm"), at=at)
+    dt = apply("add", matmul(b.get(at, "ssm_dt"), dt), b.bias(at, "ssm_dt") or b.get(at, "ssm_dt"))
+    values = reshape(conv, 1, inner, tokens, slots)
+    decay = b.get(at, "ssm_a")
+
+    def scan(states: Tensor, ids: Tensor) -> Tensor:
+        current = reshape(states, size, 1, inner, state.ne[1])
+        count = values.elements + size * inner * slots
+        return Tensor(
+            (count,), "f32", "ssm_scan", (current, values, dt, decay, inputs, outputs, ids)
+        )
+
+    y = _read_state(b, state, sizes.state_elements, scan)
+    total = size * inner * _F32
+    after = view(y, (size * inner, slots), (_F32, total, total * slots, total * slots))
+    b.graph.expand(copy(after, view(state, (size * inner, slots), state.nb)))
+    y = view(y, (inner, tokens, slots), (_F32, values.nb[2], values.nb[3], values.nb[3] * slots))
+    y = Tensor(y.ne, "f32", "add", (y, apply("mul", conv, b.get(at, "ssm_d"))))
+    y = Tensor(y.ne, "f32", "glu", (cont(z), y))
+    y = matmul(b.get(at, "ssm_out"), y)
+    return reshape(y, y.ne[0], b.job.tokens)

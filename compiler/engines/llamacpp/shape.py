@@ -22,6 +22,9 @@ MAX_WIDTH = 1 << 20
 # A graph has a node for each expert in use; models use 1 to 32.
 MAX_EXPERTS_USED = 256
 
+# models/gemma3n.cpp sets `n_layer_kv_from_start` itself.
+_GEMMA3N_OWN_CACHES = 20
+
 # Tensors with which an encoder scores or classifies (llama-model.cpp, LLM_TENSOR_CLS*).
 SCORING_TENSORS = ("cls.weight", "cls.output.weight")
 
@@ -79,6 +82,8 @@ class Layer:
     recurrent: bool
     attention: bool
     experts_used: int
+    indexer: int
+    """Elements of a cached indexer key (DeepSeek sparse attention); 0 without."""
     cache_of: int | None
     """The layer whose KV cache it reads; None when it writes none."""
 
@@ -94,6 +99,7 @@ class Layer:
             self.recurrent,
             self.attention,
             self.experts_used,
+            self.indexer,
         )
 
     @property
@@ -146,6 +152,11 @@ class Shape:
     def scores(self) -> bool:
         """The file can score pairs or classify: it has a classification head."""
         return any(name in self.by_name for name in SCORING_TENSORS)
+
+    @property
+    def transcribed(self) -> bool:
+        """The law rebuilds this architecture's graph, without a comparison at hand."""
+        return self.arch in families.TRANSCRIBED or self.arch == "deepseek2"
 
     @property
     def exact(self) -> bool:
@@ -342,10 +353,16 @@ def _layers(
                 recurrent=recurrent[index],
                 attention=attends,
                 experts_used=used[index] or 0,
+                indexer=_indexer(index, by_name),
                 cache_of=owners[index] if attends else None,
             )
         )
     return tuple(layers)
+
+
+def _indexer(index: int, by_name: Mapping[str, Weight]) -> int:
+    weight = by_name.get(f"blk.{index}.indexer.attn_k.weight")
+    return weight.ne[-1] if weight is not None else 0
 
 
 def _recurrent(arch: str, header: Header, heads_kv: list[int]) -> list[bool]:
@@ -386,6 +403,8 @@ def _cache_owners(header: Header, sliding: tuple[bool, ...]) -> list[int]:
     count = len(sliding)
     shared = header.integer("attention.shared_kv_layers")
     own = count - shared if 0 < shared < count else count
+    if header.facts.architecture == "gemma3n":
+        own = min(count, _GEMMA3N_OWN_CACHES)
     owners = list(range(own))
     for index in range(own, count):
         same = [i for i in range(own) if sliding[i] == sliding[index]]

@@ -16,6 +16,8 @@ from compiler.ir.units import round_up
 
 # Tensors that stay on the host (llama-model.cpp, `dev_input`).
 _INPUTS = ("token_embd.weight", "token_types", "position_embd", "per_layer_token_embd")
+# Tensors that are declared with layer 0.
+_FIRST_LAYER = ("per_layer_model_proj", "per_layer_proj_norm")
 # What --cpu-moe and --n-cpu-moe match (common/common.h, LLM_FFN_EXPS_REGEX).
 _EXPERTS = r"\.ffn_(up|down|gate_up|gate)_(ch|)exps"
 # Types that a CPU-only llama.cpp repacks; a tied output of such a type is loaded twice even there.
@@ -203,6 +205,8 @@ def _home(shape: Shape, name: str, layout: Layout) -> int:
     if name.startswith(_INPUTS):
         return layout.host
     if name.startswith("token_embd_norm") and not shape.arch.startswith("lfm2"):
+        return layout.layers[0]
+    if name.startswith(_FIRST_LAYER):
         return layout.layers[0]
     return layout.output
 

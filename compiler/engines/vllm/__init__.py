@@ -27,8 +27,9 @@ class VllmEngine:
 
     def check_request(self, request: Request) -> list[ArgumentProblem]:
         """Faults of a request that hold on any site."""
-        args = normalize_arguments(request.args)
-        return check_arguments(args, version_of(request)) + request_problems(request)
+        version = version_of(request)
+        args = normalize_arguments(request.args, version)
+        return check_arguments(args, version) + request_problems(request)
 
     def demands(self, request: Request, site: Site) -> tuple[Demand, ...] | Refusal:
         """The one way to run the request on exactly this site."""

@@ -12,13 +12,15 @@ from compiler.ir.demand import ArgumentProblem
 from compiler.ir.spec import ArgValue
 
 
-def normalize_arguments(args: dict[str, ArgValue]) -> dict[str, ArgValue]:
+def normalize_arguments(args: dict[str, ArgValue], version: Version) -> dict[str, ArgValue]:
     """Arguments by one name each: `no_x` and the younger of `enable_x` and `disable_x` negated."""
     table = flag_table()
     result: dict[str, ArgValue] = {}
     for name, value in args.items():
         flag_name = name.replace("_", "-")
-        opposite = _opposite(table, flag_name) if isinstance(value, bool) else None
+        opposite = None
+        if isinstance(value, bool):
+            opposite = _opposite(table, flag_name, version)
         if opposite is None:
             result[flag_name.replace("-", "_")] = value
         else:
@@ -33,13 +35,13 @@ def check_arguments(args: dict[str, ArgValue], version: Version) -> list[Argumen
     return [problem for problem in problems if problem is not None]
 
 
-def _opposite(table: FlagTable, name: str) -> str | None:
-    """The older flag that this one negates."""
+def _opposite(table: FlagTable, name: str, version: Version) -> str | None:
+    """The older flag that this one negates, where the version still has it."""
     if name.startswith("no-") and name.removeprefix("no-") in table.flags:
         return name.removeprefix("no-")
     verb, _, rest = name.partition("-")
     twin = {"enable": "disable-", "disable": "enable-"}.get(verb, "") + rest
-    if twin not in table.flags or name not in table.flags:
+    if name not in table.flags or not table.accepts(twin, version):
         return None
     return twin if table.first_release(twin) < table.first_release(name) else None
 

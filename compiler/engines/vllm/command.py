@@ -84,7 +84,7 @@ def _memory_flags(
 
 def _user_flags(args: dict[str, ArgValue], version: Version, table: FlagTable) -> list[str]:
     flags: list[str] = []
-    for name, value in normalize_arguments(args).items():
+    for name, value in normalize_arguments(args, version).items():
         if name in _WRITTEN_ABOVE:
             continue
         flags += _flag(name.replace("_", "-"), value, version, table)

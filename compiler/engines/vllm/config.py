@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from compiler.engines.vllm.rope import position_limit, rope_of
 from compiler.engines.vllm.sections import Header, first_whole, whole
 from compiler.engines.vllm.shape import Attention, Experts, Mla, Recurrent, Shape
@@ -30,6 +32,32 @@ class ShapeError(ValueError):
 
 def shape_of(header: Header) -> Shape:
     """The shape that a config.json describes. Raises ShapeError when sizes are missing."""
+    shape = _read(header)
+    missing = ", ".join(_missing(shape))
+    if missing:
+        raise ShapeError(f"config.json does not say the {missing}")
+    return shape
+
+
+def _missing(shape: Shape) -> Iterator[str]:
+    """Sizes without which the model cannot exist: damaged files have them as zero or less."""
+    if min(shape.inner, shape.positions, shape.rope.positions, shape.window + 1) < 1:
+        yield "width, positions or window of its layers"
+    if shape.mla is None and min(shape.heads, shape.kv_heads, shape.head_dim) < 1:
+        yield "number and size of its attention heads"
+    if "sliding" in shape.attention and shape.window < 1:
+        yield "size of its sliding window"
+    for part, name in (
+        (shape.mla, "sizes of its latent attention"),
+        (shape.recurrent, "sizes of its recurrent layers"),
+        (shape.experts, "width of its experts"),
+        (shape.vision, "sizes of its vision tower"),
+    ):
+        if part is not None and part.least < 1:
+            yield name
+
+
+def _read(header: Header) -> Shape:
     text = _text_section(header)
     _require(text, "hidden_size", "num_hidden_layers", "vocab_size")
     hidden, layers = whole(text, "hidden_size"), whole(text, "num_hidden_layers")
@@ -81,6 +109,7 @@ def shape_of(header: Header) -> Shape:
         rope=rope_of(text, family, head_dim=head_dim, positions=positions, mla=mla),
         quantization=quantization if isinstance(quantization, dict) else None,
         draft_layers=first_whole(text, ("num_nextn_predict_layers", "mtp_num_hidden_layers")),
+        cross_attention=bool(text.get("is_encoder_decoder") or header.get("is_encoder_decoder")),
         multimodal=any(isinstance(header.get(key), dict) for key in _MODALITIES),
     )
 

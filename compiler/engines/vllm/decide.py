@@ -75,8 +75,8 @@ def request_shape(request: Request) -> Shape:
 
 def options_of(request: Request, shape: Shape, kind: GpuKind | None, ranks: int) -> Options:
     """Complete options of a launch on `ranks` GPUs of one kind; without a kind, on the CPU."""
-    args = normalize_arguments(request.args)
     version = version_of(request)
+    args = normalize_arguments(request.args, version)
     rules = rules_of(version)
     pooling = shape.encoder or request.task != "generate"
     sizes, limit, mode = _graphs(args)
@@ -124,7 +124,8 @@ def options_of(request: Request, shape: Shape, kind: GpuKind | None, ranks: int)
 
 def prefills_in_chunks(request: Request, shape: Shape, rules: Rules) -> bool:
     """Whether a prompt longer than a batch is cut up; otherwise a batch must hold the longest."""
-    if shape.encoder or normalize_arguments(request.args).get("enable_chunked_prefill") is False:
+    args = normalize_arguments(request.args, version_of(request))
+    if shape.encoder or args.get("enable_chunked_prefill") is False:
         return False
     if request.task == "generate":
         return True

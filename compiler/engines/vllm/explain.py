@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from compiler.engines.vllm.estimate import Estimate
 from compiler.engines.vllm.kv import Layout, logged_tokens
 from compiler.engines.vllm.options import Options
+from compiler.engines.vllm.quantization import scheme_of
 from compiler.engines.vllm.shape import Shape
-from compiler.engines.vllm.versions import NEWEST, OLDEST, parse_version, show_version
+from compiler.engines.vllm.versions import NEWEST, OLDEST, show_version
 from compiler.ir.demand import Request
+from compiler.ir.inventory import GpuKind
 from compiler.ir.units import show_mib
+
+# Patch releases of the newest known version follow its law.
+_LAST_PATCH = 99
+_FIRST_V1_COMPUTE = (8, 0)
+# Compute capabilities of GPUs that share the host's memory: Jetson Orin and Thor, GB10.
+_UNIFIED = frozenset({(8, 7), (11, 0), (12, 1)})
+# Families whose towers were checked against vLLM's own figures or source.
+_CLIP_FAMILIES = ("gemma3", "llava", "mistral3", "pixtral")
 
 
 def why_weights(shape: Shape, estimate: Estimate) -> str:
@@ -64,32 +76,54 @@ def why_runtime(estimate: Estimate) -> str:
 
 
 def assumptions(
-    request: Request, shape: Shape, options: Options, *, needs_half: bool, unified: bool
+    request: Request, shape: Shape, options: Options, kind: GpuKind | None
 ) -> tuple[str, ...]:
     """Whole sentences about what the law had to guess."""
-    found = list(shape.assumed)
-    version = parse_version(request.version)
-    if version is not None and version > (NEWEST[0], NEWEST[1], 99):
-        found.append(
-            f"vLLM {request.version} is newer than the law, which knows {show_version(NEWEST)}."
-        )
-    if version is not None and version < OLDEST:
-        found.append(
-            f"vLLM {request.version} is older than the law, which begins with "
-            f"{show_version(OLDEST)}."
-        )
-    if request.facts.format == "config":
-        found.append("Weights are computed from config.json alone; no tensor was read.")
-    if request.facts.format == "gguf":
-        found.append("vLLM loads GGUF files experimentally; no launch of one was measured.")
-    if needs_half and options.dtype == "half":
-        found.append("The GPU has no bfloat16, so the model runs in float16.")
-    if unified:
-        found.append("Memory is shared with the host, and vLLM reads what is free from the host.")
-    if shape.encoder and options.version < (0, 10, 0):
-        found.append(f"vLLM {request.version} runs encoders on its old engine, measured by nobody.")
+    return (
+        *_about_version(request, shape, options, kind),
+        *_about_model(request, shape, options),
+        *_about_gpu(options, kind),
+    )
+
+
+def _about_version(
+    request: Request, shape: Shape, options: Options, kind: GpuKind | None
+) -> Iterator[str]:
+    version, shown = options.version, f"vLLM {request.version}"
+    if version > (*NEWEST[:2], _LAST_PATCH):
+        yield f"{shown} is newer than the law, which knows {show_version(NEWEST)}."
+    if version < OLDEST:
+        yield f"{shown} is older than the law, which begins with {show_version(OLDEST)}."
+    # V1 learnt encoders with 0.10 and GPUs below 8.0 with 0.9.
+    old_gpu = kind is not None and kind.compute < _FIRST_V1_COMPUTE and version < (0, 9, 0)
+    if old_gpu or (shape.encoder and version < (0, 10, 0)):
+        yield f"{shown} runs this on its V0 engine, which the law does not cover."
     if options.rules.charges_whole_device:
-        found.append(
-            "vLLM 0.8 charges all memory in use on a GPU to itself, so it should not share one."
-        )
-    return tuple(found)
+        yield "vLLM 0.8 charges all memory in use on a GPU to itself, so it should not share one."
+
+
+def _about_model(request: Request, shape: Shape, options: Options) -> Iterator[str]:
+    facts = request.facts
+    if facts.format == "config":
+        yield "Weights are computed from config.json alone; no tensor was read."
+    if facts.format == "gguf":
+        yield "vLLM loads GGUF files experimentally; no launch of one was measured."
+    if facts.tensors:
+        return
+    if scheme_of(shape.quantization, options.quantization).kind == "unknown":
+        yield "The checkpoint's quantization is not known; weights are costed in 16 bits."
+    outer = str(facts.header.get("model_type") or "")
+    if shape.vision and shape.vision.family == "clip" and not outer.startswith(_CLIP_FAMILIES):
+        yield f"The vision tower of `{outer}` is weighed as one of CLIP's build."
+    if "audio_config" in facts.header:
+        yield "The audio tower is not weighed without tensors."
+
+
+def _about_gpu(options: Options, kind: GpuKind | None) -> Iterator[str]:
+    if kind is None:
+        yield "On a host without GPU the CPU build of vLLM is taken to be installed."
+        return
+    if options.dtype == "half" and kind.compute < _FIRST_V1_COMPUTE:
+        yield "The GPU has no bfloat16, so the model runs in float16."
+    if kind.compute in _UNIFIED:
+        yield "Memory is shared with the host, and vLLM reads what is free from the host."

@@ -112,7 +112,7 @@ def _add_group(
     size = _on_rank(group, place, shape, options, _held_bytes(group, place, shape, scheme))
     layers, copies = _numbers(group, place)
     key = _FUSED.get(place.module, place.module)
-    copies_on_rank = copies // options.expert_ranks if place.expert else copies
+    copies_on_rank = -(-copies // options.expert_ranks) if place.expert else copies
     limit = _layer_limit(place, shape, options)
     for layer in layers:
         if layer < limit:
@@ -249,7 +249,7 @@ def _computed_sizes(
     if shape.experts and scheme.kind == "mxfp4" and shape.model_type == "gpt_oss":
         ranks, whole = options.tensor_parallel, options.expert_ranks > 1
         width = shape.experts.width if whole else shape.experts.width // ranks
-        count = shape.experts.count // options.expert_ranks
+        count = -(-shape.experts.count // options.expert_ranks)
         backend = mxfp4_backend(options, kind)
         for _ in shape.experts.layers:
             yield from mxfp4_sizes(shape.hidden, width, count, backend)

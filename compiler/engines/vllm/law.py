@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from compiler.engines.vllm.band import learnt_bands
 from compiler.engines.vllm.config import ShapeError
-from compiler.engines.vllm.decide import needs_half, options_of, request_shape
+from compiler.engines.vllm.decide import options_of, request_shape
 from compiler.engines.vllm.estimate import Estimate, estimate_on
 from compiler.engines.vllm.explain import (
     assumptions,
@@ -25,8 +25,6 @@ from compiler.ir.demand import Breakdown, Demand, Growth, Part, Refusal, Request
 from compiler.ir.inventory import GpuKind
 from compiler.ir.units import GIB, round_up
 
-# Compute capabilities of GPUs that share the host's memory: Jetson Orin and Thor, GB10.
-_UNIFIED = frozenset({(8, 7), (11, 0), (12, 1)})
 # A GPU that stands in where a formula asks for one on a host without any.
 _NO_GPU = GpuKind(name="cpu", memory_bytes=0, cuda_total_bytes=0, compute=(0, 0))
 
@@ -105,13 +103,7 @@ def _gpu_demand(request: Request, shape: Shape, site: Site) -> Demand:
         host=_gpu_host(estimate, ranks),
         kv_tokens=estimate.tokens(kv_bytes),
         growth=_growth(request, estimate),
-        assumed=assumptions(
-            request,
-            shape,
-            options,
-            needs_half=needs_half(shape, kind),
-            unified=kind.compute in _UNIFIED,
-        ),
+        assumed=assumptions(request, shape, options, kind),
     )
 
 
@@ -157,7 +149,7 @@ def _cpu_demand(request: Request, shape: Shape, site: Site) -> Demand:
         host=host,
         kv_tokens=estimate.tokens(kv_bytes),
         growth=None,
-        assumed=assumptions(request, shape, options, needs_half=False, unified=False),
+        assumed=assumptions(request, shape, options, None),
     )
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from compiler.engines.vllm.config import ShapeError
+from compiler.engines.vllm.conflicts import conflict_problems
 from compiler.engines.vllm.decide import (
     half_forbidden,
     header_overrides,
     needs_half,
     options_of,
-    prefills_in_chunks,
     request_shape,
     version_of,
 )
@@ -60,6 +60,9 @@ def request_problems(request: Request) -> list[ArgumentProblem]:
     problems = []
     if request.facts.format == "gguf" and not reads_architecture(request.facts):
         problems.append(_gguf_problem(request))
+    if shape.cross_attention:
+        detail = f"`{shape.architecture}` has an encoder and a decoder; the law covers neither."
+        problems.append(ArgumentProblem(code="engine-format", argument="model", detail=detail))
     if request.task == "generate" and shape.encoder:
         detail = f"`{shape.architecture}` reads text in both directions and cannot generate."
         problems.append(ArgumentProblem(code="task-mismatch", argument="task", detail=detail))
@@ -68,7 +71,7 @@ def request_problems(request: Request) -> list[ArgumentProblem]:
     if 0 < shape.position_limit < request.context:
         detail = context_detail(request, shape)
         problems.append(ArgumentProblem(code="context-too-long", argument="context", detail=detail))
-    return problems + _batch_problems(request, shape)
+    return problems + conflict_problems(request, shape)
 
 
 def _decoder_reranker_problems(request: Request) -> list[ArgumentProblem]:
@@ -99,26 +102,6 @@ def _gguf_problem(request: Request) -> ArgumentProblem:
         detail=f"vLLM cannot load GGUF files of architecture `{request.facts.architecture}`.",
         hint="Use `engine: llama.cpp`, or the original repository.",
     )
-
-
-def _batch_problems(request: Request, shape: Shape) -> list[ArgumentProblem]:
-    """A batch must hold every sequence and, where prompts are not cut, the longest of them."""
-    own = request.args.get("max_num_batched_tokens")
-    if not isinstance(own, int):
-        return []
-    needed, reason = request.concurrency, "one token for each of the requests in flight"
-    if not prefills_in_chunks(request, shape, rules_of(version_of(request))):
-        needed, reason = max(needed, request.context), "the longest request, which is not cut up"
-    if own >= needed:
-        return []
-    return [
-        ArgumentProblem(
-            code="wrong-argument",
-            argument="max_num_batched_tokens",
-            detail=f"{own:,} tokens do not hold {reason}.",
-            hint=f"Leave it out, or say at least {needed}.",
-        )
-    ]
 
 
 def _cpu_refusal(shape: Shape) -> Refusal | None:

@@ -23,6 +23,19 @@ class Mla:
     """Heads of the sparse attention indexer; 0 without one."""
     index_dim: int = 0
 
+    @property
+    def least(self) -> int:
+        """The smallest of the sizes that no such model has as zero."""
+        return min(
+            self.kv_rank,
+            self.nope_dim,
+            self.rope_dim,
+            self.value_dim,
+            self.query_rank + 1,
+            self.index_heads + 1,
+            self.index_dim + 1,
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recurrent:
@@ -38,6 +51,11 @@ class Recurrent:
     mamba: bool = False
     """Mamba-2: `value_heads` x `value_dim` inner width, `key_heads` groups of `key_dim` state."""
 
+    @property
+    def least(self) -> int:
+        """The smallest of the sizes that no such model has as zero."""
+        return min(self.key_heads, self.value_heads, self.key_dim, self.value_dim, self.kernel)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Experts:
@@ -50,6 +68,11 @@ class Experts:
     shared_gate: bool
     router_bias: bool
     layers: frozenset[int]
+
+    @property
+    def least(self) -> int:
+        """The smallest of the sizes that no such model has as zero."""
+        return min(self.count, self.active, self.width, self.shared_width + 1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +93,20 @@ class Vision:
     positions: int = 0
     """Learnt positions; 0 for rotary ones."""
     projector_hidden: bool = False
+
+    @property
+    def least(self) -> int:
+        """The smallest of the sizes that no such model has as zero."""
+        return min(
+            self.width,
+            self.layers,
+            self.inner,
+            self.patch,
+            self.temporal_patch,
+            self.merge,
+            self.out,
+            self.positions + 1,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,7 +166,8 @@ class Shape:
     draft_layers: int = 0
     """Multi-token prediction layers in the checkpoint, loaded only for speculative decoding."""
     multimodal: bool = False
-    assumed: tuple[str, ...] = ()
+    cross_attention: bool = False
+    """An encoder and a decoder, as in Whisper and T5."""
 
     def count(self, kind: Attention) -> int:
         """Number of layers of one kind of attention."""

@@ -201,7 +201,7 @@ def _expert_sizes(
     """Experts lie in two stacked tensors; the router is replicated (layers/fused_moe/layer.py)."""
     hidden, number, ranks = shape.hidden, shape.dtype_bytes, options.tensor_parallel
     yield experts.count * hidden * number
-    count = experts.count // options.expert_ranks
+    count = -(-experts.count // options.expert_ranks)
     width = experts.width if options.expert_ranks > 1 else experts.width // ranks
     scheme = linear.scheme.for_module(f"{linear.prefix}mlp.experts.0.gate_proj")
     if scheme.kind == "mxfp4" and shape.model_type == "gpt_oss":

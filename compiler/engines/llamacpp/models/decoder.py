@@ -7,12 +7,19 @@ What differs between architectures is read from the tensors of a layer where the
 from __future__ import annotations
 
 from compiler.engines.llamacpp import families
-from compiler.engines.llamacpp.attention import Extras, attend, latent, project
-from compiler.engines.llamacpp.build import Build, linear
+from compiler.engines.llamacpp.attention import (
+    Extras,
+    attend,
+    expanded_latent,
+    latent,
+    project,
+)
+from compiler.engines.llamacpp.build import Build, GraphError, linear
 from compiler.engines.llamacpp.feedforward import Gating, Router, feed_forward, mixture
 from compiler.engines.llamacpp.recurrent import (
     delta_net,
     gated_attention,
+    mamba,
     mamba2,
     short_convolution,
 )
@@ -20,13 +27,19 @@ from compiler.engines.llamacpp.tensor import Tensor, apply, matmul, new_input
 
 # llama.h `llama_expert_gating_func_type`.
 _SIGMOID = 2
+# Routers of architectures whose header may not say.
+_OWN_GATING = {"glm4moe": _SIGMOID, "llama4": _SIGMOID, "nemotron_h_moe": _SIGMOID}
 # Output rows are selected behind the last layer instead of inside it.
 _LATE_ROWS = families.DELTA_NET | {"gpt-oss"}
 _SCALED_LOGITS = frozenset(
     {"command-r", "cohere2", "granite", "granitemoe", "granitehybrid", "minicpm"}
 )
 _CAPPED_LOGITS = frozenset({"gemma2", "gemma3n", "gemma4"})
-_RESIDUAL_FIRST = frozenset({"phi3", "lfm2"})
+_RESIDUAL_FIRST = frozenset({"phi3", "lfm2", "lfm2moe"})
+# Attention without rope.
+_NO_ROPE = frozenset({"nemotron_h", "nemotron_h_moe", "jamba"})
+# Experts of Llama 4 Maverick; the smaller Scout normalizes Q and K after the rope.
+_MAVERICK_EXPERTS = 128
 
 
 def decoder(b: Build) -> Tensor:
@@ -39,7 +52,7 @@ def decoder(b: Build) -> Tensor:
     blocks = b.job.blocks
     for at in range(len(blocks)):
         x = _layer(b, x, at, last=at == len(blocks) - 1)
-    return _finish(b, x)
+    return _last_norm(b, x)
 
 
 def _add_inputs(b: Build) -> None:
@@ -50,6 +63,7 @@ def _add_inputs(b: Build) -> None:
     rows = 4 if b.job.shape.arch in families.FOUR_POSITIONS else 1
     if attends:
         b.positions = new_input((b.job.tokens * rows,), "i32")
+        b.attention_scale = new_input((1, 1, b.job.tokens))
         b.add_cache_inputs()
     if stateful:
         b.add_state_inputs()
@@ -82,12 +96,12 @@ def _layer(b: Build, x: Tensor, at: int, *, last: bool) -> Tensor:
     before = b.find(at, "ffn_norm")
     if after is not None and (before is not None or not pre_norm):
         mixed = b.norm(mixed, after, at=at)
-    if b.job.shape.arch == "lfm2":
+    if arch in ("lfm2", "lfm2moe"):
         joined = Tensor(mixed.ne, "f32", "add", (residual, mixed))
     else:
         joined = apply("add", mixed, residual)
-    if arch in families.RECURRENT:
-        return joined
+    if arch in families.RECURRENT or arch.startswith("nemotron_h"):
+        return joined  # There is no feed-forward part, or it is a layer of its own.
     return _forward(b, joined, at, before if before is not None or not pre_norm else after)
 
 
@@ -97,29 +111,68 @@ def _mix(b: Build, x: Tensor, at: int) -> Tensor:
     if shape.arch in families.DELTA_NET:
         b.graph.expand(x)
         return delta_net(b, x, at) if layer.recurrent else gated_attention(b, x, at)
+    if layer.recurrent and layer.attention:
+        state = mamba2(b, x, at)
+        return apply("add", _attention(b, x, at), state)
     if layer.recurrent:
-        return short_convolution(b, x, at) if shape.state.short_conv else mamba2(b, x, at)
+        return _recurrent(b, x, at)
+    if not layer.attention:
+        return _alone(b, x, at)
     if shape.latent.absorbed:
         return latent(b, x, at)
+    if b.find(at, "attn_kv_b") is not None:
+        return expanded_latent(b, x, at)
     return _attention(b, x, at)
+
+
+def _recurrent(b: Build, x: Tensor, at: int) -> Tensor:
+    if b.job.shape.state.short_conv:
+        return short_convolution(b, x, at)
+    return mamba(b, x, at) if b.find(at, "ssm_x") is not None else mamba2(b, x, at)
+
+
+def _alone(b: Build, x: Tensor, at: int) -> Tensor:
+    """A layer that is feed-forward only (models/nemotron-h.cpp)."""
+    if not b.job.shape.arch.startswith("nemotron_h"):
+        raise GraphError("attention")
+    return _experts(b, x, at) if b.find(at, "ffn_gate_inp") is not None else feed_forward(b, x, at)
 
 
 def _attention(b: Build, x: Tensor, at: int) -> Tensor:
     arch = b.job.shape.arch
+    if arch == "llama4":
+        return _llama4_attention(b, x, at)
     op = _norm_op(b)
     q, k, v = project(b, x, at)
     q_norm, k_norm = b.find(at, "attn_q_norm"), b.find(at, "attn_k_norm")
     freqs = b.freqs(at)
     if q_norm is not None:
         q = b.norm(q, q_norm, at=at, op=op)
-    q = apply("rope", q, b.positions, *freqs)
+    turns = arch not in _NO_ROPE and (arch != "cohere2" or b.layer(at).sliding)
+    if turns:
+        q = apply("rope", q, b.positions, *freqs)
     if k_norm is not None:
         k = b.norm(k, k_norm, at=at, op=op)
-    k = apply("rope", k, b.positions, *freqs)
+    if turns:
+        k = apply("rope", k, b.positions, *freqs)
     if arch.startswith("gemma") or arch == "phi3":
         q = apply("scale", q)
     extras = Extras(softcap=arch == "gemma2", sinks=b.find(at, "attn_sinks"))
     x = attend(b, (q, k, v), at, extras)
+    return linear(x, b.get(at, "attn_output"), b.bias(at, "attn_output"))
+
+
+def _llama4_attention(b: Build, x: Tensor, at: int) -> Tensor:
+    """Rope and a norm in chunked layers, a scale by position in the others (llama4.cpp)."""
+    q, k, v = project(b, x, at)
+    if b.layer(at).sliding:
+        freqs = b.freqs(at)
+        q, k = apply("rope", q, b.positions, *freqs), apply("rope", k, b.positions, *freqs)
+        if b.job.shape.experts.count != _MAVERICK_EXPERTS:
+            q, k = apply("rms_norm", q), apply("rms_norm", k)
+    else:
+        q = apply("mul", q, b.attention_scale)
+    x = attend(b, (q, k, v), at)
     return linear(x, b.get(at, "attn_output"), b.bias(at, "attn_output"))
 
 
@@ -168,20 +221,21 @@ def _router(b: Build) -> Router:
     gating: Gating = "softmax"
     if arch == "gpt-oss":
         gating = "softmax_weight"
-    elif experts.gating == _SIGMOID or (arch == "glm4moe" and not experts.gating):
+    elif (experts.gating or _OWN_GATING.get(arch)) == _SIGMOID:
         gating = "sigmoid"
-    named = arch in ("deepseek2", "glm4moe")
+    named = arch in ("deepseek2", "glm4moe", "nemotron_h_moe")
+    plain = arch in ("gpt-oss", "llama4", "jamba")
     return Router(
         gating=gating,
-        normalize=experts.normalize if named else arch != "gpt-oss",
+        normalize=experts.normalize if named else not plain,
         scale=experts.scale not in (0.0, 1.0),
         groups=experts.groups if arch == "deepseek2" else 0,
         groups_used=experts.groups_used,
+        weight_first=arch == "llama4",
     )
 
 
-def _finish(b: Build, x: Tensor) -> Tensor:
-    """The last norm and the logits."""
+def _last_norm(b: Build, x: Tensor) -> Tensor:
     arch = b.job.shape.arch
     late, hidden = _late_rows(b), x
     if late and arch == "gpt-oss":
@@ -196,8 +250,13 @@ def _finish(b: Build, x: Tensor) -> Tensor:
         x.is_output = True
     if late and arch != "gpt-oss":
         x = b.select_rows(x)
+    return finish(b, x)
+
+
+def finish(b: Build, x: Tensor) -> Tensor:
+    """Mark the embeddings and add the logits."""
     x.is_output = True
-    if arch == "lfm2" and b.job.embeds:
+    if b.job.shape.arch == "lfm2" and b.job.embeds:
         b.graph.expand(x)
     else:
         _logits(b, x)

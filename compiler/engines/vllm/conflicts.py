@@ -1,0 +1,67 @@
+"""Arguments that are right by themselves and wrong for this model or this request."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from compiler.engines.vllm.argument_values import as_mapping, uncovered
+from compiler.engines.vllm.arguments import normalize_arguments
+from compiler.engines.vllm.decide import prefills_in_chunks, version_of
+from compiler.engines.vllm.shape import Shape
+from compiler.engines.vllm.versions import rules_of
+from compiler.ir.demand import ArgumentProblem, Request
+
+# config/model.py `_verify_quantization`: what --quantization may say of a checkpoint's method.
+_SAME_METHOD: dict[str, frozenset[str]] = {
+    "awq": frozenset({"awq", "awq_marlin"}),
+    "gptq": frozenset({"gptq", "gptq_marlin"}),
+    "fp8": frozenset({"fp8"}),
+    "modelopt": frozenset({"modelopt", "modelopt_fp4"}),
+}
+# Methods that quantize 16-bit weights while loading them.
+_WHILE_LOADING = frozenset({"fp8", "bitsandbytes"})
+
+
+def conflict_problems(request: Request, shape: Shape) -> list[ArgumentProblem]:
+    """Faults of arguments that only the model or the rest of the request shows."""
+    found = (*_batch(request, shape), *_quantization(request, shape), *_model(request, shape))
+    return [
+        ArgumentProblem(code="wrong-argument", argument=argument, detail=detail, hint=hint)
+        for argument, detail, hint in found
+    ]
+
+
+def _batch(request: Request, shape: Shape) -> Iterator[tuple[str, str, str]]:
+    """A batch must hold every sequence and, where prompts are not cut, the longest of them."""
+    own = request.args.get("max_num_batched_tokens")
+    if not isinstance(own, int):
+        return
+    needed, reason = request.concurrency, "one token for each of the requests in flight"
+    if not prefills_in_chunks(request, shape, rules_of(version_of(request))):
+        needed, reason = max(needed, request.context), "the longest request, which is not cut up"
+    if own < needed:
+        hint = f"Leave it out, or say at least {needed}."
+        yield "max_num_batched_tokens", f"{own:,} tokens do not hold {reason}.", hint
+
+
+def _quantization(request: Request, shape: Shape) -> Iterator[tuple[str, str, str]]:
+    wanted = request.args.get("quantization")
+    if not isinstance(wanted, str) or uncovered("quantization", wanted):
+        return
+    method = str((shape.quantization or {}).get("quant_method") or "").lower()
+    if method and wanted not in _SAME_METHOD.get(method, frozenset({method})):
+        detail = f"The checkpoint is quantized by `{method}`, not by `{wanted}`."
+        yield "quantization", detail, "Leave it out: vLLM reads the method from the checkpoint."
+    if not method and wanted not in _WHILE_LOADING:
+        detail = f"The checkpoint is not quantized, and `{wanted}` cannot quantize while loading."
+        yield "quantization", detail, "Use `fp8` or `bitsandbytes`, or a quantized checkpoint."
+
+
+def _model(request: Request, shape: Shape) -> Iterator[tuple[str, str, str]]:
+    args = normalize_arguments(request.args, version_of(request))
+    if args.get("enable_expert_parallel") is True and shape.experts is None:
+        yield "enable_expert_parallel", f"`{shape.architecture}` has no experts.", "Leave it out."
+    method = str(as_mapping(args.get("speculative_config", {})).get("method") or "")
+    if "mtp" in method and not shape.draft_layers:
+        detail = f"`{shape.architecture}` has no layers that predict several tokens."
+        yield "speculative_config", detail, "Use the method `ngram`."
