@@ -14,6 +14,16 @@ from compiler.ir.lock import Lock, LockedSource
 from compiler.ir.rules import engine_hosts, gpus_of, hosts_of
 from compiler.ir.spec import Service, Spec, Variant
 
+# Set by the plan, or read by an engine in place of a flag that the plan sets.
+_MANAGED_ENV = frozenset(
+    {
+        *("CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER", "NVIDIA_VISIBLE_DEVICES", "HF_HOME"),
+        *("VLLM_CACHE_ROOT", "VLLM_CPU_KVCACHE_SPACE", "VLLM_PORT", "HOME", "PATH"),
+        *("XDG_CACHE_HOME", "CREDENTIALS_DIRECTORY"),
+    }
+)
+_MANAGED_ENV_PREFIXES = ("LLAMA_ARG_",)
+
 # A message names so many things at most; the rest is counted.
 MAX_LISTED = 8
 
@@ -50,6 +60,7 @@ def check(checked: Checked) -> list[Diagnostic]:
         faults += _check_names(checked, service)
         faults += _check_reach(checked, service)
         faults += _check_contradictions(checked, service)
+        faults += _check_environment(checked, service)
         for index, variant in enumerate(service.variants):
             faults += _check_variant(checked, service, index, variant)
     return list(dict.fromkeys(faults))
@@ -185,6 +196,26 @@ def _check_contradictions(checked: Checked, service: Service) -> Iterator[Diagno
             f"wants {service.replicas} replicas on different hosts, and {n_hosts} can be selected.",
             "Lower `replicas`, write `spread: gpu`, or widen the host selector.", "spread",
         )  # fmt: skip
+
+
+def _check_environment(checked: Checked, service: Service) -> Iterator[Diagnostic]:
+    """Variables that select devices, folders or memory would undo what the plan decided."""
+    for name in service.env:
+        if name in _MANAGED_ENV or name.startswith(_MANAGED_ENV_PREFIXES):
+            yield Diagnostic(
+                code="managed-argument",
+                detail=f"Service `{service.name}` sets `{name}`, which the plan decides.",
+                location=checked.key("services", service.name, "env", name),
+                hints=("Take it out; use `placement` and the engine's `args` instead.",),
+            )
+    for index, name in enumerate(_listed(checked, "services", service.name, "secrets")):
+        if name in service.env:
+            yield Diagnostic(
+                code="name-collision",
+                detail=f"Service `{service.name}` has `{name}` under `env` and under `secrets`.",
+                location=checked.key("services", service.name, "secrets", index),
+                hints=("Keep it under `secrets` if its value is one.",),
+            )
 
 
 def _check_variant(

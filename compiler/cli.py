@@ -147,14 +147,16 @@ def diff_command(old: str | None, new: str | None, style: str, detailed_exitcode
 
 @modelc.command()
 @FOLDER
-@click.option("--update", multiple=True, metavar="SOURCE", help="Resolve this source anew.")
+@click.option(
+    "--update", multiple=True, metavar="NAME", help="A service or source to resolve anew."
+)
 @click.option("--check", is_flag=True, help="Write nothing; fail unless every source is locked.")
 def lock(folder: Path, update: tuple[str, ...], check: bool) -> int:
     """Resolve the models of models.yaml into modelc.lock."""
     from compiler.ir.lock import lock_text
-    from compiler.pipeline import read_lock, spec_sources, unlocked_sources
+    from compiler.pipeline import read_lock, spec_sources, unlocked_sources, updated_sources
     from compiler.resolve.sources import lock_sources
-    from compiler.workspace import read_optional, read_text, write_lock
+    from compiler.workspace import read_optional, read_text, remove_file, write_lock
 
     spec = read_text(folder / "models.yaml")
     path = folder / "modelc.lock"
@@ -163,8 +165,18 @@ def lock(folder: Path, update: tuple[str, ...], check: bool) -> int:
         missing = unlocked_sources(spec, existing)
         _report(missing)
         return EXIT_FAILED if missing else 0
-    known = read_lock(existing) if existing else None
-    found = lock_sources(spec_sources(spec), folder, known, frozenset(update), progress=_say)
+    # A lock that was cut off left here what it had resolved; modelc.lock itself changes at the end.
+    partial = folder / ".modelc.lock.partial"
+    begun = read_optional(partial) or existing
+    found = lock_sources(
+        spec_sources(spec),
+        folder,
+        read_lock(begun) if begun else None,
+        updated_sources(spec, update),
+        progress=_say,
+        keep=lambda so_far: write_lock(partial, lock_text(so_far)),
+    )
+    remove_file(partial)
     text = lock_text(found)
     if existing and existing.text == text:
         _say("modelc.lock is up to date.")

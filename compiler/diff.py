@@ -63,7 +63,7 @@ COMPARED = frozenset(
 # a better estimate alone restarts nothing.
 IGNORED = frozenset(
     {
-        *("ram_bytes", "ram_breakdown", "layers", "assumed"),
+        *("ram_bytes", "ram_breakdown", "layers", "assumed", "passed_over"),
         *("context", "concurrency", "kv_tokens", "kv_requests_permille"),
         *("tensor_parallel", "gpu_layers", "host_layers"),
     }

@@ -85,6 +85,7 @@ def compile_plan(inputs: Inputs) -> Compilation:
             spec=loaded.spec,
             lock=loaded.lock,
             previous=loaded.previous,
+            demands=demands,
             digests=loaded.digests,
         ),
         placements,
@@ -152,19 +153,27 @@ def read_lock(file: TextFile) -> Lock:
     return lock
 
 
-def unlocked_sources(spec: TextFile, lock: TextFile | None) -> list[Diagnostic]:
+def unlocked_sources(text: TextFile, lock: TextFile | None) -> list[Diagnostic]:
     """The sources of a spec that the lock does not have, each a diagnostic."""
     known = read_lock(lock) if lock else Lock(sources=[])
-    return [
-        Diagnostic(
-            code="lock-missing",
-            detail=f"`{source}` is used in `{spec.path}`.",
-            location=Location(spec.path, 1, 1),
-            hints=("Run `modelc lock` and commit modelc.lock.",),
-        )
-        for source in spec_sources(spec)
-        if known.find(source) is None
-    ]
+    document, spec = _read_spec(text)
+    found: dict[str, Diagnostic] = {}
+    for service in spec.services:
+        for index, variant in enumerate(service.variants):
+            if known.find(variant.model) is None:
+                place = ("services", service.name, "variants", index, "model")
+                found.setdefault(
+                    variant.model,
+                    Diagnostic(
+                        code="lock-missing",
+                        detail=f"Service `{service.name}` uses `{variant.model}`.",
+                        location=document.key(*place)
+                        if place in document.keys
+                        else document.key("services", service.name, "model"),
+                        hints=("Run `modelc lock` and commit modelc.lock.",),
+                    ),
+                )
+    return list(found.values())
 
 
 def replicas_of(plan: Plan, service: str, host: str | None) -> list[str]:
@@ -191,10 +200,36 @@ def replicas_of(plan: Plan, service: str, host: str | None) -> list[str]:
 
 def spec_sources(text: TextFile) -> tuple[str, ...]:
     """The model sources of a spec, for `modelc lock`; raises CompileError with every fault."""
-    spec, faults = load_spec(parse_yaml(text.path, text.text))
+    _, spec = _read_spec(text)
+    return tuple(sorted({v.model for service in spec.services for v in service.variants}))
+
+
+def updated_sources(text: TextFile, names: tuple[str, ...]) -> frozenset[str]:
+    """The sources that names of services or sources stand for; CompileError for unknown names."""
+    _, spec = _read_spec(text)
+    by_name = {s.name: frozenset(v.model for v in s.variants) for s in spec.services}
+    known = {source: frozenset({source}) for sources in by_name.values() for source in sources}
+    known.update(by_name)
+    faults = [
+        Diagnostic(
+            code="unknown-service",
+            detail=f"`{name}` is neither a service nor a model source of `{text.path}`.",
+            hints=did_you_mean(name, known),
+        )
+        for name in names
+        if name not in known
+    ]
+    if faults:
+        raise CompileError(faults)
+    return frozenset().union(*(known[name] for name in names))
+
+
+def _read_spec(text: TextFile) -> tuple[Document, Spec]:
+    document = parse_yaml(text.path, text.text)
+    spec, faults = load_spec(document)
     if faults or spec is None:
         raise CompileError(faults)
-    return tuple(sorted({v.model for service in spec.services for v in service.variants}))
+    return document, spec
 
 
 def _parsed(file: TextFile, faults: list[Diagnostic]) -> Document | None:
@@ -218,12 +253,12 @@ def _typed(
 
 
 def _locked(file: TextFile, faults: list[Diagnostic]) -> Lock | None:
-    hint = "Bring it back with git, or run `modelc lock` to write it anew."
+    hint = "Bring it back with git, or delete it and run `modelc lock`."
     place = Location(file.path, 1, 1)
     try:
         return read_lock_text(file.text)
     except LockVersionError as error:
-        hint = "Run `modelc lock` with this modelc, or install the modelc that wrote it."
+        hint = "Delete it and run `modelc lock`, or install the modelc that wrote it."
         faults.append(
             Diagnostic(code="lock-version", detail=f"{error}.", location=place, hints=(hint,))
         )

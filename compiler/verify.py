@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator
+from fractions import Fraction
+from itertools import pairwise
 
-from compiler.ir.inventory import Host, Inventory
-from compiler.ir.plan import Plan, Replica
-from compiler.ir.spec import Service, Spec
+from compiler.ir.inventory import Gpu, Host, Inventory
+from compiler.ir.plan import Plan, Replica, Share
+from compiler.ir.spec import Service, Spec, Variant
 
 
 def verify(inventory: Inventory, spec: Spec, plan: Plan, previous: Plan | None) -> list[str]:
@@ -18,30 +20,38 @@ def verify(inventory: Inventory, spec: Spec, plan: Plan, previous: Plan | None) 
         # What stands nowhere cannot be counted.
         return faults
     faults += _budgets(plan, hosts)
-    faults += _ledgers(plan, inventory)
+    faults += _gpu_ledgers(plan, inventory)
+    faults += _host_ledgers(plan, inventory)
     faults += _ports(plan, hosts)
     faults += _coverage(spec, plan)
+    faults += _unplaced(spec, plan)
     faults += _start_order(plan)
     frozen = set(spec.policy.freeze) if previous else set()
     for service in spec.services:
         replicas = [r for r in plan.replicas if r.service == service.name]
         kept = [r for r in previous.replicas if r.service == service.name] if previous else []
         if service.name in frozen and kept:
-            faults += _frozen(replicas, kept)
+            faults += _frozen(plan, replicas, kept)
             continue
         for replica in replicas:
             faults += _rules(service, replica, hosts[replica.host])
+            faults += _wishes(service, replica)
+            faults += _installed(replica, hosts[replica.host])
         faults += _spread(service, replicas)
     faults += _apart(spec, plan)
     faults += _moves(spec, plan, previous, frozen)
     for replica in plan.replicas:
         faults += _consistent(replica)
+        faults += _devices(replica, hosts[replica.host])
+        faults += _memory_flags(replica, hosts[replica.host])
     return faults
 
 
 def _places_exist(plan: Plan, hosts: dict[str, Host]) -> Iterator[str]:
     names = Counter(replica.name for replica in plan.replicas)
     yield from (f"the name `{name}` is given {n} times" for name, n in names.items() if n > 1)
+    if list(names) != sorted(names):
+        yield "the replicas are not sorted by name"
     for replica in plan.replicas:
         host = hosts.get(replica.host)
         if host is None:
@@ -53,8 +63,17 @@ def _places_exist(plan: Plan, hosts: dict[str, Host]) -> Iterator[str]:
         for share in replica.shares:
             if not 0 <= share.gpu < len(host.gpus):
                 yield f"`{replica.name}` stands on `{host.name}/{share.gpu}`, which does not exist"
-            elif host.gpus[share.gpu].kind.name != share.kind:
-                yield f"`{replica.name}` takes `{host.name}/{share.gpu}` for a `{share.kind}`"
+            else:
+                yield from _same_gpu(replica, share, host.gpus[share.gpu])
+
+
+def _same_gpu(replica: Replica, share: Share, gpu: Gpu) -> Iterator[str]:
+    place = f"`{replica.host}/{share.gpu}`"
+    if gpu.kind.name != share.kind:
+        yield f"`{replica.name}` takes {place} for a `{share.kind}`"
+    # A frozen replica may know the UUID of a GPU of which the inventory no longer says it.
+    if gpu.uuid is not None and gpu.uuid != share.uuid:
+        yield f"`{replica.name}` takes {place} for the GPU `{share.uuid}`"
 
 
 def _budgets(plan: Plan, hosts: dict[str, Host]) -> Iterator[str]:
@@ -62,6 +81,8 @@ def _budgets(plan: Plan, hosts: dict[str, Host]) -> Iterator[str]:
     ram: dict[str, int] = defaultdict(int)
     for replica in plan.replicas:
         ram[replica.host] += replica.ram_bytes
+        if replica.ram_breakdown.high_bytes > replica.ram_bytes:
+            yield f"`{replica.name}` is granted less RAM than it takes"
         for share in replica.shares:
             held[replica.host, share.gpu] += share.share_bytes
             if share.breakdown.high_bytes > share.share_bytes:
@@ -82,19 +103,52 @@ def _budgets(plan: Plan, hosts: dict[str, Host]) -> Iterator[str]:
             yield f"`{name}` grants {granted:,} bytes of RAM of a budget of {budget:,}"
 
 
-def _ledgers(plan: Plan, inventory: Inventory) -> Iterator[str]:
+def _gpu_ledgers(plan: Plan, inventory: Inventory) -> Iterator[str]:
     held: dict[tuple[str, int], int] = defaultdict(int)
     for replica in plan.replicas:
         for share in replica.shares:
             held[replica.host, share.gpu] += share.share_bytes
-    expected = {
-        (host.name, gpu.index): held[host.name, gpu.index]
+    gpus = [(host.name, gpu) for host in inventory.hosts for gpu in host.gpus]
+    if [(ledger.host, ledger.gpu) for ledger in plan.gpus] != [(h, g.index) for h, g in gpus]:
+        yield "the GPU ledger does not list the GPUs of the inventory"
+        return
+    for ledger, (host, gpu) in zip(plan.gpus, gpus, strict=True):
+        place = f"`{host}/{gpu.index}`"
+        if ledger.granted_bytes != held[host, gpu.index]:
+            yield f"the ledger of {place} does not add up to its replicas' shares"
+        bounds = {
+            "reserved": gpu.kind.memory_bytes - gpu.reserved_bytes,
+            "utilization": gpu.kind.memory_bytes * gpu.utilization_permille // 1000,
+            "cuda_total": gpu.kind.cuda_total_bytes,
+        }
+        least = min(bounds.values())
+        if ledger.budget_bytes != least or bounds[ledger.binding] != least:
+            yield f"the ledger of {place} shows another budget than {least:,} bytes"
+        said = (ledger.uuid, ledger.kind, ledger.memory_bytes, ledger.reserved_bytes)
+        known = (gpu.uuid, gpu.kind.name, gpu.kind.memory_bytes, gpu.reserved_bytes)
+        if said != known or ledger.utilization_permille != gpu.utilization_permille:
+            yield f"the ledger of {place} shows another GPU than the inventory"
+
+
+def _host_ledgers(plan: Plan, inventory: Inventory) -> Iterator[str]:
+    granted = Counter[str]()
+    for replica in plan.replicas:
+        granted[replica.host] += replica.ram_bytes
+    expected = [
+        (
+            host.name,
+            host.target,
+            max(0, host.ram_bytes - host.ram_reserved_bytes),
+            granted[host.name],
+        )
         for host in inventory.hosts
-        for gpu in host.gpus
-    }
-    found = {(ledger.host, ledger.gpu): ledger.granted_bytes for ledger in plan.gpus}
+    ]
+    found = [
+        (ledger.host, ledger.target, ledger.ram_budget_bytes, ledger.ram_granted_bytes)
+        for ledger in plan.hosts
+    ]
     if expected != found:
-        yield "the GPU ledger does not add up to the replicas' shares"
+        yield "the RAM ledger does not add up to the hosts and their replicas"
 
 
 def _ports(plan: Plan, hosts: dict[str, Host]) -> Iterator[str]:
@@ -111,7 +165,6 @@ def _coverage(spec: Spec, plan: Plan) -> Iterator[str]:
     placed = Counter(replica.service for replica in plan.replicas)
     known = {service.name for service in spec.services}
     yield from (f"`{name}` runs and is not in the spec" for name in placed if name not in known)
-    short = {each.service: each for each in plan.unplaced}
     for service in spec.services:
         if service.name in spec.policy.freeze and placed[service.name]:
             continue
@@ -120,9 +173,23 @@ def _coverage(spec: Spec, plan: Plan) -> Iterator[str]:
             yield f"`{service.name}` has {-missing} replicas too many"
         if missing > 0 and not service.optional:
             yield f"`{service.name}` lacks {missing} replicas and is not optional"
-        listed = short.get(service.name)
-        if (missing > 0) != (listed is not None):
-            yield f"`{service.name}` lacks {missing} replicas, and the plan says otherwise"
+
+
+def _unplaced(spec: Spec, plan: Plan) -> Iterator[str]:
+    """What the plan says is missing, against what is."""
+    placed = Counter(replica.service for replica in plan.replicas)
+    expected = {
+        (service.name, service.replicas, placed[service.name])
+        for service in spec.services
+        if placed[service.name] < service.replicas
+        and not (service.name in spec.policy.freeze and placed[service.name])
+    }
+    found = Counter((each.service, each.wanted, each.placed) for each in plan.unplaced)
+    for name, wanted, there in sorted(expected - found.keys()):
+        yield f"`{name}` has {there} of {wanted} replicas, and the plan does not say so"
+    for (name, wanted, there), times in sorted(found.items()):
+        if (name, wanted, there) not in expected or times > 1:
+            yield f"the plan says wrongly that `{name}` has {there} of {wanted} replicas"
 
 
 def _rules(service: Service, replica: Replica, host: Host) -> Iterator[str]:
@@ -147,11 +214,60 @@ def _rules(service: Service, replica: Replica, host: Host) -> Iterator[str]:
     degrees = rules.tensor_parallel
     if replica.engine == "vllm" and gpus and degrees and replica.tensor_parallel not in degrees:
         yield f"`{replica.name}` has a tensor parallel degree that its rules exclude"
-    if host.engines.get(replica.engine) is None:
-        yield f"`{replica.name}` needs `{replica.engine}`, which `{host.name}` does not have"
-    offload = next(v.offload for v in service.variants if v.name == replica.variant)
-    if replica.engine == "llama.cpp" and offload == "none" and (replica.host_layers or not gpus):
+    if len(gpus) > 1 and replica.engine == "vllm" and any(gpu.kind.mig for gpu in gpus):
+        yield f"`{replica.name}` splits tensors over MIG slices"
+
+
+def _wishes(service: Service, replica: Replica) -> Iterator[str]:
+    """What the spec says of the service and its variant is what runs."""
+    variant = next((v for v in service.variants if v.name == replica.variant), None)
+    if variant is None:
+        yield f"`{replica.name}` is of a variant `{replica.variant}`, which is not in the spec"
+        return
+    wanted = (variant.model, variant.engine, variant.concurrency)
+    if (replica.source, replica.engine, replica.concurrency) != wanted:
+        yield f"`{replica.name}` runs another model, engine or concurrency than its variant"
+    if variant.context not in (None, replica.context):
+        yield f"`{replica.name}` takes requests of another length than its variant"
+    if service.task not in (None, replica.task):
+        yield f"`{replica.name}` does another task than its service"
+    number = replica.name.removeprefix(f"{service.name}-")
+    if not (number.isdecimal() and f"{service.name}-{int(number)}" == replica.name):
+        yield f"`{replica.name}` is no name of a replica of `{service.name}`"
+    if replica.secrets != list(service.secrets):
+        yield f"`{replica.name}` gets other secrets than its service"
+    changed = {k for k, v in service.env.items() if replica.env.get(k) != v}
+    if changed - set(replica.device_env):
+        yield f"`{replica.name}` gets another environment than its service"
+    yield from _offload(replica, variant)
+
+
+def _offload(replica: Replica, variant: Variant) -> Iterator[str]:
+    if replica.engine != "llama.cpp":
+        return
+    if variant.offload == "none" and (replica.host_layers or not replica.shares):
         yield f"`{replica.name}` keeps layers in RAM though `offload` is `none`"
+    if variant.offload == "cpu" and replica.shares:
+        yield f"`{replica.name}` takes GPUs though `offload` is `cpu`"
+    if not 0 <= replica.host_layers <= replica.layers:
+        yield f"`{replica.name}` keeps {replica.host_layers} of {replica.layers} layers in RAM"
+
+
+def _installed(replica: Replica, host: Host) -> Iterator[str]:
+    """The host has what the replica is started with."""
+    install = host.engines.get(replica.engine)
+    if install is None:
+        yield f"`{replica.name}` needs `{replica.engine}`, which `{host.name}` does not have"
+        return
+    if replica.engine_version != install.version:
+        yield f"`{replica.name}` is for another version than the `{install.version}` of its host"
+    boxed = host.target == "compose"
+    if replica.target != host.target or replica.models_dir != host.models_dir:
+        yield f"`{replica.name}` is for a host that is set up in another way"
+    if replica.image != (install.image if boxed else None) or (boxed and not replica.image):
+        yield f"`{replica.name}` starts from another image than its host has"
+    if not boxed and replica.argv[:1] != [install.bin]:
+        yield f"`{replica.name}` starts another program than its host has"
 
 
 def _spread(service: Service, replicas: list[Replica]) -> Iterator[str]:
@@ -198,12 +314,16 @@ def _place(replica: Replica) -> tuple[str, tuple[int, ...]]:
     return replica.host, tuple(share.gpu for share in replica.shares)
 
 
-def _frozen(replicas: list[Replica], kept: list[Replica]) -> Iterator[str]:
+def _frozen(plan: Plan, replicas: list[Replica], kept: list[Replica]) -> Iterator[str]:
     # The start order may lose replicas that are gone; everything else stays to the letter.
-    def core(replica: Replica) -> Replica:
-        return replica.model_copy(update={"start_after": []})
-
-    if [core(r) for r in replicas] != [core(r) for r in kept]:
+    names = {replica.name for replica in plan.replicas}
+    expected = [
+        replica.model_copy(
+            update={"start_after": [name for name in replica.start_after if name in names]}
+        )
+        for replica in kept
+    ]
+    if replicas != expected:
         yield f"the frozen service `{kept[0].service}` was changed"
 
 
@@ -232,21 +352,57 @@ def _start_order(plan: Plan) -> Iterator[str]:
 
 
 def _consistent(replica: Replica) -> Iterator[str]:
-    """The command line says what the ledger says."""
-    flags = dict(zip(replica.argv, [*replica.argv[1:], ""], strict=True))
-    if flags.get("--port") != str(replica.port):
-        yield f"`{replica.name}` listens on another port than planned"
+    """The command line says what the plan says."""
+    flags = _flags(replica)
+    expected = {"--port": str(replica.port)}
+    if replica.engine == "vllm":
+        expected["--served-model-name"] = replica.service
+        expected["--max-model-len"] = str(replica.context)
+        expected["--tensor-parallel-size"] = str(replica.tensor_parallel)
+    else:
+        expected["--alias"] = replica.service
+        expected["--model"] = replica.model_path
+        expected["--n-gpu-layers"] = str(replica.gpu_layers)
+    for flag, value in expected.items():
+        if flags.get(flag) != value:
+            yield f"`{replica.name}` has `{flag} {flags.get(flag)}`, and the plan says {value}"
+    if replica.model_path not in replica.argv:
+        yield f"`{replica.name}` loads another model than planned"
+    if any(name in replica.env for name in replica.secrets):
+        yield f"`{replica.name}` has the value of a secret in its environment"
+
+
+def _devices(replica: Replica, host: Host) -> Iterator[str]:
+    """The environment lets the engine see the planned GPUs, in their order, and no other."""
+    if not host.gpus:
+        return
     visible = replica.env.get("CUDA_VISIBLE_DEVICES")
     chosen = [str(share.gpu) for share in replica.shares]
     uuids = [share.uuid or "" for share in replica.shares]
-    if visible is not None and visible.split(",") not in (chosen or [""], uuids or [""]):
+    if visible is None or visible not in (",".join(chosen), ",".join(uuids)):
         yield f"`{replica.name}` sees other GPUs than planned"
+    if replica.env.get("CUDA_DEVICE_ORDER") != "PCI_BUS_ID":
+        yield f"`{replica.name}` counts GPUs in another order than the inventory"
+
+
+def _memory_flags(replica: Replica, host: Host) -> Iterator[str]:
+    """What the engine is told to take lies within its shares."""
+    flags = _flags(replica)
     kv = flags.get("--kv-cache-memory-bytes")
-    for share in replica.shares:
-        if kv is not None and int(kv) != share.breakdown.kv.bytes:
-            yield f"`{replica.name}` asks for another KV size than planned"
+    if kv is not None and any(int(kv) != share.breakdown.kv.bytes for share in replica.shares):
+        yield f"`{replica.name}` asks for another KV size than planned"
     utilization = flags.get("--gpu-memory-utilization")
-    if utilization is not None and not 0 < float(utilization) <= 1:
+    if utilization is None:
+        if replica.engine == "vllm" and replica.shares:
+            yield f"`{replica.name}` has no utilization and would take the whole GPU"
+        return
+    share_of_total = Fraction(utilization)
+    if not 0 < share_of_total <= 1:
         yield f"`{replica.name}` has an impossible utilization"
-    if any(name in replica.env for name in replica.secrets):
-        yield f"`{replica.name}` has the value of a secret in its environment"
+    for share in replica.shares:
+        if share_of_total * host.gpus[share.gpu].kind.cuda_total_bytes > share.share_bytes:
+            yield f"`{replica.name}` may take more of GPU {share.gpu} than its share"
+
+
+def _flags(replica: Replica) -> dict[str, str]:
+    return {flag: value for flag, value in pairwise([*replica.argv, ""]) if flag.startswith("--")}

@@ -97,6 +97,11 @@ def write_lock(path: Path, text: str) -> None:
     _write_file(path, text)
 
 
+def remove_file(path: Path) -> None:
+    """Takes a file away if it is there."""
+    path.unlink(missing_ok=True)
+
+
 def write_artifacts(compiled: Path, artifacts: tuple[Artifact, ...]) -> None:
     """Makes compiled/ hold these artifacts and the files that modelc does not own, as one change.
 
@@ -299,7 +304,8 @@ def _foreign(compiled: Path, artifacts: tuple[Artifact, ...]) -> list[str]:
     for path in _files(compiled):
         if path in owned:
             continue
-        if path in ours or any(each.startswith(f"{path}/") for each in ours):
+        in_the_way = path in ours or any(each.startswith(f"{path}/") for each in ours)
+        if in_the_way or any(parent.as_posix() in ours for parent in Path(path).parents):
             raise _error(
                 "unsafe-path",
                 f"`{_shown(compiled / path)}` is not listed in a MANIFEST, and modelc would "

@@ -37,6 +37,7 @@ def test_every_field_of_a_share_is_decided_about() -> None:
 
 # Another value for each field of a replica.
 OTHERS: dict[str, object] = {
+    "passed_over": [{"variant": "bf16"}],
     "name": "chat-1",
     "service": "talk",
     "task": "embed",

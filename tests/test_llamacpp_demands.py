@@ -225,7 +225,7 @@ def test_every_shape_gives_demands_on_every_kind_of_site(name: str) -> None:
     model = facts(name)
     for where in (NO_GPU, site(RTX_4090), site(RTX_4090, RTX_3090)):
         offload: Offload = "none" if where.kinds else "cpu"
-        for version in ("b4000", "b6000", "b9000", "0.5.0-dev", "b12000"):
+        for version in ("b5500", "b9700", "b12000"):
             asked = request(model, task=model.task, context=512, offload=offload, version=version)
             (demand,) = demands(asked, where)
             for breakdown in (*demand.devices, demand.host):
@@ -263,6 +263,18 @@ def test_odd_header_values_do_no_harm(key: str, value: int) -> None:
         model = facts(name)
         odd = model.model_copy(update={"header": {**model.header, key: value}})
         ENGINE.demands(request(odd), site(RTX_4090))
+
+
+@settings(max_examples=40, deadline=None)
+@given(data=st.data(), name=st.sampled_from(sorted(SHAPES)))
+def test_no_header_makes_the_law_fail(data: st.DataObject, name: str) -> None:
+    model = facts(name)
+    key = data.draw(st.sampled_from(sorted(model.header)))
+    number = st.one_of(st.integers(-2, 300), st.sampled_from([1 << 16, 1 << 31, 1 << 60]))
+    value = data.draw(st.one_of(number, st.lists(number, max_size=4), st.floats(), st.text()))
+    odd = model.model_copy(update={"header": {**model.header, key: value}})
+    for where in (NO_GPU, site(RTX_4090, RTX_3090)):
+        ENGINE.demands(request(odd, context=512, offload="auto", task=model.task), where)
 
 
 def test_a_bomb_of_tensors_is_refused() -> None:

@@ -8,9 +8,10 @@ from dataclasses import dataclass, replace
 from compiler.assemble.growth import kv_sizes
 from compiler.assemble.naming import Named, name_replicas
 from compiler.assemble.order import Starter, start_order
+from compiler.assemble.passed import passed_over
 from compiler.diagnostics import CompileError, Diagnostic
 from compiler.engines.registry import engine_of
-from compiler.ir.demand import Breakdown, Demand, Endpoint
+from compiler.ir.demand import Breakdown, Demand, Demands, Endpoint
 from compiler.ir.inventory import EngineInstall, EngineName, Gpu, Host, Inventory
 from compiler.ir.lock import Lock, LockedSource
 from compiler.ir.placement import Placement, Placements
@@ -53,6 +54,7 @@ class Sources:
     spec: Spec
     lock: Lock
     previous: Plan | None
+    demands: Demands
     digests: InputDigests
 
 
@@ -156,6 +158,7 @@ def _replica(sources: Sources, named: Named, port: int, start_after: list[str]) 
         cache_dir=cache_dir,
         bin_dirs=[program.rpartition("/")[0]] if program.startswith("/") else [],
         assumed=list(demand.assumed),
+        passed_over=passed_over(sources.demands, service, placement.variant),
     )  # fmt: skip
 
 

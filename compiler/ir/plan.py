@@ -51,6 +51,21 @@ class PlannedBreakdown(Record):
         return sum(part.high_bytes for _, part in self.parts())
 
 
+class PassedOver(Record):
+    """A better variant that this replica does not run, and why not."""
+
+    variant: str
+    why: Literal["refused", "too-large", "offload", "crowded"]
+    """`crowded`: it would fit an empty fleet, but not beside what else is placed.
+    `offload`: it fits nowhere whole, only with layers in RAM."""
+    device: str | None
+    """The place that comes closest, `host/index,index`; none when crowded."""
+    missing_bytes: int
+    """What is missing there, over all devices; 0 unless too-large."""
+    detail: str
+    """The engine's own words when it is refused."""
+
+
 class Share(Record):
     """What a replica holds of one GPU."""
 
@@ -111,6 +126,8 @@ class Replica(Record):
     bin_dirs: list[str]
     """Absolute folders that hold the programs of argv, for a service's path."""
     assumed: list[str]
+    passed_over: list[PassedOver]
+    """Better variants of the service, best first."""
 
 
 class GpuLedger(Record):

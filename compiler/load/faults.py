@@ -139,8 +139,8 @@ def _sentence(item: ErrorDetails) -> str:
 
 def _length_sentence(context: dict[str, Any]) -> str:
     least, most = context.get("min_length"), context.get("max_length")
-    bound = f"at least {least}" if least is not None else f"at most {most}"
-    return f"This needs {bound} entries, not {context['actual_length']}."
+    bound = f"at most {most} entries" if least is None else f"at least {least} entry"
+    return f"This needs {bound}, not {context['actual_length']}."
 
 
 def _as_written(value: object) -> str:

@@ -12,7 +12,6 @@ from compiler.ir.catalog import parse_compute
 from compiler.ir.units import parse_size, permille
 
 SLUG = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,48}[a-z0-9])?")
-HOST_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?(?:\.[A-Za-z0-9-]{1,63})*")
 ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
 PROGRAM = re.compile(r"/[A-Za-z0-9._/+-]{1,255}")
 IMAGE = re.compile(r"[a-z0-9][A-Za-z0-9._/:@-]{0,511}")

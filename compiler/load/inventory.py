@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
 from typing import Annotated, Any, Literal
 
@@ -25,7 +24,6 @@ from compiler.ir.inventory import (
 from compiler.ir.units import GIB, MIB, format_size
 from compiler.load.faults import validate
 from compiler.load.fields import (
-    HOST_NAME,
     Compute,
     Entry,
     Image,
@@ -37,9 +35,9 @@ from compiler.load.fields import (
     Text,
     Version,
 )
+from compiler.load.hostnames import MAX_HOSTS, expand
 
-# Ranges are for racks, not for mistakes: the largest known GPU fleets under one file fit.
-MAX_HOSTS = 10_000
+# Twice what the largest machines have.
 MAX_GPUS = 64
 
 # What DESIGN's example inventory says, for an inventory that says nothing.
@@ -165,9 +163,11 @@ def load_inventory(document: Document) -> tuple[Inventory | None, list[Diagnosti
         return None, faults
     loader = _Loader(file, document)
     hosts = [host for name, entry in file.hosts.items() for host in loader.hosts(name, entry)]
-    loader.check_collisions(hosts)
+    loader.check_names(hosts)
+    loader.check_uuids(hosts)
     inventory = Inventory(hosts=tuple(sorted((each for each, _ in hosts), key=lambda h: h.name)))
-    return inventory, faults + loader.faults
+    # What is wrong with a block is wrong with each of its GPUs, and worth saying once.
+    return inventory, faults + list(dict.fromkeys(loader.faults))
 
 
 class _Loader:
@@ -177,6 +177,7 @@ class _Loader:
         self.document = document
         self.defaults = file.defaults
         self.faults: list[Diagnostic] = []
+        self.n_hosts = 0
         self.kinds = dict(builtin_kinds())
         for name, entry in file.gpu_kinds.items():
             self.kinds[name] = self._kind(name, entry)
@@ -193,24 +194,44 @@ class _Loader:
             for each in names
         ]
 
-    def check_collisions(self, hosts: list[tuple[Host, str]]) -> None:
+    def check_names(self, hosts: list[tuple[Host, str]]) -> None:
+        """No two entries give one host, as DNS sees it; of two ranges, the first name is told."""
         owners: dict[str, str] = {}
+        told: set[tuple[str, str]] = set()
         for host, key in hosts:
-            first = owners.setdefault(host.name, key)
-            if first != key:
+            first = owners.setdefault(host.name.lower(), key)
+            if first != key and (first, key) not in told:
+                told.add((first, key))
                 self._fault(
                     "host-collision",
                     f"`{key}` and `{first}` both give the host `{host.name}`.",
                     "Take the name out of one of the two ranges.",
                     "hosts", key,
                 )  # fmt: skip
-                return
+
+    def check_uuids(self, hosts: list[tuple[Host, str]]) -> None:
+        """No two GPUs have one uuid, or two replicas would be started on the same GPU."""
+        owners: dict[str, tuple[str, str]] = {}
+        told: set[tuple[str, str]] = set()
+        for host, key in hosts:
+            for gpu in host.gpus:
+                here = f"{host.name}/{gpu.index}"
+                first, owner = owners.setdefault(gpu.uuid or here, (here, key))
+                if first != here and (owner, key) not in told:
+                    told.add((owner, key))
+                    self._fault(
+                        "name-collision",
+                        f"`{here}` has the uuid of `{first}`, `{gpu.uuid}`.",
+                        "Write what `nvidia-smi -L` prints on each host; a range cannot share it.",
+                        "hosts", key, "gpus", gpu.index,
+                    )  # fmt: skip
 
     def _host(self, name: str, entry: HostEntry) -> Host:
         """The host of an entry; a range differs in name and address only."""
         defaults = self.defaults
         ram = entry.ram if entry.ram is not None else defaults.ram
-        if ram is None and not self._is_written("hosts", name, "ram"):
+        written = (("hosts", name, "ram"), ("defaults", "ram"))
+        if ram is None and not any(self.document.holds(*place) for place in written):
             self._fault(
                 "missing-key",
                 f"Host `{name}` needs the key `ram`: weights and caches also take RAM.",
@@ -238,21 +259,14 @@ class _Loader:
             ("llama.cpp", entry.engines.llama_cpp, self.defaults.engines.llama_cpp),
         )
         for engine, own, default in pairs:
-            version = _engine_value("version", own, default) or _engine_value("build", own, default)
             if own is None and default is None:
                 continue
+            version = _version(own) or _version(default)
             if version is None:
-                self._fault(
-                    "missing-key",
-                    f"Engine `{engine}` of host `{name}` needs its version: memory laws and flags "
-                    "change with it.",
-                    "Write `version: 0.33.0` (vLLM) or `build: 9000` (llama.cpp).",
-                    *(
-                        ("hosts", name, "engines", engine)
-                        if own
-                        else ("defaults", "engines", engine)
-                    ),
+                place = (
+                    ("hosts", name, "engines", engine) if own else ("defaults", "engines", engine)
                 )
+                self._no_version(engine, *place)
                 continue
             found[engine] = EngineInstall(
                 version=version,
@@ -260,6 +274,19 @@ class _Loader:
                 image=_engine_value("image", own, default),
             )
         return found
+
+    def _no_version(self, engine: EngineName, *place: str) -> None:
+        places = (place, ("defaults", "engines", engine))
+        if any(self.document.holds(*each, key) for each in places for key in ("version", "build")):
+            return
+        subject = f"host `{place[1]}`" if place[0] == "hosts" else "the defaults"
+        self._fault(
+            "missing-key",
+            f"Engine `{engine}` of {subject} needs its version: memory laws and flags change with "
+            "it.",
+            "Write `version: 0.33.0` (vLLM) or `build: 9000` (llama.cpp).",
+            *place,
+        )
 
     def _gpus(self, name: str, entry: HostEntry) -> tuple[Gpu, ...]:
         if isinstance(entry.gpus, GpuBlockEntry):
@@ -366,20 +393,19 @@ class _Loader:
         )
 
     def _names(self, pattern: str) -> list[str]:
-        names = _expand(pattern)
-        if names is None or not all(HOST_NAME.fullmatch(name) for name in names):
-            self._fault(
-                "bad-range",
-                f"`{pattern[:80]}` is no host name and no range of them.",
-                f"A range is written as `gpu-[01-08]`, first before last, at most {MAX_HOSTS:,}.",
-                "hosts", pattern,
-            )  # fmt: skip
+        hint = "A name is letters, digits, dots and inner dashes; a range is as `gpu-[01-08]`."
+        if self.n_hosts > MAX_HOSTS:
             return []
+        try:
+            names = expand(pattern)
+        except ValueError as error:
+            self._fault("bad-range", str(error), hint, "hosts", pattern)
+            return []
+        self.n_hosts += len(names)
+        if self.n_hosts > MAX_HOSTS:
+            detail = f"With `{pattern}` the inventory has more than {MAX_HOSTS:,} hosts."
+            self._fault("bad-range", detail, hint, "hosts", pattern)
         return names
-
-    def _is_written(self, *place: str | int) -> bool:
-        """Whether the user gave this key, though its value may have been at fault."""
-        return place in self.document.keys
 
     def _fault(self, code: str, detail: str, hint: str, *place: str | int) -> None:
         location = self.document.key(*place)
@@ -388,16 +414,9 @@ class _Loader:
         )
 
 
-def _expand(pattern: str) -> list[str] | None:
-    """Names of a pattern with at most one `[first-last]`; the width of first is kept."""
-    match = re.fullmatch(r"([^\[\]]*)\[([0-9]{1,6})-([0-9]{1,6})\]([^\[\]]*)", pattern)
-    if match is None:
-        return [pattern] if "[" not in pattern else None
-    before, first, last, after = match.groups()
-    if not int(first) <= int(last) < int(first) + MAX_HOSTS:
-        return None
-    width = len(first)
-    return [f"{before}{number:0{width}d}{after}" for number in range(int(first), int(last) + 1)]
+def _version(entry: EngineEntry | None) -> str | None:
+    """The version by whichever name it was given; a host's own comes before the default's."""
+    return (entry.version or entry.build) if entry else None
 
 
 def _engine_value(field: str, own: EngineEntry | None, default: EngineEntry | None) -> str | None:

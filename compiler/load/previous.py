@@ -22,6 +22,10 @@ def load_previous(file: TextFile, faults: list[Diagnostic]) -> Plan | None:
         place = Location(file.path, error.lineno, error.colno)
         faults.append(_corrupt(place, f"This is not valid JSON: {error.msg}."))
         return None
+    except ValueError as error:
+        # A number of thousands of digits is no fault of syntax for Python.
+        faults.append(_corrupt(Location(file.path, 1, 1), f"This is not valid JSON: {error}."))
+        return None
     except RecursionError:
         faults.append(_corrupt(Location(file.path, 1, 1), "This is nested too deeply."))
         return None

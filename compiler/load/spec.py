@@ -36,9 +36,11 @@ DEFAULT_PRIORITY = 50
 DEFAULT_CONCURRENCY = 4
 """llama-server's own number of slots; vLLM's default of 256 or more reserves memory to match."""
 
-# Values that are keys wherever they stand, and names whose values are.
-_SECRET_VALUE = re.compile(r"(hf_|sk-|ghp_|github_pat_|AKIA|xox[abp]-)[A-Za-z0-9_-]{12,}")
 _ARGUMENT_NAME = re.compile(r"[a-z][a-z0-9_.]{0,99}")
+# Values that are keys wherever they stand, and names whose values are.
+_SECRET_VALUE = re.compile(
+    r"(?<![A-Za-z0-9])(hf_|sk-|ghp_|github_pat_|AKIA|xox[abp]-)[A-Za-z0-9_-]{12,}"
+)
 _SECRET_NAME = re.compile(r"(?i)(.*_)?(token|secret|password|passwd|api_key|apikey|access_key)")
 
 
@@ -46,7 +48,7 @@ def _argument_name(value: object) -> str:
     text = safe_text(value)
     if not _ARGUMENT_NAME.fullmatch(text):
         raise PydanticCustomError(
-            "wrong_value", "An argument is written without dashes, as in `max_model_len`"
+            "wrong_value", "An argument is lower-case letters, digits and `_`, as `max_model_len`"
         )
     return text
 

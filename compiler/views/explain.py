@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
+from typing import assert_never
 
 from compiler.diff import place_of
-from compiler.ir.plan import GpuLedger, HostLedger, Plan, Replica, Share
+from compiler.ir.plan import GpuLedger, HostLedger, PassedOver, Plan, Replica, Share
 from compiler.ir.units import show_mib
 from compiler.views.breakdown import breakdown_lines, breakdown_sizes
 from compiler.views.terminal import columns, command_lines, indented, json_text, paint, safe_record
@@ -29,6 +30,7 @@ def replicas_text(plan: Plan, replica_names: Sequence[str], *, color: bool) -> s
             *(_gpu_block(plan, replica, share, color=color) for share in replica.shares),
             _ram_block(plan, replica, color=color),
             _environment(replica, color=color),
+            _passed_over(replica, color=color),
             [paint("Command", "bold", color=color), *indented(command_lines(replica.argv))],
             _assumed(replica, color=color),
         ]
@@ -99,6 +101,25 @@ def _environment(replica: Replica, *, color: bool) -> list[str]:
     lines = [f"{name}={shlex.quote(value)}" for name, value in sorted(replica.env.items())]
     lines += [f"{name} (secret)" for name in replica.secrets]
     return [paint("Environment", "bold", color=color), *indented(lines)] if lines else []
+
+
+def _passed_over(replica: Replica, *, color: bool) -> list[str]:
+    lines = [f"{each.variant}: {_why_not(each)}" for each in replica.passed_over]
+    return [paint("Why no better variant", "bold", color=color), *indented(lines)] if lines else []
+
+
+def _why_not(passed: PassedOver) -> str:
+    match passed.why:
+        case "too-large":
+            return f"{show_mib(passed.missing_bytes)} missing on {passed.device}, even if empty"
+        case "refused":
+            return f"not on {passed.device}: {passed.detail}"
+        case "offload":
+            return "fits only with layers in RAM; every rung on GPUs comes first"
+        case "crowded":
+            return "fits an empty fleet, not beside what else is placed"
+        case _:
+            assert_never(passed.why)
 
 
 def _assumed(replica: Replica, *, color: bool) -> list[str]:

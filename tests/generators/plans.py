@@ -101,6 +101,7 @@ _CPU_REPLICA = Replica(
     cache_dir="/var/cache/modelc-small-1",
     bin_dirs=["/usr/local/bin"],
     assumed=[],
+    passed_over=[],
 )
 
 

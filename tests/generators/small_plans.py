@@ -98,6 +98,7 @@ def replica(name: str, host: str, shares: Sequence[Share] = (), **changes: objec
         "cache_dir": f"/var/cache/modelc-{name}",
         "bin_dirs": ["/opt/vllm/bin"],
         "assumed": [],
+        "passed_over": [],
     }
     return Replica.model_validate({**fields, **changes})
 

@@ -7,7 +7,9 @@ from dataclasses import dataclass, fields, replace
 from functools import lru_cache
 
 _BUILD = re.compile(r"b?([0-9]{1,6})")
-_RELEASE = re.compile(r"v?([0-9]{1,3})\.([0-9]{1,3})(?:\.[0-9]{1,4})?(?:-dev)?(?:[-+][0-9A-Za-z.]{1,20})?")
+_RELEASE = re.compile(
+    r"v?([0-9]{1,3})\.([0-9]{1,3})(?:\.[0-9]{1,4})?(?:-dev)?(?:[-+][0-9A-Za-z.]{1,20})?"
+)
 
 # Before this build the graph differs in more ways than the law knows (no log of it is at hand).
 OLDEST_BUILD = 3000

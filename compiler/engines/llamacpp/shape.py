@@ -19,8 +19,8 @@ from compiler.ir.facts import ModelFacts
 
 MAX_EXPERTS = 4096
 MAX_WIDTH = 1 << 20
-# A graph has a node for each expert in use; models use 1 to 32.
-MAX_EXPERTS_USED = 256
+# A graph has nodes for each expert in use; models use 1 to 32.
+MAX_EXPERTS_USED = 64
 
 # models/gemma3n.cpp sets `n_layer_kv_from_start` itself.
 _GEMMA3N_OWN_CACHES = 20

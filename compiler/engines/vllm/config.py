@@ -43,7 +43,8 @@ def _missing(shape: Shape) -> Iterator[str]:
     """Sizes without which the model cannot exist: damaged files have them as zero or less."""
     if min(shape.inner, shape.positions, shape.rope.positions, shape.window + 1) < 1:
         yield "width, positions or window of its layers"
-    if shape.mla is None and min(shape.heads, shape.kv_heads, shape.head_dim) < 1:
+    attends = "full" in shape.attention or "sliding" in shape.attention
+    if attends and shape.mla is None and min(shape.heads, shape.kv_heads, shape.head_dim) < 1:
         yield "number and size of its attention heads"
     if "sliding" in shape.attention and shape.window < 1:
         yield "size of its sliding window"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from itertools import chain
 
 from compiler.engines.vllm.allocator import allocated_bytes
@@ -32,7 +33,8 @@ def _decoder_sizes(shape: Shape, options: Options, kind: GpuKind | None) -> Iter
     scheme = scheme_of(shape.quantization, options.quantization)
     embedding = vocabulary_rows(shape, options) * shape.hidden * shape.dtype_bytes
     yield embedding
-    if not shape.tied and not options.pooling:
+    # With pipeline stages the embedding is on the first rank and the output on the last.
+    if not shape.tied and not options.pooling and options.pipeline_parallel == 1:
         yield embedding
     yield from vision_sizes(shape, options)
     for layer in range(layers_on_rank(shape, options)):
@@ -76,13 +78,13 @@ def layer_sizes(
     )
 
 
+@dataclass(frozen=True, slots=True)
 class _Linear:
     """Sizes of the linear modules of one layer, in the scheme that each of them has."""
 
-    __slots__ = ("dtype_bytes", "prefix", "scheme")
-
-    def __init__(self, scheme: Scheme, prefix: str, dtype_bytes: int) -> None:
-        self.scheme, self.prefix, self.dtype_bytes = scheme, prefix, dtype_bytes
+    scheme: Scheme
+    prefix: str
+    dtype_bytes: int
 
     def __call__(self, name: str, rows: int, columns: int, *, bias: bool = False) -> list[int]:
         scheme = self.scheme.for_module(self.prefix + name)

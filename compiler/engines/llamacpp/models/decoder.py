@@ -108,6 +108,8 @@ def _layer(b: Build, x: Tensor, at: int, *, last: bool) -> Tensor:
 def _mix(b: Build, x: Tensor, at: int) -> Tensor:
     """Attention, or what stands in its place."""
     shape, layer = b.job.shape, b.layer(at)
+    if not layer.attention and not layer.recurrent:
+        return _alone(b, x, at)
     if shape.arch in families.DELTA_NET:
         b.graph.expand(x)
         return delta_net(b, x, at) if layer.recurrent else gated_attention(b, x, at)
@@ -116,8 +118,6 @@ def _mix(b: Build, x: Tensor, at: int) -> Tensor:
         return apply("add", _attention(b, x, at), state)
     if layer.recurrent:
         return _recurrent(b, x, at)
-    if not layer.attention:
-        return _alone(b, x, at)
     if shape.latent.absorbed:
         return latent(b, x, at)
     if b.find(at, "attn_kv_b") is not None:

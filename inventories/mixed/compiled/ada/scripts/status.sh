@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Written by modelc; changes made here are lost. Plan: 75dc36e040b807a6db38faecad360aaf0f462aac9676a9742dcf2fbac266f609
+# Written by modelc; changes made here are lost. Plan: 2b9b3a50e91e3654a49c757b65cc9dc776132351b32ef7683c74596378e654fa
 # One line a replica: healthy, starting or stopped. Exit status 0 when all are healthy, else 1.
 set -euo pipefail
 # shellcheck source=lib.sh

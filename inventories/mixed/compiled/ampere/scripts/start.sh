@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Written by modelc; changes made here are lost. Plan: 75dc36e040b807a6db38faecad360aaf0f462aac9676a9742dcf2fbac266f609
+# Written by modelc; changes made here are lost. Plan: 2b9b3a50e91e3654a49c757b65cc9dc776132351b32ef7683c74596378e654fa
 # Starts what does not run yet and waits until all is healthy; fails when something is not.
 # Replicas on the same GPUs wait for each other: engines that start at once spoil each other's
 # measurement of free memory.

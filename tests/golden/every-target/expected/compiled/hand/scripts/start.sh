@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Written by modelc; changes made here are lost. Plan: 1ebe4ba65e5b7e3f2249cd4c39a3b09b7c95ff6a2cd36993f3893435ab4f9888
+# Written by modelc; changes made here are lost. Plan: 9e6c36d18e4b8ed3d2f36b6495760cc2954811ca1a9574253bdca30ba50d905c
 # Starts what does not run yet and waits until all is healthy; fails when something is not.
 # Replicas on the same GPUs wait for each other: engines that start at once spoil each other's
 # measurement of free memory.

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Written by modelc; changes made here are lost. Plan: 1ebe4ba65e5b7e3f2249cd4c39a3b09b7c95ff6a2cd36993f3893435ab4f9888
+# Written by modelc; changes made here are lost. Plan: 9e6c36d18e4b8ed3d2f36b6495760cc2954811ca1a9574253bdca30ba50d905c
 # One line a replica: healthy, starting or stopped. Exit status 0 when all are healthy, else 1.
 set -euo pipefail
 # shellcheck source=lib.sh

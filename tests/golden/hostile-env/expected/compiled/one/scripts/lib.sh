@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Written by modelc; changes made here are lost. Plan: 8400fa7214c42aadaa7ff0685a2d0cb49f1d437b8ff9216998d2da76036006b6
+# Written by modelc; changes made here are lost. Plan: ffad589b18d2ef9a8895ecc6c9fea7342bd59aff1373fd645540797894794c34
 # What start.sh, stop.sh and status.sh share. Linux only: it reads /proc.
 set -euo pipefail
 umask 077
