@@ -23,7 +23,7 @@ demo: $(STAMP) ## compile an example fleet into .demo/ and show the plan
 	mkdir .demo
 	cp -R $(DEMO) .demo/
 	rm -rf .demo/$(notdir $(DEMO))/compiled
-	$(BIN)/modelc compile .demo/$(notdir $(DEMO))
+	$(BIN)/modelc compile .demo/$(notdir $(DEMO)) --ledger
 
 test: $(STAMP) ## run the tests; PYTEST_ARGS="-k place" for some of them
 	$(BIN)/pytest -n $(JOBS) --dist loadgroup $(PYTEST_ARGS)
@@ -32,7 +32,7 @@ lint: $(STAMP) ## check format, rules, types and shell scripts; changes nothing
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/mypy
-	$(BIN)/shellcheck .ci/run
+	$(BIN)/shellcheck .ci/run .ci/docker-compose
 
 format: $(STAMP) ## format the code and repair what ruff can repair
 	$(BIN)/ruff check --fix-only
@@ -47,7 +47,7 @@ lock: ## pin everything anew in requirements.lock
 		--output-file requirements.lock pyproject.toml requirements.in
 
 clean: ## remove everything that make has made
-	rm -rf .venv .lock-env .demo dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .lock-env .tools .demo dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find compiler tests -name __pycache__ -prune -exec rm -rf {} +
 
 $(STAMP): requirements.lock pyproject.toml

@@ -37,6 +37,9 @@ PREVIOUS = click.option(
     metavar="PLAN",
     help="Plan to compare with: a file, git:REV, or none. Default: compiled/plan.json.",
 )
+# No model has a million layers; Python refuses to read numbers of thousands of digits.
+_MAX_LAYERS_TEXT = 6
+
 DETAILED = click.option(
     "--detailed-exitcode", is_flag=True, help="Exit with 2 when there are changes."
 )
@@ -67,6 +70,9 @@ def run(arguments: list[str]) -> int:
     except BrokenPipeError:
         # The reader, such as `head`, has seen enough; without a flush Python does not complain.
         os._exit(EXIT_FAILED)
+    except Exception as error:
+        error.add_note("This is a bug in modelc; please report it with the lines above.")
+        raise
     return code if isinstance(code, int) else 0
 
 
@@ -291,6 +297,9 @@ def _question(locked: LockedSource, options: dict[str, Any]) -> Question:
     kinds = tuple(kind.strip() for kind in options["gpus"].split(",") if kind.strip() != "cpu")
     if options["tensor_parallel"] and len(kinds) == 1:
         kinds *= options["tensor_parallel"]
+    if options["tensor_parallel"] not in (None, len(kinds)):
+        message = f"--gpu names {len(kinds)} GPUs; name one kind, or each GPU"
+        raise click.BadParameter(message, param_hint="--tensor-parallel")
     limit = locked.facts.position_limit or DEFAULT_CONTEXT
     try:
         share = options["utilization"]
@@ -315,7 +324,7 @@ def _question(locked: LockedSource, options: dict[str, Any]) -> Question:
 def _offload(text: str | None, kinds: tuple[str, ...]) -> Offload:
     if text is None:
         return "none" if kinds else "cpu"
-    if text.isdigit():
+    if text.isascii() and text.isdigit() and len(text) <= _MAX_LAYERS_TEXT:
         return int(text)
     if text in ("none", "auto", "cpu"):
         return text  # type: ignore[return-value]
@@ -334,7 +343,7 @@ def _argument(text: str) -> tuple[str, ArgValue]:
         return name, True
     try:
         parsed = json.loads(value)
-    except ValueError:
+    except (ValueError, RecursionError):
         return name, value
     return name, value if parsed is None else parsed
 

@@ -96,15 +96,15 @@ class TestKeysAndTypes:
 
     @pytest.mark.parametrize("share", ["1.5", "-0.1", "0.12345", "1e3"])
     def test_a_share_out_of_bounds(self, share: str) -> None:
-        check(
-            f"version: 1\ndefaults: {{gpu: {{utilization: »{share}}}}}\nhosts: {{t: {{ram: 1GiB}}}}",
+        check_host(
+            f"{{ram: 1GiB, gpus: [{{kind: a10, utilization: »{share}}}]}}",
             ("wrong-value", f"`{share}` is not a share between 0 and 1", ""),
         )
 
     @pytest.mark.parametrize("share", [".inf", "95%", "true", "'0.9'"])
     def test_a_share_that_is_no_number(self, share: str) -> None:
-        check(
-            f"version: 1\ndefaults: {{gpu: {{utilization: »{share}}}}}\nhosts: {{t: {{ram: 1GiB}}}}",
+        check_host(
+            f"{{ram: 1GiB, gpus: [{{kind: a10, utilization: »{share}}}]}}",
             ("wrong-type", "A share is a number between 0 and 1", ""),
         )
 

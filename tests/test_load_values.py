@@ -93,9 +93,8 @@ class TestInventory:
         assert host("{ram: 2GiB}").ram_budget_bytes == 0
 
     def test_islands_and_uuids_of_a_block(self) -> None:
-        gpus = host(
-            f"{{ram: 1GiB, gpus: {{kind: a10, count: 2, islands: [[1], [0]], uuids: {list(UUIDS)}}}}}"
-        ).gpus
+        block = f"kind: a10, count: 2, islands: [[1], [0]], uuids: {list(UUIDS)}"
+        gpus = host(f"{{ram: 1GiB, gpus: {{{block}}}}}").gpus
         assert [gpu.island for gpu in gpus] == [1, 0]
         assert tuple(gpu.uuid for gpu in gpus) == UUIDS
 
@@ -142,21 +141,17 @@ class TestInventory:
 
     @pytest.mark.parametrize("version", ["0.10", "0.1", "0.33.0", "9000", "b9000", "0.10.2rc1"])
     def test_a_version_is_kept_as_written(self, version: str) -> None:
-        assert (
-            host(f"{{ram: 1GiB, engines: {{vllm: {{version: {version}}}}}}}")
-            .engines["vllm"]
-            .version
-            == version
-        )
+        tower = host(f"{{ram: 1GiB, engines: {{vllm: {{version: {version}}}}}}}")
+        assert tower.engines["vllm"].version == version
 
     def test_a_host_says_what_differs_from_the_defaults(self) -> None:
         engines = host(
             "{ram: 1GiB, engines: {llama.cpp: {build: 9100}}}",
-            "{engines: {vllm: {version: 0.33.0, image: v/v:1}, llama.cpp: {version: 9000, bin: /x}}}",
+            "{engines: {vllm: {version: 0.33.0, image: v:1}, llama.cpp: {version: 9000, bin: /x}}}",
         ).engines
         assert engines["llama.cpp"].version == "9100"
         assert engines["llama.cpp"].bin == "/x"
-        assert engines["vllm"].image == "v/v:1"
+        assert engines["vllm"].image == "v:1"
 
 
 class TestSpec:
@@ -167,17 +162,14 @@ class TestSpec:
         assert [v.name for v in chat.variants] == ["default"]
         assert (chat.replicas, chat.priority, chat.optional) == (1, 50, False)
         only = chat.variants[0]
-        assert (only.engine, only.context, only.concurrency, only.offload) == (
-            "vllm",
-            4096,
-            4,
-            "none",
-        )
+        assert (only.engine, only.context) == ("vllm", 4096)
+        assert (only.concurrency, only.offload) == (4, "none")
 
     def test_a_variant_takes_from_its_service_what_it_does_not_say(self) -> None:
         chat = service(
-            "{model: a/b, context: 4096, concurrency: 8, offload: auto, vllm: {args: {x: 1, y: 2}}, "
-            "variants: [{name: a}, {name: b, model: c/d, context: 1024, offload: 0, vllm: {args: {y: 3}}}]}"
+            "{model: a/b, context: 4096, concurrency: 8, offload: auto, vllm: {args: {x: 1, y: 2}},"
+            " variants: [{name: a}, {name: b, model: c/d, context: 1024, offload: 0,"
+            " vllm: {args: {y: 3}}}]}"
         )
         first, second = chat.variants
         assert (first.model, first.context, first.offload) == ("a/b", 4096, "auto")

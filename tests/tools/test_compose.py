@@ -12,7 +12,7 @@ import pytest
 
 from compiler.ir.plan import Plan
 from tests.generators.plans import HOSTILE, fleet, plan
-from tests.requires import require_tool
+from tests.requires import missing_tool, require_tool
 from tests.tools.emitted import write_artifacts
 
 PLANS = {"fleet": fleet("compose"), "none": plan([], hosts=[("gpu-1", "compose")])}
@@ -93,7 +93,7 @@ def docker_compose() -> list[str]:
             version = subprocess.run(asked, check=False, capture_output=True, text=True)
             if version.returncode == 0 and not version.stdout.startswith("1."):
                 return command
-    pytest.skip("docker compose is not installed")
+    missing_tool("docker compose")
 
 
 def doubled(text: str) -> str:

@@ -10,7 +10,7 @@ from types import MappingProxyType
 from compiler.engines.llamacpp import closed_form, families
 from compiler.engines.llamacpp.build import Build, GraphError
 from compiler.engines.llamacpp.builds import Graph
-from compiler.engines.llamacpp.job import Job, job_for
+from compiler.engines.llamacpp.job import EXACT, Cut, Job, job_for
 from compiler.engines.llamacpp.layers import Layout
 from compiler.engines.llamacpp.models.decoder import decoder, finish
 from compiler.engines.llamacpp.models.encoder import encoder
@@ -50,10 +50,12 @@ def output_rows(shape: Shape, options: Options, graph: Graph) -> int:
     return min(tokens, limit)
 
 
-def compute_bytes(shape: Shape, options: Options, layout: Layout, graph: Graph) -> Compute:
+def compute_bytes(
+    shape: Shape, options: Options, layout: Layout, graph: Graph, cut: Cut = EXACT
+) -> Compute:
     """Compute buffers under one era of the graph code."""
     rows = output_rows(shape, options, graph)
-    job = job_for(shape, options, layout, graph, rows)
+    job = job_for(shape, options, layout, graph, rows, cut)
     try:
         return Compute(simulate(job), simulated=True)
     except (GraphError, IndexError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from compiler.engines.llamacpp import host, runtime
 from compiler.engines.llamacpp.builds import Build
+from compiler.engines.llamacpp.job import EXACT, Cut
 from compiler.engines.llamacpp.law import Usage, usage
 from compiler.engines.llamacpp.options import Options
 from compiler.engines.llamacpp.requests import pooling_name
@@ -12,10 +13,15 @@ from compiler.ir.demand import Breakdown, Demand, Part, Request, Site, Split
 
 
 def demand_for(
-    request: Request, site: Site, shape: Shape, options: Options, build: Build
+    request: Request,
+    site: Site,
+    shape: Shape,
+    options: Options,
+    build: Build,
+    cut: Cut = EXACT,
 ) -> Demand:
     """The demand of a request on a site under explicit options."""
-    found = usage(shape, options, build)
+    found = usage(shape, options, build, cut)
     in_file = shape.layers_in_file
     layers = sum(device == found.layout.host for device in found.layout.layers[: len(shape.layers)])
     return Demand(

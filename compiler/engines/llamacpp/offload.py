@@ -8,11 +8,12 @@ from compiler.engines.llamacpp.arguments import choice_word
 from compiler.engines.llamacpp.builds import Build
 from compiler.engines.llamacpp.cuda import attention_supported, attention_types
 from compiler.engines.llamacpp.demands import demand_for
+from compiler.engines.llamacpp.job import ROUGH
 from compiler.engines.llamacpp.options import NO_MOVES, Options
 from compiler.engines.llamacpp.quants import is_quantized
 from compiler.engines.llamacpp.requests import MAX_CELLS, MAX_SLOTS, options_for
 from compiler.engines.llamacpp.shape import Shape
-from compiler.engines.llamacpp.splits import best_split
+from compiler.engines.llamacpp.splits import best_split, next_split
 from compiler.ir.demand import Demand, Refusal, Request, Site
 
 # llama.cpp is built for this many devices (llama.h `llama_max_devices`).
@@ -33,10 +34,14 @@ def demands_for(
         return refusal
     if not gpus:
         return (demand_for(request, site, shape, _without_gpus(whole), build),)
-    return tuple(
-        demand_for(request, site, shape, options, build)
-        for options in _ladder(request, shape, whole, build, site)
-    )
+    most = shape.layers_in_file + 1
+    if request.offload == "auto":
+        return _ladder(request, site, shape, whole, build)
+    gpu_layers = most if request.offload == "none" else min(int(request.offload), most)
+    options = _without_gpus(whole)
+    if gpu_layers:
+        options = best_split(shape, replace(whole, gpu_layers=gpu_layers), build, site)
+    return (demand_for(request, site, shape, options, build),)
 
 
 def options_of(demand: Demand, shape: Shape, build: Build) -> Options:
@@ -50,19 +55,16 @@ def options_of(demand: Demand, shape: Shape, build: Build) -> Options:
 
 
 def _ladder(
-    request: Request, shape: Shape, whole: Options, build: Build, site: Site
-) -> list[Options]:
-    most = shape.layers_in_file + 1
-    if isinstance(request.offload, int):
-        return [_rung(shape, whole, build, site, min(request.offload, most))]
-    last = most - 1 if request.offload == "none" else -1
-    return [_rung(shape, whole, build, site, count) for count in range(most, last, -1)]
-
-
-def _rung(shape: Shape, whole: Options, build: Build, site: Site, gpu_layers: int) -> Options:
-    if not gpu_layers:
-        return _without_gpus(whole)
-    return best_split(shape, replace(whole, gpu_layers=gpu_layers), build, site)
+    request: Request, site: Site, shape: Shape, whole: Options, build: Build
+) -> tuple[Demand, ...]:
+    """Full offload, then every smaller number of layers; exact at the ends, rough between them."""
+    options = best_split(shape, whole, build, site)
+    rungs = [demand_for(request, site, shape, options, build)]
+    for gpu_layers in range(shape.layers_in_file, 0, -1):
+        options = next_split(shape, replace(options, gpu_layers=gpu_layers), build, rungs[-1])
+        rungs.append(demand_for(request, site, shape, options, build, ROUGH))
+    rungs.append(demand_for(request, site, shape, _without_gpus(whole), build))
+    return tuple(rungs)
 
 
 def _whole(request: Request, shape: Shape, build: Build, gpus: int) -> Options:

@@ -8,12 +8,13 @@ from dataclasses import replace
 from compiler.engines.llamacpp import runtime
 from compiler.engines.llamacpp.builds import Build, graphs
 from compiler.engines.llamacpp.cache import layer_cache
+from compiler.engines.llamacpp.job import ROUGH
 from compiler.engines.llamacpp.law import usage
 from compiler.engines.llamacpp.layers import Layout
 from compiler.engines.llamacpp.options import Options
 from compiler.engines.llamacpp.shape import Shape
 from compiler.engines.llamacpp.weights import loads, outer_weights, padded_bytes
-from compiler.ir.demand import Site
+from compiler.ir.demand import Demand, Site
 
 # Steps of the search for the smallest fill level: the largest GPU differs by 0.1 % at most.
 _FULL = 1000
@@ -43,6 +44,15 @@ def best_split(shape: Shape, options: Options, build: Build, site: Site) -> Opti
         if best is None or level < best[0]:
             best = (level, candidate)
     return best[1] if best else options
+
+
+def next_split(shape: Shape, options: Options, build: Build, above: Demand) -> Options:
+    """The split of a rung of an offload ladder, from what the rung above takes beside its layers."""
+    if options.gpus < 2 or options.split_mode == "none":  # noqa: PLR2004
+        return options
+    fixed = [each.compute.high_bytes + each.runtime.high_bytes for each in above.devices]
+    counts = _deal(_layer_costs(shape, options, build), _budgets(above.site), fixed)
+    return replace(options, tensor_split=counts)
 
 
 def _budgets(site: Site) -> list[int]:
@@ -107,7 +117,7 @@ def _fill(
 
 def _fixed(shape: Shape, options: Options, build: Build, site: Site) -> list[int]:
     """What each GPU takes beside its layers: compute buffer and runtime."""
-    found = usage(shape, options, build)
+    found = usage(shape, options, build, ROUGH)
     return [
         found.compute_high[gpu]
         + runtime.runtime_part(kind, shape, options, found.layout, gpu).high_bytes
