@@ -93,7 +93,7 @@ def docker_compose() -> list[str]:
             version = subprocess.run(asked, check=False, capture_output=True, text=True)
             if version.returncode == 0 and not version.stdout.startswith("1."):
                 return command
-    missing_tool("docker compose")
+    return missing_tool("docker compose")
 
 
 def doubled(text: str) -> str:
