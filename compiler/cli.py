@@ -243,6 +243,23 @@ def estimate(model: str, style: str, **options: Any) -> int:  # noqa: ANN401  As
 
 
 @modelc.command()
+@click.argument("source")
+@click.option("--format", "style", type=click.Choice(["text", "json"]), default="text")
+def inspect(source: str, style: str) -> int:
+    """Say what is known of a model: from modelc.lock of this folder, else from its headers."""
+    from compiler.engines.registry import engine_of
+    from compiler.views.inspect import inspect_json, inspect_text
+
+    locked = _find_model(source)
+    profile = engine_of(_usual_engine(locked)).profile(locked.facts)
+    if style == "json":
+        click.echo(inspect_json(locked, profile), nl=False)
+    else:
+        click.echo(inspect_text(locked, profile, color=_color(sys.stdout)), nl=False)
+    return 0
+
+
+@modelc.command()
 @click.argument("name", type=click.Choice(["inventory", "models", "plan", "lock", "diff"]))
 def schema(name: str) -> int:
     """Print the JSON Schema of a file."""
@@ -291,9 +308,7 @@ def _question(locked: LockedSource, options: dict[str, Any]) -> Question:
     from compiler.ir.units import permille
     from compiler.single import NEWEST_VERSIONS, Question
 
-    engine: EngineName = options["engine"] or (
-        "llama.cpp" if locked.facts.format == "gguf" else "vllm"
-    )
+    engine: EngineName = options["engine"] or _usual_engine(locked)
     kinds = tuple(kind.strip() for kind in options["gpus"].split(",") if kind.strip() != "cpu")
     if options["tensor_parallel"] and len(kinds) == 1:
         kinds *= options["tensor_parallel"]
@@ -319,6 +334,10 @@ def _question(locked: LockedSource, options: dict[str, Any]) -> Question:
         utilization_permille=utilization,
         args=dict(_argument(text) for text in options["args"]),
     )
+
+
+def _usual_engine(locked: LockedSource) -> EngineName:
+    return "llama.cpp" if locked.facts.format == "gguf" else "vllm"
 
 
 def _offload(text: str | None, kinds: tuple[str, ...]) -> Offload:

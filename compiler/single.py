@@ -14,7 +14,7 @@ from compiler.ir.lock import LockedSource
 from compiler.ir.spec import ArgValue, Offload
 
 # What an estimate is for when no version is given: the newest that the laws were checked against.
-NEWEST_VERSIONS: dict[EngineName, str] = {"vllm": "0.33.0", "llama.cpp": "11450"}
+NEWEST_VERSIONS: dict[EngineName, str] = {"vllm": "0.33.0", "llama.cpp": "11390"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

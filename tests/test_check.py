@@ -242,11 +242,10 @@ class TestEngines:
 
     @pytest.mark.parametrize(("version", "knows"), [("0.10", True), ("0.1", False)])
     def test_version_0_10_is_not_0_1(self, version: str, knows: bool) -> None:
-        # --rope-scaling came after 0.1 and was gone after 0.10.
-        rope = "{rope_type: yarn, factor: 2.0, original_max_position_embeddings: 32768}"
+        arguments = "vllm: {args: {kv_sharing_fast_prefill: true}}"
         found = faults_of(
             INVENTORY.replace("0.33.0", version),
-            f"version: 1\nservices:\n  chat: {{model: {LLM}, vllm: {{args: {{rope_scaling: {rope}}}}}}}",
+            f"version: 1\nservices:\n  chat: {{model: {LLM}, {arguments}}}\n",
         )
         assert ("unknown-argument" not in {fault.code for fault in found}) == knows
 

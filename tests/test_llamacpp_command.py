@@ -34,7 +34,8 @@ KIND = GpuKind(
 )
 SWITCHES = {
     "--kv-unified", "--no-kv-unified", "--swa-full", "--cpu-moe", "--no-kv-offload",
-    "--no-op-offload", "--no-mmap", "--mlock", "--jinja", "--embedding", "--rerank", "--metrics",
+    "--no-op-offload", "--no-mmap", "--mlock", "--jinja", "--no-jinja",
+    "--embedding", "--rerank", "--metrics",
 }  # fmt: skip
 
 
@@ -214,6 +215,13 @@ def test_arguments_that_do_not_touch_memory_pass_through() -> None:
     args: dict[str, ArgValue] = {"threads": 8, "temp": 0.6, "metrics": True, "webui": False}
     argv = ENGINE.launch(demand(args=args), ENDPOINT).argv
     assert argv[-6:] == ("--metrics", "--temp", "0.6", "--threads", "8", "--no-webui")
+
+
+def test_a_switch_that_is_off_anyway_is_left_out() -> None:
+    args: dict[str, ArgValue] = {"metrics": False, "jinja": False}
+    argv = ENGINE.launch(demand(args=args), ENDPOINT).argv
+    assert argv[-1] == "--no-jinja"
+    assert "--metrics" not in argv
 
 
 def test_an_override_stands_on_the_command_line() -> None:

@@ -265,7 +265,7 @@ def test_odd_header_values_do_no_harm(key: str, value: int) -> None:
         ENGINE.demands(request(odd), site(RTX_4090))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(data=st.data(), name=st.sampled_from(sorted(SHAPES)))
 def test_no_header_makes_the_law_fail(data: st.DataObject, name: str) -> None:
     model = facts(name)

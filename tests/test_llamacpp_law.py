@@ -9,29 +9,27 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmarks.llamacpp_accuracy import STUDIED, options_of
-from compiler.engines.llamacpp import job
 from compiler.engines.llamacpp.allocator import Arena
 from compiler.engines.llamacpp.builds import Graph
-from compiler.engines.llamacpp.compute import simulate
-from compiler.engines.llamacpp.job import Block, Job, shortened
+from compiler.engines.llamacpp.compute import compute_bytes
+from compiler.engines.llamacpp.job import EXACT, ROUGH, Block, Cut, shortened
 from compiler.engines.llamacpp.law import usage
 from compiler.engines.llamacpp.layers import lay_out
 from compiler.engines.llamacpp.shape import read_shape
 from tests.generators.gguf_shapes import SHAPES, facts
 
-
-def job_of(model: str, flags: str, gpus: int) -> Job:
-    shape = read_shape(facts(model))
-    options = options_of(shape, flags, gpus)
-    return job.job_for(shape, options, lay_out(shape, options), Graph(), options.output_rows or 1)
+WHOLE = Cut(1 << 20, 1)
 
 
 def check_shortened(model: str, flags: str, gpus: int) -> None:
-    with pytest.MonkeyPatch.context() as patch:
-        short = simulate(job_of(model, flags, gpus))
-        patch.setattr(job, "shortened", lambda blocks, cut: tuple(blocks))
-        whole = simulate(job_of(model, flags, gpus))
-    assert short == whole
+    shape = read_shape(facts(model))
+    options = options_of(shape, flags, gpus)
+    layout = lay_out(shape, options)
+    whole, exact, rough = (
+        compute_bytes(shape, options, layout, Graph(), cut).sizes for cut in (WHOLE, EXACT, ROUGH)
+    )
+    assert exact == whole
+    assert rough == whole
 
 
 FLAGS = [
@@ -39,6 +37,7 @@ FLAGS = [
     "ctx=32768 np=4 no=4 ctk=q8_0 ctv=q8_0",
     "ctx=8192 np=2 no=2 fa=off",
     "ctx=8192 no=1 ngl=20",
+    "ctx=4096 no=1 np=2 ngl=11 ub=256",
     "ctx=4096 b=256 ub=256 no=0",
     "ctx=16384 no=1 cpu_moe=1",
 ]

@@ -35,9 +35,7 @@ INEXACT = {
 
 def check(row: Row) -> None:
     for device, ours, truth in devices_of(row):
-        # A CPU-only llama.cpp loads a tied output of some types twice: known to 93 %.
-        start = 1 if device == "host" else 0
-        assert ours[start:] == truth[start:], device
+        assert ours == truth, device
 
 
 @pytest.mark.parametrize("row", SAMPLE, ids=lambda row: f"{row.model} {row.flags} {len(row.gpus)}")

@@ -27,7 +27,13 @@ def kv_sizes(inventory: Inventory, placements: Placements) -> list[int | None]:
         if growth is not None:
             lacking = max(0, growth.max_kv_bytes - _kv_bytes(placement.demand))
             wanted[position] = lacking // growth.step_bytes * growth.step_bytes
-    fractions = _fill(placements, wanted, left)
+    # No replica spans hosts. Each host alone keeps the fractions short.
+    on_host: dict[str, dict[int, int]] = defaultdict(dict)
+    for position, more in wanted.items():
+        on_host[placements.chosen[position].host][position] = more
+    fractions: dict[int, Fraction] = {}
+    for here in on_host.values():
+        fractions |= _fill(placements, here, left)
     sizes: list[int | None] = []
     for position, placement in enumerate(placements.chosen):
         growth = placement.demand.growth

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from compiler.ir.placement import Placement
 from compiler.ir.plan import Plan, Replica
-from compiler.ir.spec import Spec
+from compiler.ir.spec import Service, Spec
+
+# No fleet has a million replicas of a service.
+_NAME = re.compile(r"-(0|[1-9][0-9]{0,5})")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,24 +38,30 @@ def name_replicas(
             key=lambda each: (each.host, each.gpus, each.variant),
         )
         before = {
-            _number(replica): replica
+            number: replica
             for replica in (previous.replicas if previous else ())
-            if replica.service == service.name
+            if replica.service == service.name and (number := _number(replica)) is not None
         }
-        named += _name_service(here, before)
+        named += _name_service(service, here, before)
     return named
 
 
-def _name_service(here: list[Placement], before: dict[int, Replica]) -> list[Named]:
+def _name_service(
+    service: Service, here: list[Placement], before: dict[int, Replica]
+) -> list[Named]:
     free = dict(sorted(before.items()))
-    named = []
-    homeless = []
-    for placement in here:
-        number = next((n for n, r in free.items() if _stands_on(r, placement)), None)
-        if number is None:
-            homeless.append(placement)
-        else:
-            named.append(Named(number=number, placement=placement, before=free.pop(number)))
+    named: list[Named] = []
+    homeless = here
+    # Who runs on in its place comes first: another replica may have moved in beside it.
+    for is_same in (_runs_on, _stands_on):
+        moving = []
+        for placement in homeless:
+            number = next((n for n, r in free.items() if is_same(service, r, placement)), None)
+            if number is None:
+                moving.append(placement)
+            else:
+                named.append(Named(number=number, placement=placement, before=free.pop(number)))
+        homeless = moving
     for placement in homeless:
         number = next(iter(free), None)
         taken = {each.number for each in named}
@@ -61,10 +71,17 @@ def _name_service(here: list[Placement], before: dict[int, Replica]) -> list[Nam
     return sorted(named, key=lambda each: each.number)
 
 
-def _stands_on(replica: Replica, placement: Placement) -> bool:
+def _runs_on(service: Service, replica: Replica, placement: Placement) -> bool:
+    variant = service.variants[placement.variant].name
+    return replica.variant == variant and _stands_on(service, replica, placement)
+
+
+def _stands_on(_: Service, replica: Replica, placement: Placement) -> bool:
     gpus = tuple(share.gpu for share in replica.shares)
     return (replica.host, gpus) == (placement.host, placement.gpus)
 
 
-def _number(replica: Replica) -> int:
-    return int(replica.name.removeprefix(f"{replica.service}-"))
+def _number(replica: Replica) -> int | None:
+    """The number in a name; None for a name that modelc does not give."""
+    match = _NAME.fullmatch(replica.name.removeprefix(replica.service))
+    return int(match[1]) if match else None

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Protocol
 
 from compiler.ir.demand import ArgumentProblem, Demand, Endpoint, Launch, Refusal, Request, Site
+from compiler.ir.facts import ModelFacts
 from compiler.ir.inventory import EngineName
+from compiler.ir.profile import ModelProfile
 
 
 class Engine(Protocol):
@@ -19,7 +21,7 @@ class Engine(Protocol):
         """What is wrong with this version string, or None."""
 
     def check_request(self, request: Request) -> list[ArgumentProblem]:
-        """Faults of a request that hold on any site: unknown or managed arguments, wrong task or format."""
+        """Faults that hold on any site: unknown or managed arguments, wrong task or format."""
 
     def demands(self, request: Request, site: Site) -> tuple[Demand, ...] | Refusal:
         """Ways to run the request on exactly this site, best first.
@@ -33,7 +35,10 @@ class Engine(Protocol):
         """The same replica with this much KV on each device (whole steps, at most the maximum)."""
 
     def at_utilization(self, demand: Demand, utilization_permille: int) -> Demand:
-        """What the engine would take given this share of each GPU's CUDA total (`modelc estimate`)."""
+        """What the engine would take given this share of each GPU's CUDA total."""
 
     def launch(self, demand: Demand, endpoint: Endpoint) -> Launch:
         """The command line of a demand."""
+
+    def profile(self, facts: ModelFacts) -> ModelProfile:
+        """The model for people, as this engine reads it; what it cannot tell is None."""

@@ -40,10 +40,10 @@ class TensorGroup(Record):
         return [_expand_ranges(text) for text in self.index]
 
     def count(self) -> int:
-        """How many tensors the group holds."""
+        """How many tensors the group holds, counted without a list of them."""
         total = 1
-        for numbers in self.indices():
-            total *= len(numbers)
+        for text in self.index:
+            total *= sum(last - first + 1 for first, last in _range_bounds(text))
         return total
 
 
@@ -78,6 +78,8 @@ class ModelFacts(Record):
     vocabulary: int
     position_limit: int
     """Longest context the model was made for, in tokens; 0 when the files do not tell."""
+    answer_limit: int = 0
+    """Longest answer that the model's own generation settings allow, in tokens; 0 without one."""
     quantization: str
     """For people: `bf16`, `awq-4bit`, `Q5_K_S`."""
     header: dict[str, HeaderValue]
@@ -99,10 +101,15 @@ class ModelFacts(Record):
 
 def _expand_ranges(text: str) -> list[int]:
     numbers: list[int] = []
+    for first, last in _range_bounds(text):
+        numbers.extend(range(first, last + 1))
+    return numbers
+
+
+def _range_bounds(text: str) -> Iterator[tuple[int, int]]:
     for part in text.split(","):
         first, _, last = part.partition("-")
-        numbers.extend(range(int(first), int(last or first) + 1))
-    return numbers
+        yield int(first), int(last or first)
 
 
 def _expand_groups(groups: list[TensorGroup]) -> Iterator[Tensor]:

@@ -13,7 +13,7 @@ TIB = 1 << 40
 _PERMILLE = 1000
 
 _UNITS = {"B": 1, "KiB": KIB, "MiB": MIB, "GiB": GIB, "TiB": TIB}
-_SIZE = re.compile(r"([0-9]{1,15})(?:\.([0-9]{1,9}))?\s?(B|KiB|MiB|GiB|TiB)")
+_SIZE = re.compile(r"([0-9]{1,18})(?:\.([0-9]{1,9}))?\s?(B|KiB|MiB|GiB|TiB)")
 # As YAML and Python write numbers; Fraction also reads `1/3` and powers that never end.
 _SHARE = re.compile(r"[-+]?([0-9]{1,9}\.?|[0-9]{0,9}\.[0-9]{1,30})([eE][-+]?[0-9]{1,2})?")
 

@@ -291,6 +291,9 @@ class _Loader:
     def _gpus(self, name: str, entry: HostEntry) -> tuple[Gpu, ...]:
         if isinstance(entry.gpus, GpuBlockEntry):
             return self._block(name, entry.gpus)
+        slices = [index for index, each in enumerate(entry.gpus) if self._lacks_uuid(each)]
+        if len(entry.gpus) > 1:
+            self._check_slices(name, slices)
         gpus = []
         for index, each in enumerate(entry.gpus):
             place = ("hosts", name, "gpus", index)
@@ -298,6 +301,22 @@ class _Loader:
             if kind:
                 gpus.append(self._gpu(index, kind, each, each.uuid, each.island or 0, place))
         return tuple(gpus)
+
+    def _lacks_uuid(self, entry: GpuEntry | GpuBlockEntry) -> bool:
+        kind = self.kinds.get(entry.kind)
+        named = entry.uuid if isinstance(entry, GpuEntry) else entry.uuids
+        return kind is not None and kind.mig and not named
+
+    def _check_slices(self, name: str, indices: list[int]) -> None:
+        """CUDA shows a process the first MIG slice only, unless others are named by UUID."""
+        for index in indices:
+            self._fault(
+                "missing-key",
+                f"GPU {index} of host `{name}` is a MIG slice without `uuid`, by which alone CUDA "
+                "finds one of several.",
+                "Write the `MIG-...` of `nvidia-smi -L`.",
+                *("hosts", name, "gpus", index),
+            )
 
     def _block(self, name: str, block: GpuBlockEntry) -> tuple[Gpu, ...]:
         place = ("hosts", name, "gpus")
@@ -312,6 +331,8 @@ class _Loader:
             )  # fmt: skip
         if kind is None:
             return ()
+        if block.count > 1 and self._lacks_uuid(block):
+            self._check_slices(name, [0])
         uuids = list(block.uuids or []) + [None] * block.count
         return tuple(
             self._gpu(index, kind, block, uuids[index], islands[index], place)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from compiler.ir.demand import Demand, Demands, Option
@@ -30,6 +29,9 @@ class Column:
     variable: int
     option: Option
     demand: Demand
+    mib: tuple[tuple[GpuKey, int], ...]
+    """What one replica takes of each GPU."""
+    ram_mib: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +56,7 @@ class Fleet:
     relaxed: Relaxation
     program: Program = field(default_factory=Program)
     columns: list[Column] = field(default_factory=list)
+    by_service: dict[str, list[Column]] = field(default_factory=lambda: defaultdict(list))
     free_mib: dict[GpuKey, int] = field(default_factory=dict)
     loads: dict[GpuKey, dict[int, int]] = field(default_factory=lambda: defaultdict(dict))
     disturbance: dict[int, int] = field(default_factory=dict)
@@ -67,7 +70,23 @@ class Fleet:
 
     def of(self, service: str) -> list[Column]:
         """The columns of a service."""
-        return [column for column in self.columns if column.option.service == service]
+        return self.by_service[service]
+
+    def add(self, option: Option, demand: Demand, most: int) -> Column:
+        """A new column for at most so many replicas."""
+        column = Column(
+            variable=self.program.variable(most),
+            option=option,
+            demand=demand,
+            mib=tuple(
+                ((option.host, index), demand_mib(breakdown.high_bytes))
+                for index, breakdown in zip(option.gpus, demand.devices, strict=True)
+            ),
+            ram_mib=demand_mib(demand.host.high_bytes),
+        )
+        self.columns.append(column)
+        self.by_service[option.service].append(column)
+        return column
 
     def chosen(self, values: tuple[int, ...]) -> tuple[Placement, ...]:
         """The placements that the values stand for, one for each replica."""
@@ -97,8 +116,7 @@ def build(
     for service in fleet.services:
         for option in demands.options[service.name]:
             for demand in thin(option.demands):
-                variable = fleet.program.variable(_most(service))
-                fleet.columns.append(Column(variable=variable, option=option, demand=demand))
+                fleet.add(option, demand, _most(service))
     _add_rules(fleet)
     _add_objectives(fleet)
     return fleet
@@ -117,9 +135,7 @@ def refine(fleet: Fleet, chosen: tuple[Placement, ...]) -> Fleet | None:
     for key, count in sorted(taken.items()):
         here = {}
         for demand in options[key].demands:
-            variable = finer.program.variable(count)
-            here[variable] = 1
-            finer.columns.append(Column(variable=variable, option=options[key], demand=demand))
+            here[finer.add(options[key], demand, count).variable] = 1
         finer.program.at_least("", here, count)
         finer.program.at_most("", here, count)
     _add_rules(finer)
@@ -134,12 +150,6 @@ def thin(ladder: tuple[Demand, ...]) -> tuple[Demand, ...]:
     last = len(ladder) - 1
     steps = sorted({position * last // (MAX_LADDER - 1) for position in range(MAX_LADDER)})
     return tuple(ladder[step] for step in steps)
-
-
-def column_mib(column: Column) -> Iterator[tuple[GpuKey, int]]:
-    """What one replica of a column takes of each GPU."""
-    for index, breakdown in zip(column.option.gpus, column.demand.devices, strict=True):
-        yield (column.option.host, index), demand_mib(breakdown.high_bytes)
 
 
 def _place_key(option: Option) -> tuple[str, int, str, tuple[int, ...]]:
@@ -172,7 +182,7 @@ def _add_budgets(fleet: Fleet) -> None:
         for share in replica.shares:
             held[replica.host, share.gpu] += demand_mib(share.share_bytes)
     for column in fleet.columns:
-        for key, mib in column_mib(column):
+        for key, mib in column.mib:
             fleet.loads[key][column.variable] = mib
     for host in fleet.inventory.hosts:
         for gpu in host.gpus:
@@ -190,7 +200,7 @@ def _add_host_limits(fleet: Fleet) -> None:
             continue
         stays = [replica for replica in fleet.frozen if replica.host == host.name]
         ram = budget_mib(host.ram_budget_bytes) - sum(demand_mib(r.ram_bytes) for r in stays)
-        needs = {column.variable: demand_mib(column.demand.host.high_bytes) for column in here}
+        needs = {column.variable: column.ram_mib for column in here}
         fleet.program.at_most(f"ram {host.name}", needs, ram)
         n_ports = host.ports[1] - host.ports[0] + 1 - len(stays)
         if sum(service.replicas for service in fleet.services) > n_ports:

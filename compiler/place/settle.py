@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 
 from compiler.ir.plan import Replica
 from compiler.ir.spec import Service
-from compiler.ir.units import budget_mib, demand_mib
-from compiler.place.fleet import Column, Fleet, GpuKey, column_mib, loss, span
+from compiler.ir.units import budget_mib
+from compiler.place.fleet import Column, Fleet, GpuKey, loss, span
 from compiler.place.solver import Program, Solution, complete
 
 Way = tuple[str, str, tuple[int, ...], str]
@@ -45,7 +45,7 @@ def _wanted(fleet: Fleet, solution: Solution) -> list[tuple[Service, int]]:
     for column in fleet.columns:
         name = column.option.service
         placed[name] += solution.values[column.variable]
-        mib = max((mib for _, mib in column_mib(column)), default=0)
+        mib = max((mib for _, mib in column.mib), default=0)
         size[name] = max(size[name], mib)
     ordered = sorted(fleet.services, key=lambda s: (-size[s.name], -s.priority, s.name))
     return [(service, placed[service.name]) for service in ordered]
@@ -61,6 +61,7 @@ class _Dive:
     looks_ahead: bool = False
     taken: Counter[int] = field(default_factory=Counter)
     free: dict[GpuKey, int] = field(default_factory=dict)
+    free_on: Counter[str] = field(default_factory=Counter)
     free_ram: dict[str, int] = field(default_factory=dict)
     running: Counter[Way] = field(default_factory=Counter)
     rules_of: dict[int, list[int]] = field(default_factory=dict)
@@ -73,6 +74,8 @@ class _Dive:
 
     def _begin(self) -> None:
         self.free = dict(self.fleet.free_mib)
+        for (host, _), mib in self.free.items():
+            self.free_on[host] += mib
         self.free_ram = {
             host.name: budget_mib(host.ram_budget_bytes) for host in self.fleet.inventory.hosts
         }
@@ -97,12 +100,11 @@ class _Dive:
         option = column.option
         stays = self.running[self._way(service, column)] > 0
         left = min(
-            (self.free[key] - mib for key, mib in column_mib(column)),
-            default=self.free_ram[option.host] - demand_mib(column.demand.host.high_bytes),
+            (self.free[key] - mib for key, mib in column.mib),
+            default=self.free_ram[option.host] - column.ram_mib,
         )
-        on_host = sum(mib for (host, _), mib in self.free.items() if host == option.host)
         return (
-            loss(service, column), not stays, span(column), -left, -on_host,
+            loss(service, column), not stays, span(column), -left, -self.free_on[option.host],
             option.host, option.gpus, column.variable,
         )  # fmt: skip
 
@@ -130,9 +132,10 @@ class _Dive:
         variable = column.variable
         self.taken[variable] += 1
         self.running[self._way(service, column)] -= 1
-        for key, mib in column_mib(column):
+        for key, mib in column.mib:
             self.free[key] -= mib
-        self.free_ram[column.option.host] -= demand_mib(column.demand.host.high_bytes)
+            self.free_on[key[0]] -= mib
+        self.free_ram[column.option.host] -= column.ram_mib
         for number in self.rules_of[variable]:
             self.least[number] += max(0, self.program.rules[number].terms[variable])
 

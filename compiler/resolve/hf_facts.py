@@ -16,6 +16,7 @@ from compiler.resolve.hftask import task_and_pooling
 READ_DOCUMENTS = (
     "config.json",
     "config_sentence_transformers.json",
+    "generation_config.json",
     "hf_quant_config.json",
     "modules.json",
     "quant_config.json",
@@ -55,6 +56,7 @@ def hf_facts(name: str, documents: Mapping[str, Any], tensors: Sequence[Tensor])
         layers=layers,
         vocabulary=hfconfig.vocabulary(config),
         position_limit=_position_limit(config, documents, task),
+        answer_limit=_answer_limit(config, documents) if task == "generate" else 0,
         quantization=quantization_name(section, dtype, tensors),
         header=hfconfig.header_values(config),
         tensors=group_tensors(tensors),
@@ -77,3 +79,15 @@ def _position_limit(config: Mapping[str, Any], documents: Mapping[str, Any], tas
         longest = hfconfig.first_integer(tokenizer, ("model_max_length",))
         limit = min(limit, longest or limit)
     return limit
+
+
+def _answer_limit(config: Mapping[str, Any], documents: Mapping[str, Any]) -> int:
+    """What vLLM takes for a server-wide limit on the tokens of an answer.
+
+    vllm/config/model.py get_diff_sampling_param (0.33): `max_new_tokens` of generation_config.json,
+    of config.json where older models have no such file; `max_length` is not heeded.
+    """
+    settings = documents.get("generation_config.json", config)
+    if not isinstance(settings, Mapping):
+        return 0
+    return max(0, hfconfig.first_integer(settings, ("max_new_tokens",)) or 0)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
 
 from compiler.diagnostics import CompileError, Diagnostic
@@ -14,6 +16,9 @@ from compiler.resolve.read import FileFaultError, read_file, read_tree
 from compiler.resolve.tree import SourceMissingError, local_tree
 
 __all__ = ["is_local", "lock_sources", "parse_source", "resolve_source"]
+
+# Each reads up to eight files at once; a hub takes many more from one address for an attack.
+_SOURCES_AT_ONCE = 4
 
 
 def lock_sources(
@@ -28,27 +33,23 @@ def lock_sources(
 
     An entry of the previous lock is kept as it is unless its source is in `update`; entries that no
     source asks for are dropped. Local paths are relative to `root`. `progress` is told each source
-    before it is resolved. `keep` is given the lock so far after each source that was resolved, so
-    that an interrupted or partly failing lock can be written down and continued later. Raises
-    CompileError with the faults of all sources.
+    when it is begun. `keep` is given the lock so far after each source that was resolved, so that
+    an interrupted or partly failing lock can be written down and continued later. Both are called
+    in the caller's own thread. Raises CompileError with the faults of all sources.
     """
     entries = {} if previous is None else {entry.source: entry for entry in previous.sources}
     wanted = sorted(set(sources))
-    faults: list[Diagnostic] = []
-    for source in wanted:
-        if source in entries and source not in update:
+    todo = [source for source in wanted if source not in entries or source in update]
+    faults: dict[str, tuple[Diagnostic, ...]] = {}
+    for source, answer in _resolve_all(todo, root, progress or _silent):
+        if isinstance(answer, CompileError):
+            faults[source] = answer.diagnostics
             continue
-        if progress is not None:
-            progress(source)
-        try:
-            entries[source] = resolve_source(source, root)
-        except CompileError as error:
-            faults += error.diagnostics
-            continue
+        entries[source] = answer
         if keep is not None:
             keep(_lock(entries, wanted))
     if faults:
-        raise CompileError(faults)
+        raise CompileError([fault for source in sorted(faults) for fault in faults[source]])
     return _lock(entries, wanted)
 
 
@@ -71,6 +72,40 @@ def resolve_source(source: str, root: Path) -> LockedSource:
         raise _error("source-network", source, str(fault)) from fault
     except OSError as fault:
         raise _error("source-missing", source, fault.strerror or str(fault)) from fault
+
+
+def _resolve_all(
+    sources: Sequence[str], root: Path, progress: Callable[[str], None]
+) -> Iterator[tuple[str, LockedSource | CompileError]]:
+    """Each source with its entry or its faults: local ones in order, those of the hub as they come.
+
+    Several sources of the hub are on the way at once. A local header is read faster than a thread
+    starts, and one at a time bounds the memory that damaged files can take.
+    """
+    for source in filter(is_local, sources):
+        progress(source)
+        yield source, _attempt(source, root)
+    waiting = deque(source for source in sources if not is_local(source))
+    running: dict[Future[LockedSource | CompileError], str] = {}
+    with ThreadPoolExecutor(_SOURCES_AT_ONCE) as pool:
+        while waiting or running:
+            while waiting and len(running) < _SOURCES_AT_ONCE:
+                source = waiting.popleft()
+                progress(source)
+                running[pool.submit(_attempt, source, root)] = source
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                yield running.pop(future), future.result()
+
+
+def _attempt(source: str, root: Path) -> LockedSource | CompileError:
+    try:
+        return resolve_source(source, root)
+    except CompileError as error:
+        return error
+
+
+def _silent(source: str) -> None:
+    """Nobody wants to know."""
 
 
 def _resolve(source: str, name: SourceName, root: Path) -> LockedSource:

@@ -136,6 +136,7 @@ FIT_FLAG = 7430  # PR 16653, 2025-12-15
 LOAD_MODE_FLAG = 10297  # PR 20834, July 2026; --no-mmap still works then
 NO_MMAP_GONE = 10884  # --mmap, --no-mmap and --mlock are refused from here on
 JINJA_FLAG = 4530  # PR 11016, 2025-01-21
+JINJA_DEFAULT = 7430  # on by default since December 2025, with a --no-jinja
 SWA_FULL_FLAG = 5440  # PR 13194
 NO_OP_OFFLOAD_FLAG = 5345  # PR 13386, 2025-05-11
 OVERRIDE_TENSOR_FLAG = 5040  # PR 11397, 2025-04-02

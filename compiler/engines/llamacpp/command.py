@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from compiler.engines.llamacpp import builds
-from compiler.engines.llamacpp.arguments import ARGUMENTS, choice_word, positive
+from compiler.engines.llamacpp.arguments import choice_word, positive
 from compiler.engines.llamacpp.builds import Build
+from compiler.engines.llamacpp.flags import ARGUMENTS
 from compiler.engines.llamacpp.options import Options
 from compiler.engines.llamacpp.requests import pooling_name
 from compiler.ir.demand import Endpoint, Request
@@ -106,8 +107,9 @@ def _loading_flags(args: Mapping[str, ArgValue], options: Options, build: Build)
 def _task_flags(request: Request, options: Options, build: Build) -> list[str]:
     flags: list[str] = []
     if options.mode == "generate":
-        if build.number >= builds.JINJA_FLAG and request.args.get("jinja") is not False:
-            flags.append("--jinja")
+        jinja = request.args.get("jinja") is not False
+        if build.number >= (builds.JINJA_FLAG if jinja else builds.JINJA_DEFAULT):
+            flags.append("--jinja" if jinja else "--no-jinja")
         return flags
     flags.append("--embedding" if request.task != "rerank" else "--rerank")
     if options.pooling is not None and request.task != "rerank":
@@ -125,7 +127,10 @@ def _passed_flags(args: Mapping[str, ArgValue]) -> list[str]:
             continue
         flag = "--" + name.replace("_", "-")
         if argument.kind == "switch":
-            flags.append(flag if value else f"--no-{flag[2:]}")
+            if value:
+                flags.append(flag)
+            elif argument.negatable:
+                flags.append(f"--no-{flag[2:]}")
         elif argument.kind == "choice":
             flags += [flag, choice_word(value)]
         else:

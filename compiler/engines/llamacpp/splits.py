@@ -47,7 +47,7 @@ def best_split(shape: Shape, options: Options, build: Build, site: Site) -> Opti
 
 
 def next_split(shape: Shape, options: Options, build: Build, above: Demand) -> Options:
-    """The split of a rung of an offload ladder, from what the rung above takes beside its layers."""
+    """The split of a rung of an offload ladder, from what the rung above takes beside layers."""
     if options.gpus < 2 or options.split_mode == "none":  # noqa: PLR2004
         return options
     fixed = [each.compute.high_bytes + each.runtime.high_bytes for each in above.devices]

@@ -20,8 +20,9 @@ _INPUTS = ("token_embd.weight", "token_types", "position_embd", "per_layer_token
 _FIRST_LAYER = ("per_layer_model_proj", "per_layer_proj_norm")
 # What --cpu-moe and --n-cpu-moe match (common/common.h, LLM_FFN_EXPS_REGEX).
 _EXPERTS = r"\.ffn_(up|down|gate_up|gate)_(ch|)exps"
-# Types that a CPU-only llama.cpp repacks; a tied output of such a type is loaded twice even there.
-_REPACKED = frozenset({"q4_0", "q4_K", "q8_0", "iq4_nl", "q2_K"})
+# Types that a CPU-only llama.cpp repacks on x86 (ggml-cpu/repack.cpp); a tied output of such a
+# type is loaded twice even there.
+_REPACKED = frozenset({"q4_0", "q4_K", "iq4_nl", "q2_K"})
 _MATRIX = 2
 
 HOST = -1

@@ -8,9 +8,12 @@ from typing import Literal
 from compiler.engines.vllm import command, law
 from compiler.engines.vllm.arguments import check_arguments, normalize_arguments
 from compiler.engines.vllm.decide import version_of
+from compiler.engines.vllm.profile import profile_of
 from compiler.engines.vllm.refusals import request_problems
 from compiler.engines.vllm.versions import parse_version
 from compiler.ir.demand import ArgumentProblem, Demand, Endpoint, Launch, Refusal, Request, Site
+from compiler.ir.facts import ModelFacts
+from compiler.ir.profile import ModelProfile
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +49,10 @@ class VllmEngine:
     def launch(self, demand: Demand, endpoint: Endpoint) -> Launch:
         """The command line of a demand."""
         return command.launch_of(demand, endpoint)
+
+    def profile(self, facts: ModelFacts) -> ModelProfile:
+        """The model for people, as its config.json describes it."""
+        return profile_of(facts)
 
 
 ENGINE = VllmEngine()

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Written by modelc; changes made here are lost. Plan: 2b9b3a50e91e3654a49c757b65cc9dc776132351b32ef7683c74596378e654fa
+# Written by modelc; changes made here are lost. Plan: 0b472349744bae92a29da102bdde5bf0d80322c095b947d17489c2a0b3db739a
 # What start.sh, stop.sh and status.sh share. Linux only: it reads /proc.
 set -euo pipefail
 umask 077

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Written by modelc; changes made here are lost. Plan: 2b9b3a50e91e3654a49c757b65cc9dc776132351b32ef7683c74596378e654fa
+# Written by modelc; changes made here are lost. Plan: 0b472349744bae92a29da102bdde5bf0d80322c095b947d17489c2a0b3db739a
 # Stops every replica that start.sh has started here, also those that are no longer in the plan.
 set -euo pipefail
 # shellcheck source=lib.sh

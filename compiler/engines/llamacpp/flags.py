@@ -1,0 +1,299 @@
+"""llama-server's flags: which a user may set, which the law costs, which modelc sets itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Literal
+
+from compiler.engines.llamacpp import builds
+from compiler.engines.llamacpp.quants import CACHE_TYPES
+
+Kind = Literal["switch", "integer", "number", "text", "choice", "list"]
+Effect = Literal["costed", "passed", "managed", "uncosted"]
+
+NEVER = 1 << 30
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Argument:
+    """One flag of llama-server.
+
+    costed: it changes memory and the law follows it. passed: it does not change memory.
+    managed: modelc sets it, `text` says from what. uncosted: the law does not follow it, `text`
+    says why.
+    """
+
+    kind: Kind = "text"
+    effect: Effect = "passed"
+    text: str = ""
+    choices: tuple[str, ...] = ()
+    low: int | None = None
+    since: int = 0
+    until: int = NEVER
+    negatable: bool = False
+    """A switch that is on by default, so that there is a `--no-` form."""
+
+
+def _managed(text: str, kind: Kind = "text", since: int = 0) -> Argument:
+    return Argument(kind=kind, effect="managed", text=text, since=since)
+
+
+def _uncosted(text: str, since: int = 0) -> Argument:
+    return Argument(effect="uncosted", text=text, since=since)
+
+
+_OTHER_FILE = "its memory is that of another file, which the lock does not describe"
+_ROUTER = "it makes llama-server start other models, which no plan would know of"
+
+_COSTED = {
+    "batch_size": Argument(kind="integer", effect="costed", low=1),
+    "ubatch_size": Argument(kind="integer", effect="costed", low=1),
+    "flash_attn": Argument(kind="choice", effect="costed", choices=("on", "off", "auto")),
+    "cache_type_k": Argument(kind="choice", effect="costed", choices=CACHE_TYPES),
+    "cache_type_v": Argument(kind="choice", effect="costed", choices=CACHE_TYPES),
+    "swa_full": Argument(kind="switch", effect="costed", since=builds.SWA_FULL_FLAG),
+    "kv_offload": Argument(kind="switch", effect="costed"),
+    "op_offload": Argument(kind="switch", effect="costed", since=builds.NO_OP_OFFLOAD_FLAG),
+    "cpu_moe": Argument(kind="switch", effect="costed", since=builds.CPU_MOE_FLAG),
+    "n_cpu_moe": Argument(kind="integer", effect="costed", low=0, since=builds.N_CPU_MOE_FLAG),
+    "override_tensor": Argument(kind="list", effect="costed", since=builds.OVERRIDE_TENSOR_FLAG),
+    "split_mode": Argument(kind="choice", effect="costed", choices=("layer", "none")),
+    "main_gpu": Argument(kind="integer", effect="costed", low=0),
+    "mmap": Argument(kind="switch", effect="costed", until=builds.NO_MMAP_GONE),
+    "load_mode": Argument(
+        kind="choice",
+        effect="costed",
+        choices=("none", "mmap", "mlock", "mmap+mlock"),
+        since=builds.LOAD_MODE_FLAG,
+    ),
+    "mlock": Argument(kind="switch", effect="costed", until=builds.NO_MMAP_GONE),
+    "cache_ram": Argument(kind="integer", effect="costed", low=0, since=builds.CACHE_RAM_FLAG),
+    "ctx_checkpoints": Argument(
+        kind="integer", effect="costed", low=0, since=builds.CHECKPOINTS_FLAG
+    ),
+    "pooling": Argument(kind="choice", effect="costed", choices=("mean", "cls", "last", "none")),
+}
+
+_MANAGED = {
+    "model": _managed("`model` of the service"),
+    "model_url": _managed("`model` of the service"),
+    "hf_repo": _managed("`model` of the service"),
+    "hf_file": _managed("`model` of the service"),
+    "docker_repo": _managed("`model` of the service"),
+    "ctx_size": _managed("`context`, `concurrency` and `kv_tokens`"),
+    "parallel": _managed("`concurrency`"),
+    "kv_unified": _managed("`kv_tokens`: below context x concurrency the slots share a pool"),
+    "kv_unified_per_slot": _managed("`kv_tokens` and `context`"),
+    "n_gpu_layers": _managed("`offload`"),
+    "gpu_layers": _managed("`offload`"),
+    "tensor_split": _managed("the placement: layers are dealt out by what is free"),
+    "device": _managed("`placement`"),
+    "fit": _managed("the memory law; sizes must not change at start"),
+    "fit_target": _managed("the memory law"),
+    "fit_ctx": _managed("the memory law"),
+    "port": _managed("`ports` of the host"),
+    "host": _managed("the plan"),
+    "alias": _managed("the name of the service"),
+    "embedding": _managed("`task: embed`"),
+    "embeddings": _managed("`task: embed`"),
+    "rerank": _managed("`task: rerank`"),
+    "reranking": _managed("`task: rerank`"),
+    "api_key": _managed("`secrets: [LLAMA_API_KEY]`"),
+}
+
+_UNCOSTED = {
+    "mmproj": _uncosted(_OTHER_FILE),
+    "mmproj_url": _uncosted(_OTHER_FILE),
+    "mmproj_auto": _uncosted(_OTHER_FILE),
+    "model_draft": _uncosted(_OTHER_FILE),
+    "spec_draft_model": _uncosted(_OTHER_FILE),
+    "hf_repo_draft": _uncosted(_OTHER_FILE),
+    "gpu_layers_draft": _uncosted(_OTHER_FILE),
+    "spec_type": _uncosted("a draft takes a second context, which the law does not cover"),
+    "lora": _uncosted(_OTHER_FILE),
+    "lora_scaled": _uncosted(_OTHER_FILE),
+    "control_vector": _uncosted(_OTHER_FILE),
+    "control_vector_scaled": _uncosted(_OTHER_FILE),
+    "model_vocoder": _uncosted(_OTHER_FILE),
+    "override_kv": _uncosted("it changes the header from which the law computes"),
+    "rpc": _uncosted("it adds devices of other hosts"),
+    "direct_io": _uncosted("its buffers are not covered"),
+    "no_host": _uncosted("it moves host weights out of pinned memory"),
+    "backend_sampling": _uncosted("it adds several rows of logits a slot on the GPU"),
+    "n_cpu_ffn": _uncosted("write the layers as `override_tensor`"),
+    "lazy_mmap": _uncosted("it reads host weights on demand"),
+    "models_dir": _uncosted(_ROUTER),
+    "models_preset": _uncosted(_ROUTER),
+    "models_max": _uncosted(_ROUTER),
+    "models_autoload": _uncosted(_ROUTER),
+}
+
+# Switches that llama-server has on unless told otherwise.
+_NEGATABLE = (
+    "cont_batching",
+    "context_shift",
+    "warmup",
+    "jinja",
+    "slots",
+    "webui",
+    "ui",
+    "escape",
+    "cache_prompt",
+    "cache_idle_slots",
+    "prefill_assistant",
+    "repack",
+    "perf",
+)
+_PASSED_SWITCHES = (
+    "metrics",
+    "props",
+    "verbose_prompt",
+    "log_disable",
+    "log_prefix",
+    "log_timestamps",
+    "log_jsonl",
+    "verbose",
+    "check_tensors",
+    "special",
+    "ignore_eos",
+    "spm_infill",
+    "lora_init_without_apply",
+    "cpu_strict",
+    "cpu_strict_batch",
+    "skip_chat_parsing",
+    "offline",
+)
+_PASSED_INTEGERS = (
+    "threads",
+    "threads_batch",
+    "threads_http",
+    "prio",
+    "prio_batch",
+    "poll",
+    "poll_batch",
+    "timeout",
+    "keep",
+    "seed",
+    "n_predict",
+    "predict",
+    "cache_reuse",
+    "sleep_idle_seconds",
+    "reasoning_budget",
+    "top_k",
+    "repeat_last_n",
+    "dry_allowed_length",
+    "dry_penalty_last_n",
+    "mirostat",
+    "min_keep",
+    "verbosity",
+    "log_verbosity",
+    "yarn_orig_ctx",
+    "embd_normalize",
+    "checkpoint_min_step",
+    "rope_scale_factor",
+)
+_PASSED_NUMBERS = (
+    "temp",
+    "top_p",
+    "min_p",
+    "top_nsigma",
+    "xtc_probability",
+    "xtc_threshold",
+    "typical",
+    "repeat_penalty",
+    "presence_penalty",
+    "frequency_penalty",
+    "dry_multiplier",
+    "dry_base",
+    "dynatemp_range",
+    "dynatemp_exp",
+    "mirostat_lr",
+    "mirostat_ent",
+    "rope_scale",
+    "rope_freq_base",
+    "rope_freq_scale",
+    "yarn_ext_factor",
+    "yarn_attn_factor",
+    "yarn_beta_slow",
+    "yarn_beta_fast",
+    "slot_prompt_similarity",
+    "defrag_thold",
+)
+_PASSED_TEXTS = (
+    "chat_template",
+    "chat_template_file",
+    "chat_template_kwargs",
+    "reasoning",
+    "reasoning_format",
+    "api_key_file",
+    "api_prefix",
+    "path",
+    "ssl_key_file",
+    "ssl_cert_file",
+    "slot_save_path",
+    "numa",
+    "cpu_mask",
+    "cpu_range",
+    "cpu_mask_batch",
+    "cpu_range_batch",
+    "log_file",
+    "log_colors",
+    "rope_scaling",
+    "samplers",
+    "sampler_seq",
+    "grammar",
+    "grammar_file",
+    "json_schema",
+    "json_schema_file",
+    "logit_bias",
+    "dry_sequence_breaker",
+    "tags",
+    "media_path",
+    "tools",
+    "cors_origins",
+)
+
+ARGUMENTS: Mapping[str, Argument] = MappingProxyType(
+    {
+        **dict.fromkeys(_PASSED_SWITCHES, Argument(kind="switch")),
+        **dict.fromkeys(_NEGATABLE, Argument(kind="switch", negatable=True)),
+        **dict.fromkeys(_PASSED_INTEGERS, Argument(kind="integer")),
+        **dict.fromkeys(_PASSED_NUMBERS, Argument(kind="number")),
+        **dict.fromkeys(_PASSED_TEXTS, Argument()),
+        **_UNCOSTED,
+        **_MANAGED,
+        **_COSTED,
+    }
+)
+
+# Short flags that people know better than the long ones.
+SHORT = {
+    "b": "batch_size",
+    "ub": "ubatch_size",
+    "c": "ctx_size",
+    "np": "parallel",
+    "ngl": "n_gpu_layers",
+    "ts": "tensor_split",
+    "sm": "split_mode",
+    "mg": "main_gpu",
+    "fa": "flash_attn",
+    "ctk": "cache_type_k",
+    "ctv": "cache_type_v",
+    "ot": "override_tensor",
+    "cmoe": "cpu_moe",
+    "ncmoe": "n_cpu_moe",
+    "kvo": "kv_offload",
+    "cram": "cache_ram",
+    "ctxcp": "ctx_checkpoints",
+    "swa_checkpoints": "ctx_checkpoints",
+    "lm": "load_mode",
+    "t": "threads",
+    "tb": "threads_batch",
+    "a": "alias",
+    "m": "model",
+    "md": "model_draft",
+    "mm": "mmproj",
+    "draft_max": "spec_type",
+}

@@ -1,0 +1,186 @@
+// Asks libllama what it allocates: a question in JSON a line on stdin, the bytes of every buffer
+// in JSON a line on stdout. `tests/oracle/probe.py` writes the questions.
+#include "ggml-backend.h"
+#include "llama-ext.h"
+#include "llama.h"
+
+#include <nlohmann/json.hpp>
+
+#include <array>
+#include <cstdio>
+#include <iostream>
+#include <map>
+#include <memory>
+#include <regex>
+#include <string>
+#include <vector>
+
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+using json = nlohmann::ordered_json;
+
+// libllama reads a mapped file ahead. The files of a test are holes of up to hundreds of gigabytes
+// that nobody looks into, so these stand in front of the C library's own.
+extern "C" void * mmap(void * address, size_t length, int protection, int flags, int file, off_t offset) {
+    return reinterpret_cast<void *>(
+        syscall(SYS_mmap, address, length, protection, flags & ~MAP_POPULATE, file, offset));
+}
+
+extern "C" void * mmap64(void * address, size_t length, int protection, int flags, int file, off64_t offset) {
+    return mmap(address, length, protection, flags, file, offset);
+}
+
+extern "C" int posix_madvise(void *, size_t, int) { return 0; }
+
+namespace {
+
+std::string log_text;
+
+void keep_log(ggml_log_level level, const char * text, void *) {
+    if (level != GGML_LOG_LEVEL_DEBUG) {
+        log_text += text;
+    }
+}
+
+ggml_type type_named(const std::string & name) {
+    for (int type = 0; type < GGML_TYPE_COUNT; type++) {
+        const char * known = ggml_type_name(static_cast<ggml_type>(type));
+        if (known && name == known) {
+            return static_cast<ggml_type>(type);
+        }
+    }
+    throw std::invalid_argument("unknown type " + name);
+}
+
+ggml_backend_buffer_type_t buffer_type_of(const json & gpu) {
+    if (gpu.is_null()) {
+        return ggml_backend_cpu_buffer_type();
+    }
+    const std::string name = "CUDA" + std::to_string(gpu.get<int>());
+    ggml_backend_dev_t device = ggml_backend_dev_by_name(name.c_str());
+    if (!device) {
+        throw std::invalid_argument("no device " + name);
+    }
+    return ggml_backend_dev_buffer_type(device);
+}
+
+// The parameters of a model, and what their pointers point to.
+struct model_arguments {
+    llama_model_params params = llama_model_default_params();
+    std::vector<float> tensor_split;
+    std::vector<std::string> patterns;
+    std::vector<llama_model_tensor_buft_override> overrides;
+};
+
+void read_model_arguments(const json & question, model_arguments & result) {
+    llama_model_params & params = result.params;
+    // A real load places activations as a running server does; a simulated one needs no RAM.
+    params.no_alloc = !question.at("real").get<bool>();
+    params.load_mode = question.at("mmap").get<bool>() ? LLAMA_LOAD_MODE_MMAP : LLAMA_LOAD_MODE_NONE;
+    params.n_gpu_layers = question.at("gpu_layers").get<int>();
+    params.main_gpu = question.at("main_gpu").get<int>();
+    params.split_mode = question.at("split_mode") == "none" ? LLAMA_SPLIT_MODE_NONE : LLAMA_SPLIT_MODE_LAYER;
+    const auto split = question.at("tensor_split").get<std::vector<float>>();
+    if (!split.empty()) {
+        result.tensor_split.assign(llama_max_devices(), 0.0f);
+        std::copy(split.begin(), split.end(), result.tensor_split.begin());
+        params.tensor_split = result.tensor_split.data();
+    }
+    const json & overrides = question.at("overrides");
+    if (!overrides.empty()) {
+        for (const auto & [pattern, gpu] : overrides.items()) {
+            result.patterns.push_back(pattern);
+        }
+        for (size_t index = 0; const auto & [pattern, gpu] : overrides.items()) {
+            result.overrides.push_back({result.patterns[index++].c_str(), buffer_type_of(gpu)});
+        }
+        result.overrides.push_back({nullptr, nullptr});
+        params.tensor_buft_overrides = result.overrides.data();
+    }
+}
+
+llama_context_params context_params(const json & question) {
+    llama_context_params params = llama_context_default_params();
+    params.n_ctx = question.at("cells").get<uint32_t>();
+    params.n_batch = question.at("batch").get<uint32_t>();
+    params.n_ubatch = question.at("ubatch").get<uint32_t>();
+    params.n_seq_max = question.at("slots").get<uint32_t>();
+    params.n_outputs_max = question.at("output_rows").get<uint32_t>();
+    params.kv_unified = question.at("unified").get<bool>();
+    const std::string flash = question.at("flash_attention");
+    params.flash_attn_type = flash == "on"    ? LLAMA_FLASH_ATTN_TYPE_ENABLED
+                             : flash == "off" ? LLAMA_FLASH_ATTN_TYPE_DISABLED
+                                              : LLAMA_FLASH_ATTN_TYPE_AUTO;
+    params.type_k = type_named(question.at("type_k"));
+    params.type_v = type_named(question.at("type_v"));
+    params.swa_full = question.at("sliding_full").get<bool>();
+    params.embeddings = question.at("embeds").get<bool>();
+    params.offload_kqv = question.at("kv_on_gpu").get<bool>();
+    params.op_offload = question.at("op_offload").get<bool>();
+    if (!question.at("pooling").is_null()) {
+        params.pooling_type = static_cast<enum llama_pooling_type>(question.at("pooling").get<int>());
+    }
+    return params;
+}
+
+json sizes_of(const llama_context * context) {
+    std::map<std::string, std::array<size_t, 3>> sizes;
+    for (const auto & [type, found] : llama_get_memory_breakdown(context)) {
+        auto & size = sizes[ggml_backend_buft_name(type)];
+        size[0] += found.model;
+        size[1] += found.context;
+        size[2] += found.compute;
+    }
+    return sizes;
+}
+
+std::string first_error() {
+    std::smatch match;
+    const bool found = std::regex_search(log_text, match, std::regex("(?:error|fail|missing|unknown|invalid|must)[^\n]*"));
+    return found ? match[0].str() : "no message";
+}
+
+json answer(const json & question) {
+    log_text.clear();
+    model_arguments arguments;
+    read_model_arguments(question, arguments);
+    const std::string path = question.at("model");
+    const std::unique_ptr<llama_model, decltype(&llama_model_free)> model(
+        llama_model_load_from_file(path.c_str(), arguments.params), llama_model_free);
+    if (!model) {
+        return {{"error", first_error()}};
+    }
+    const std::unique_ptr<llama_context, decltype(&llama_free)> context(
+        llama_init_from_model(model.get(), context_params(question)), llama_free);
+    if (!context) {
+        return {{"error", first_error()}};
+    }
+    std::smatch output;
+    std::regex_search(log_text, output, std::regex("output buffer size = +([0-9.]+) MiB"));
+    return {
+        {"buffers", sizes_of(context.get())},
+        {"output_mib", output.empty() ? 0.0 : std::stod(output[1].str())},
+        {"pipeline", log_text.find("pipeline parallelism enabled") != std::string::npos},
+        {"attention_off", log_text.find("Flash Attention not supported") != std::string::npos},
+    };
+}
+
+}  // namespace
+
+int main() {
+    llama_log_set(keep_log, nullptr);
+    ggml_backend_load_all();
+    llama_backend_init();
+    for (std::string line; std::getline(std::cin, line);) {
+        json result;
+        try {
+            result = answer(json::parse(line));
+        } catch (const std::exception & fault) {
+            result = {{"error", fault.what()}};
+        }
+        std::cout << result.dump() << std::endl;
+    }
+    return 0;
+}
