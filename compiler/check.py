@@ -9,7 +9,7 @@ from compiler.diagnostics import Diagnostic, Location, did_you_mean
 from compiler.engines.registry import engine_of
 from compiler.ir.demand import ArgumentProblem, request_of
 from compiler.ir.document import Document
-from compiler.ir.inventory import EngineName, Inventory
+from compiler.ir.inventory import EngineInstall, EngineName, Inventory
 from compiler.ir.lock import Lock, LockedSource
 from compiler.ir.rules import engine_hosts, gpus_of, hosts_of
 from compiler.ir.spec import Service, Spec, Variant
@@ -75,15 +75,26 @@ def _check_versions(checked: Checked) -> Iterator[Diagnostic]:
             seen.add((name, install.version))
             problem = engine_of(name).check_version(install.version)
             if problem:
-                document = checked.inventory_document
-                own = ("hosts", host.name, "engines", name)
-                place = own if own in document.keys else ("defaults", "engines", name)
                 yield Diagnostic(
                     code="bad-engine-version",
-                    detail=f"Engine `{name}` of host `{host.name}`: {problem}",
-                    location=document.key(*place),
+                    detail=f"Engine `{name}` of host `{host.name}`: {problem}.",
+                    location=_engine_place(checked.inventory_document, install, name),
                     hints=("Write what `vllm --version` or `llama-server --version` prints.",),
                 )
+
+
+def _engine_place(document: Document, install: EngineInstall, name: EngineName) -> Location:
+    """Where this version is written: at a host, at a range of them, or by default."""
+    for path in document.values:
+        if path[:1] != ("hosts",) or path[2:4] != ("engines", name):
+            continue
+        if path[4:] in {("version",), ("build",)}:
+            written = document.data
+            for step in path:
+                written = written[step]  # type: ignore[index]  # The path is of this document.
+            if str(getattr(written, "text", written)) == install.version:
+                return document.key(*path[:4])
+    return document.key("defaults", "engines", name)
 
 
 def _check_policy(checked: Checked) -> Iterator[Diagnostic]:
@@ -106,9 +117,17 @@ def _check_names(checked: Checked, service: Service) -> Iterator[Diagnostic]:
                 location=checked.key(*place, "gpus", "kinds", index),
                 hints=did_you_mean(kind, kinds),
             )
+    host_names = {host.name for host in checked.inventory.hosts}
+    for index, name in enumerate(_listed(checked, *place, "hosts", "name")):
+        if name not in host_names:
+            yield Diagnostic(
+                code="unknown-host",
+                detail=f"Service `{service.name}` selects the host `{name}`.",
+                location=checked.key(*place, "hosts", "name", index),
+                hints=did_you_mean(name, host_names),
+            )
     if rules.pin is None:
         return
-    host_names = {host.name for host in checked.inventory.hosts}
     if rules.pin.host not in host_names:
         yield Diagnostic(
             code="unknown-host",
@@ -132,11 +151,22 @@ def _check_reach(checked: Checked, service: Service) -> Iterator[Diagnostic]:
     rules = service.placement
     place = ("services", service.name, "placement")
     hosts = hosts_of(checked.inventory, rules)
-    if not hosts and not (rules.pin and not _knows_host(checked, rules.pin.host)):
-        wanted = ", ".join(f"{key}: {'/'.join(v)}" for key, v in rules.host_labels.items())
+    if rules.pin and not _knows_host(checked, rules.pin.host):
+        return
+    wanted = ", ".join(f"{key}: {'/'.join(v)}" for key, v in rules.host_labels.items())
+    if not hosts and rules.pin:
+        yield Diagnostic(
+            code="contradiction",
+            detail=f"Service `{service.name}` is pinned to `{rules.pin.host}`, which its selector "
+            f"`{wanted}` excludes.",
+            location=checked.key(*place, "pin"),
+            hints=("Take out the pin or the selector.",),
+        )
+        return
+    if not hosts:
         yield Diagnostic(
             code="selector-empty",
-            detail=f"Service `{service.name}` selects hosts with `{wanted or rules.pin}`; no host "
+            detail=f"Service `{service.name}` selects hosts with `{wanted}`; no host "
             "of the inventory has these labels.",
             location=checked.key(*place, "hosts"),
             hints=(f"Labels there are: {_list(_labels(checked.inventory))}.",),
@@ -221,6 +251,9 @@ def _check_environment(checked: Checked, service: Service) -> Iterator[Diagnosti
 def _check_variant(
     checked: Checked, service: Service, index: int, variant: Variant
 ) -> Iterator[Diagnostic]:
+    if not variant.model:
+        # What it lacks was said when the file was read.
+        return
     locked = checked.lock.find(variant.model)
     if locked is None:
         yield Diagnostic(
@@ -230,7 +263,7 @@ def _check_variant(
             hints=("Run `modelc lock` and commit modelc.lock.",),
         )
         return
-    yield from _check_context(checked, service, index, locked)
+    found: list[Diagnostic] = []
     versions = {
         host.engines[variant.engine].version
         # Without a host in reach, which is reported by itself, any version serves for the rest.
@@ -243,8 +276,11 @@ def _check_variant(
         if engine.check_version(version):
             continue
         request = request_of(service, variant, locked.facts, version)
-        for problem in engine.check_request(request):
-            yield _argument_fault(checked, service, index, problem)
+        problems = engine.check_request(request)
+        found += [_argument_fault(checked, service, index, problem) for problem in problems]
+    if not any(fault.code == "context-too-long" for fault in found):
+        found += _check_context(checked, service, index, locked)
+    yield from found
 
 
 def _check_context(

@@ -29,7 +29,7 @@ from compiler.load.inventory import (
 )
 from compiler.load.previous import load_previous
 from compiler.load.spec import load_spec
-from compiler.load.yamltext import parse_yaml
+from compiler.load.yamltext import PlainFloat, parse_yaml
 from compiler.verify import verify
 from compiler.views.plan import plan_markdown
 
@@ -106,7 +106,9 @@ def load(inputs: Inputs) -> Loaded:
     spec_document = _parsed(inputs.spec, faults)
     lock = _locked(inputs.lock, faults)
     previous = load_previous(inputs.previous, faults) if inputs.previous else None
+    n_before = len(faults)
     inventory = _typed(load_inventory, inventory_document, faults)
+    inventory_faults = faults[n_before:]
     spec = _typed(load_spec, spec_document, faults)
     if inventory and spec and inventory_document and spec_document:
         checked = Checked(
@@ -116,8 +118,8 @@ def load(inputs: Inputs) -> Loaded:
             inventory_document=inventory_document,
             spec_document=spec_document,
         )
-        # Without a lock every source would be reported as missing from it.
-        faults += [f for f in check(checked) if lock or f.code != "lock-missing"]
+        hidden = _hidden_codes(inventory_document, inventory_faults, lock)
+        faults += [fault for fault in check(checked) if fault.code not in hidden]
     if faults or not (inventory and spec and lock and inventory_document and spec_document):
         raise CompileError(faults)
     digests = InputDigests(
@@ -232,6 +234,25 @@ def _read_spec(text: TextFile) -> tuple[Document, Spec]:
     return document, spec
 
 
+def _hidden_codes(
+    document: Document, faults: list[Diagnostic], lock: Lock | None
+) -> frozenset[str]:
+    """Codes that would only follow from other faults: hosts, GPUs or a lock that were not read."""
+    of_gpus = {
+        place
+        for places in (document.keys, document.values)
+        for path, place in places.items()
+        if "gpus" in path
+    }
+    lost = any(
+        fault.code in {"bad-range", "host-collision", "unknown-gpu-kind"}
+        or (fault.location and (fault.location.line, fault.location.column) in of_gpus)
+        for fault in faults
+    )
+    reach = {"unknown-gpu", "unknown-gpu-kind", "unknown-host", "selector-empty", "engine-missing"}
+    return frozenset((reach if lost else set()) | (set() if lock else {"lock-missing"}))
+
+
 def _parsed(file: TextFile, faults: list[Diagnostic]) -> Document | None:
     try:
         return parse_yaml(file.path, file.text)
@@ -270,8 +291,16 @@ def _locked(file: TextFile, faults: list[Diagnostic]) -> Lock | None:
 
 
 def _content_digest(document: Document) -> str:
-    """Of the data: a comment in YAML changes no plan."""
-    return digest(json.dumps(document.data, sort_keys=True, ensure_ascii=True))
+    """Of the data: a comment in YAML changes no plan, but `0.10` is not `0.1`."""
+    return digest(json.dumps(_as_written(document.data), sort_keys=True, ensure_ascii=True))
+
+
+def _as_written(value: object) -> object:
+    if isinstance(value, dict):
+        return {key: _as_written(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_as_written(each) for each in value]
+    return f"float {value.text}" if isinstance(value, PlainFloat) else value
 
 
 def _place(loaded: Loaded, demands: Demands) -> Placements:

@@ -1,10 +1,11 @@
-"""Finds the outside tools that judge what we emit."""
+"""Finds the outside tools and packages that judge what we read and emit."""
 
+import importlib
 import os
 import shutil
 import sys
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import pytest
 
@@ -18,6 +19,14 @@ def require_tool(name: str) -> str:
     beside_python = str(Path(sys.executable).parent)
     path = shutil.which(name, path=os.pathsep.join([beside_python, os.environ.get("PATH", "")]))
     return path if path is not None else missing_tool(name)
+
+
+def require_package(name: str) -> Any:  # noqa: ANN401 (a module)
+    """A package that only tests use; without it the test is skipped or fails as with a tool."""
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError:
+        missing_tool(name)
 
 
 def missing_tool(name: str) -> NoReturn:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,12 @@ from compiler.ir.facts import ModelFacts, Tensor
 from compiler.ir.lock import Lock, LockedSource, lock_text, read_lock_text
 from compiler.resolve import hfconfig
 from compiler.resolve.gguf_facts import FactsMissingError
-from compiler.resolve.hf_facts import READ_DOCUMENTS, hf_facts
+from compiler.resolve.hf_facts import BIN_INDEX, READ_DOCUMENTS, hf_facts
 from compiler.resolve.hfdefaults import DEFAULTS
 from compiler.resolve.hfquant import count_parameters, quantization_name, quantization_section
 from tests.generators.hf_configs import CONFIGS
 from tests.generators.models import qwen3_config, write_folder
+from tests.requires import require_package
 
 Json = dict[str, Any]
 
@@ -107,7 +109,7 @@ def test_a_null_is_not_filled() -> None:
 
 
 def test_defaults_are_those_of_transformers() -> None:
-    transformers = pytest.importorskip("transformers")
+    transformers = require_package("transformers")
     for model_type, own in DEFAULTS.items():
         theirs = transformers.AutoConfig.for_model(model_type).to_dict()
         assert {key: theirs.get(key) for key in own} == own, model_type
@@ -125,17 +127,26 @@ COMPARED = (
 )
 
 
-@pytest.mark.parametrize("name", sorted(CONFIGS))
+MEASURED = {
+    path.stem: json.loads(path.read_text(encoding="utf-8"))
+    for path in (Path(__file__).parent / "truth" / "vllm_configs").glob("*.json")
+}
+
+
+@pytest.mark.parametrize("name", sorted(CONFIGS | MEASURED))
 def test_a_published_config_reads_as_transformers_reads_it(name: str, tmp_path: Path) -> None:
-    transformers = pytest.importorskip("transformers")
-    write_folder(tmp_path, {"config.json": CONFIGS[name]})
+    transformers = require_package("transformers")
+    config = (CONFIGS | MEASURED)[name]
+    # Only the language model is compared, and some vision sections here are abridged.
+    language = {key: value for key, value in config.items() if key != "vision_config"}
+    write_folder(tmp_path, {"config.json": language})
     theirs = transformers.AutoConfig.from_pretrained(tmp_path).get_text_config()
-    own = hfconfig.text_section(hfconfig.with_defaults(CONFIGS[name]))
+    own = hfconfig.text_section(hfconfig.with_defaults(config))
     assert {key: own[key] for key in COMPARED if key in own} == {
         key: getattr(theirs, key) for key in COMPARED if key in own
     }
     assert hfconfig.layers({"text_config": own}) == theirs.num_hidden_layers
-    if "tie_word_embeddings" in own:
+    if "tie_word_embeddings" in own and hasattr(theirs, "tie_word_embeddings"):
         assert own["tie_word_embeddings"] == theirs.tie_word_embeddings
 
 
@@ -251,6 +262,31 @@ def test_a_tokenizer_lowers_the_limit_of_fixed_positions() -> None:
     assert facts(config, tokenizer_config=tokenizer).position_limit == 512
     config["position_embedding_type"] = "rotary"
     assert facts(config, tokenizer_config=tokenizer).position_limit == 4096
+
+
+@pytest.mark.parametrize(
+    ("settings", "limit"),
+    [
+        ({"max_new_tokens": 2048}, 2048),
+        ({"max_length": 2048}, 0),
+        ({"max_new_tokens": None}, 0),
+        ({"max_new_tokens": -1}, 0),
+        ({"max_new_tokens": "all"}, 0),
+        ([], 0),
+    ],
+)
+def test_answer_limit(settings: object, limit: int) -> None:
+    assert facts(qwen3_config(), generation_config=settings).answer_limit == limit
+
+
+def test_older_models_limit_answers_in_their_configuration() -> None:
+    assert facts(qwen3_config(max_new_tokens=99)).answer_limit == 99
+    assert facts(qwen3_config(max_new_tokens=99), generation_config={}).answer_limit == 0
+
+
+def test_a_model_that_embeds_gives_no_answers() -> None:
+    config = qwen3_config(architectures=["Qwen3Model"])
+    assert facts(config, generation_config={"max_new_tokens": 9}).answer_limit == 0
 
 
 # Quantization
@@ -383,6 +419,29 @@ def test_parameters_are_counted_through_packing(
 ) -> None:
     made = [Tensor(name=n, dtype=d, shape=s, bytes=0) for n, d, s in tensors]
     assert count_parameters(made, section) == count
+
+
+@pytest.mark.parametrize(
+    ("index", "dtype", "count"),
+    [
+        ({"metadata": {"total_size": 400}}, "float16", 200),
+        ({"metadata": {"total_size": 4e2}}, "float32", 100),
+        ({"metadata": {"total_size": 400}}, None, 0),
+        ({"metadata": {"total_size": -400}}, "float16", 0),
+        ({"metadata": {"total_size": "400"}}, "float16", 0),
+        ({"metadata": None}, "float16", 0),
+        ([], "float16", 0),
+    ],
+)
+def test_parameters_by_the_index_of_pytorch_files(index: object, dtype: str, count: int) -> None:
+    documents = {"config.json": qwen3_config(torch_dtype=dtype), BIN_INDEX: index}
+    assert hf_facts("m", documents, []).parameters == count
+
+
+def test_packed_weights_are_not_counted_by_their_size() -> None:
+    config = qwen3_config(quantization_config={"quant_method": "gptq", "bits": 4})
+    documents = {"config.json": config, BIN_INDEX: {"metadata": {"total_size": 400}}}
+    assert hf_facts("m", documents, []).parameters == 0
 
 
 # Tasks

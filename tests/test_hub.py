@@ -341,3 +341,50 @@ def test_many_files_are_read_at_once(hub: HubServer, tmp_path: Path) -> None:
     assert facts == resolve_source(str(tmp_path / "m"), Path()).facts
     tree, commit = hub_tree(hub_from_environment(), "org/m", None)
     assert (tree.readers, commit) == (8, COMMIT)
+
+
+def test_sources_are_read_side_by_side(hub: HubServer) -> None:
+    """Four at once; whichever answers first is kept first, and the lock is in order all the same."""
+    names = [f"org/m{number}" for number in range(6)]
+    for name in names:
+        hub.repositories[name] = hub.repositories["org/tiny"]
+    hub.faults["m0"] = [Fault(delay_seconds=1.0)]
+    told: list[str] = []
+    kept: list[Lock] = []
+    begun_at_first: list[int] = []
+
+    def keep(so_far: Lock) -> None:
+        begun_at_first.append(len(told))
+        kept.append(so_far)
+
+    lock = lock_sources(names, Path(), None, frozenset(), told.append, keep)
+    assert [entry.source for entry in lock.sources] == told == names
+    assert begun_at_first[0] == 4
+    assert [names[0] in {entry.source for entry in so_far.sources} for so_far in kept] == [
+        *[False] * 5,
+        True,
+    ]
+
+
+def test_the_faults_of_all_sources_are_in_order(hub: HubServer) -> None:
+    """Though the first is known last."""
+    hub.faults["a"] = [Fault(delay_seconds=0.3)]
+    with pytest.raises(CompileError) as caught:
+        lock_sources(["org/b", "org/a", "./none"], Path(), None, frozenset())
+    details = [found.detail for found in caught.value.diagnostics]
+    assert [detail.split("`")[1] for detail in details] == ["./none", "org/a", "org/b"]
+
+
+def test_the_index_of_pytorch_files_is_read_only_without_safetensors(
+    hub: HubServer, tmp_path: Path
+) -> None:
+    index = {"metadata": {"total_size": 400}, "weight_map": {}}
+    both = write_folder(hub.repositories["org/tiny"], {"pytorch_model.bin.index.json": index})
+    alone = {"config.json": qwen3_config(), "pytorch_model.bin.index.json": index}
+    for part in ("1", "2"):
+        alone[f"pytorch_model-0000{part}-of-00002.bin"] = "x"
+    hub.repositories["org/bin"] = write_folder(tmp_path / "bin", alone)
+    assert resolve("org/bin").facts.parameters == 200
+    hub.seen.clear()
+    assert resolve("org/tiny").facts == resolve_source(str(both), Path()).facts
+    assert not any("bin.index" in request.path for request in hub.seen)

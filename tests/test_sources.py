@@ -205,6 +205,19 @@ def test_each_weight_counts_once(files: list[str], weights: list[str]) -> None:
     assert list(select(files, None, None).weights) == weights
 
 
+def test_mistral_without_a_config() -> None:
+    own = ["params.json", "consolidated.safetensors", "tekken.json"]
+    found = select(own, None, None)
+    assert (found.weights, found.companions) == (
+        ("consolidated.safetensors",),
+        ("params.json", "tekken.json"),
+    )
+    both = select([*own, "config.json", "model.safetensors"], None, None)
+    assert both.weights == ("model.safetensors",)
+    with pytest.raises(SourceMissingError, match="neither a config.json"):
+        select(["params.json", "consolidated.00.pth"], None, None)
+
+
 def test_gguf_beside_a_config() -> None:
     assert select(["config.json", "m.gguf"], None, None).gguf == ("m.gguf",)
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from compiler.ir.facts import ModelFacts, Task, Tensor
-from compiler.resolve import hfconfig
+from compiler.resolve import hfconfig, mistral
 from compiler.resolve.gguf_facts import MAX_LAYERS, FactsMissingError
 from compiler.resolve.groups import group_tensors
 from compiler.resolve.hfquant import count_parameters, quantization_name, quantization_section
@@ -19,12 +19,20 @@ READ_DOCUMENTS = (
     "generation_config.json",
     "hf_quant_config.json",
     "modules.json",
+    mistral.PARAMS,
     "quant_config.json",
     "quantize_config.json",
     "sentence_bert_config.json",
     "tokenizer_config.json",
     "chat_template.jinja",
 )
+
+BIN_INDEX = "pytorch_model.bin.index.json"
+"""The index of a sharded set of PyTorch files, read only where there are no safetensors."""
+
+_MAX_TOTAL_BYTES = 1 << 50
+# Bytes of one weight by the name of its type, for sets without headers.
+_WEIGHT_BYTES = {"bf16": 2, "fp16": 2, "fp32": 4}
 
 
 def hf_facts(name: str, documents: Mapping[str, Any], tensors: Sequence[Tensor]) -> ModelFacts:
@@ -33,6 +41,9 @@ def hf_facts(name: str, documents: Mapping[str, Any], tensors: Sequence[Tensor])
     `name` is the repository's or folder's. Without tensors the facts are of format `config`.
     Raises FactsMissingError when config.json does not describe a model.
     """
+    if "config.json" not in documents:
+        documents = {**documents, "config.json": mistral.config_of(documents[mistral.PARAMS])}
+        tensors = mistral.rename_tensors(tensors)
     config = hfconfig.with_defaults(documents["config.json"])
     section = quantization_section({**documents, "config.json": config})
     if section:
@@ -47,17 +58,18 @@ def hf_facts(name: str, documents: Mapping[str, Any], tensors: Sequence[Tensor])
     task, pooling = task_and_pooling(name, documents)
     text = hfconfig.text_section(config)
     dtype = text.get("dtype") or text.get("torch_dtype") or config.get("torch_dtype")
+    quantization = quantization_name(section, dtype, tensors)
     return ModelFacts(
         format="safetensors" if tensors else "config",
         architecture=architecture,
         task=task,
         pooling=pooling,
-        parameters=count_parameters(tensors, section),
+        parameters=count_parameters(tensors, section) or _indexed(documents, quantization),
         layers=layers,
         vocabulary=hfconfig.vocabulary(config),
         position_limit=_position_limit(config, documents, task),
         answer_limit=_answer_limit(config, documents) if task == "generate" else 0,
-        quantization=quantization_name(section, dtype, tensors),
+        quantization=quantization,
         header=hfconfig.header_values(config),
         tensors=group_tensors(tensors),
     )
@@ -79,6 +91,19 @@ def _position_limit(config: Mapping[str, Any], documents: Mapping[str, Any], tas
         longest = hfconfig.first_integer(tokenizer, ("model_max_length",))
         limit = min(limit, longest or limit)
     return limit
+
+
+def _indexed(documents: Mapping[str, Any], quantization: str) -> int:
+    """Weights by the total size in the index of PyTorch files; 0 where nothing tells their type."""
+    index = documents.get(BIN_INDEX)
+    metadata = index.get("metadata") if isinstance(index, Mapping) else None
+    if not isinstance(metadata, Mapping) or quantization not in _WEIGHT_BYTES:
+        return 0
+    # Some savers write it as a float.
+    total = metadata.get("total_size")
+    if not isinstance(total, int | float) or not 0 < total < _MAX_TOTAL_BYTES:
+        return 0
+    return int(total) // _WEIGHT_BYTES[quantization]
 
 
 def _answer_limit(config: Mapping[str, Any], documents: Mapping[str, Any]) -> int:

@@ -13,7 +13,8 @@ from compiler.ir.facts import ModelFacts, Tensor
 from compiler.ir.lock import LockedFile
 from compiler.resolve.gguf import read_gguf
 from compiler.resolve.gguf_facts import FactsMissingError, gguf_facts
-from compiler.resolve.hf_facts import READ_DOCUMENTS, hf_facts
+from compiler.resolve.hf_facts import BIN_INDEX, READ_DOCUMENTS, hf_facts
+from compiler.resolve.mistral import PARAMS
 from compiler.resolve.ranges import DamagedFileError, Ranges
 from compiler.resolve.safetensors import read_safetensors
 from compiler.resolve.selection import INDEX, Selection, read_index, select, select_gguf_file
@@ -67,7 +68,7 @@ def _read_hf(
     missing = [name for name in chosen.weights if name not in tree.files]
     if missing:
         raise SourceMissingError(f"`{INDEX}` speaks of `{missing[0]}`, which is not there")
-    raw = _read_documents(tree, chosen.companions)
+    raw = _read_documents(tree, chosen)
     documents = {name: _guarded(name, partial(_parsed, name, raw[name])) for name in raw}
     digests = {name: hashlib.sha256(content).hexdigest() for name, content in raw.items()}
     sharded = [name for name in chosen.weights if name.endswith(".safetensors")]
@@ -77,7 +78,8 @@ def _read_hf(
     heads = dict(zip(sharded, (header.sha256 for header in headers), strict=True))
     files = [_locked(tree, name, heads.get(name)) for name in chosen.weights]
     files += [_locked(tree, name, None, digests.get(name)) for name in chosen.companions]
-    facts = _guarded("config.json", lambda: hf_facts(tree.name, documents, tensors))
+    described = "config.json" if "config.json" in documents else PARAMS
+    facts = _guarded(described, lambda: hf_facts(tree.name, documents, tensors))
     return sorted(files, key=lambda file: file.name), facts
 
 
@@ -101,12 +103,14 @@ def _guarded(name: str, read: Callable[[], Header]) -> Header:
         raise FileFaultError(name, fault) from fault
 
 
-def _read_documents(tree: Tree, companions: Sequence[str]) -> dict[str, bytes]:
+def _read_documents(tree: Tree, chosen: Selection) -> dict[str, bytes]:
     wanted = [
         name
-        for name in companions
+        for name in chosen.companions
         if name in READ_DOCUMENTS or name.endswith("Pooling/config.json")
     ]
+    if BIN_INDEX in chosen.companions and chosen.weights[0].endswith(".bin"):
+        wanted.append(BIN_INDEX)
     return {name: _guarded(name, partial(_whole, tree, name)) for name in wanted}
 
 
@@ -124,7 +128,7 @@ def _parsed(name: str, raw: bytes) -> Any:  # noqa: ANN401 (any JSON value)
         document = json.loads(raw)
     except (ValueError, RecursionError) as fault:
         raise DamagedFileError("is not valid JSON") from fault
-    if name == "config.json" and not isinstance(document, dict):
+    if name in {"config.json", PARAMS} and not isinstance(document, dict):
         raise DamagedFileError("is no JSON object")
     return document
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from compiler.resolve.gguf_facts import FactsMissingError, split_parts
+from compiler.resolve.mistral import PARAMS
 from compiler.resolve.ranges import DamagedFileError
 from compiler.resolve.tree import SourceMissingError
 
@@ -65,16 +66,20 @@ def select(
     if selector is not None and selector.lower() not in _DEFAULT_SELECTORS:
         return _select_gguf(files, ggufs, selector)
     if "config.json" in files and not (ggufs and not _weights(files, index)):
-        weights = _weights(files, index)
-        companions = [name for name in files if _matches(name, _COMPANIONS) and name != INDEX]
-        if index is not None:
-            companions.append(INDEX)
-        return Selection(weights=tuple(weights), companions=tuple(sorted(companions)))
+        return _with_companions(_weights(files, index), files)
+    own = [name for name in files if _matches(name, ("consolidated*.safetensors",))]
+    if PARAMS in files and own:
+        return _with_companions(own, files)
     if ggufs:
         return _one_of(_sets(_models(ggufs)), set(files))
     if "adapter_config.json" in files:
         raise FactsMissingError("is a LoRA adapter, which belongs to a model but is none")
     raise SourceMissingError("there is neither a config.json nor a GGUF file in it")
+
+
+def _with_companions(weights: Sequence[str], files: Sequence[str]) -> Selection:
+    companions = sorted(name for name in files if _matches(name, _COMPANIONS))
+    return Selection(weights=tuple(weights), companions=tuple(companions))
 
 
 def read_index(raw: bytes) -> dict[str, str]:

@@ -82,7 +82,7 @@ def _ask_together(
             stderr=subprocess.PIPE,
             check=False,
         )
-        lines = done.stdout.splitlines()
+        lines = [line for line in done.stdout.splitlines() if line.startswith(b"{")]
         for case, line in zip(waiting, lines, strict=False):
             yield case, _read(json.loads(line), gpus)
         waiting = waiting[len(lines) :]
@@ -94,9 +94,11 @@ def _ask_together(
 
 def environment(gpus: int, compute: int, version: str = llamacpp_build.VERSION) -> dict[str, str]:
     """The environment in which a program of llama.cpp sees paper GPUs."""
+    # A failed assertion of ggml would start a debugger.
+    base = os.environ | {"GGML_NO_BACKTRACE": "1"}
     if not gpus:
-        return dict(os.environ)
-    return os.environ | {
+        return base
+    return base | {
         "GGML_BACKEND_PATH": str(llamacpp_build.paper_gpu(version)),
         "PAPER_GPU_MIB": ",".join([str(_GPU_MIB)] * gpus),
         "PAPER_GPU_CC": str(compute * 10),

@@ -69,8 +69,14 @@ def request_problems(request: Request) -> list[ArgumentProblem]:
     if request.task == "rerank" and request.facts.architecture.endswith("ForCausalLM"):
         problems += _decoder_reranker_problems(request)
     if 0 < shape.position_limit < request.context:
-        detail = context_detail(request, shape)
-        problems.append(ArgumentProblem(code="context-too-long", argument="context", detail=detail))
+        problems.append(
+            ArgumentProblem(
+                code="context-too-long",
+                argument="context",
+                detail=context_detail(request, shape),
+                hint=f"Write `context: {shape.position_limit}` or less.",
+            )
+        )
     return problems + conflict_problems(request, shape)
 
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Written by modelc; changes made here are lost. Plan: ffad589b18d2ef9a8895ecc6c9fea7342bd59aff1373fd645540797894794c34
+# Written by modelc; changes made here are lost. Plan: e5910096cd175eda459e089007ff74e65fd8f7c7172940463088ee5d6f5ac4e7
 # Starts what does not run yet and waits until all is healthy; fails when something is not.
 # Replicas on the same GPUs wait for each other: engines that start at once spoil each other's
 # measurement of free memory.
