@@ -11,7 +11,7 @@ STAMP := .venv/.complete
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help env demo test lint format lock clean
+.PHONY: help env demo test accuracy lint format lock clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile
@@ -37,6 +37,10 @@ lint: $(STAMP) ## check format, rules, types and shell scripts; changes nothing
 format: $(STAMP) ## format the code and repair what ruff can repair
 	$(BIN)/ruff check --fix-only
 	$(BIN)/ruff format
+
+accuracy: $(STAMP) ## print how right the memory laws are over the measured rows
+	$(BIN)/python benchmarks/llamacpp_accuracy.py
+	$(BIN)/python benchmarks/vllm_accuracy.py
 
 # Universal: one lock for every platform and Python >= 3.11. No header and no annotations, so that
 # the lock depends only on what it locks, and not on where it was made.

@@ -287,9 +287,9 @@ def _read_inputs(folder: Path, compiled: Path, previous: str | None) -> Inputs:
     spec = attempt(lambda: read_text(folder / "models.yaml"))
     lock_file = attempt(lambda: read_text(folder / "modelc.lock"))
     plan = attempt(lambda: read_previous(folder, compiled, previous))
-    if faults or not (inventory and spec and lock_file):
-        raise CompileError(faults)
-    return Inputs(inventory=inventory, spec=spec, lock=lock_file, previous=plan)
+    return Inputs(
+        inventory=inventory, spec=spec, lock=lock_file, previous=plan, unreadable=tuple(faults)
+    )
 
 
 def _find_model(model: str) -> LockedSource:

@@ -44,12 +44,17 @@ Value = TypeVar("Value")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inputs:
-    """The texts that a compile reads; nothing else decides its result."""
+    """The texts that a compile reads; nothing else decides its result.
 
-    inventory: TextFile
-    spec: TextFile
-    lock: TextFile
+    A text is missing only when `unreadable` says why, so that the faults of the others can be told
+    with it.
+    """
+
+    inventory: TextFile | None
+    spec: TextFile | None
+    lock: TextFile | None
     previous: TextFile | None
+    unreadable: tuple[Diagnostic, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,10 +106,10 @@ def compile_plan(inputs: Inputs) -> Compilation:
 
 def load(inputs: Inputs) -> Loaded:
     """The inputs, read and checked; raises CompileError with the faults of all files together."""
-    faults: list[Diagnostic] = []
+    faults = list(inputs.unreadable)
     inventory_document = _parsed(inputs.inventory, faults)
     spec_document = _parsed(inputs.spec, faults)
-    lock = _locked(inputs.lock, faults)
+    lock = _locked(inputs.lock, faults) if inputs.lock else None
     previous = load_previous(inputs.previous, faults) if inputs.previous else None
     n_before = len(faults)
     inventory = _typed(load_inventory, inventory_document, faults)
@@ -186,18 +191,28 @@ def replicas_of(plan: Plan, service: str, host: str | None) -> list[str]:
         if replica.service == service and host in (None, replica.host)
     ]
     if not names:
-        known = {replica.service for replica in plan.replicas}
-        where = f" on `{host}`" if host else ""
-        raise CompileError(
-            [
-                Diagnostic(
-                    code="unknown-service",
-                    detail=f"The plan has no replica of `{service}`{where}.",
-                    hints=did_you_mean(service, known - {service}),
-                )
-            ]
-        )
+        raise CompileError([_no_replica(plan, service, host)])
     return names
+
+
+def _no_replica(plan: Plan, service: str, host: str | None) -> Diagnostic:
+    """Why a plan has no replica of a service, or none on a host."""
+    hosts = {ledger.host for ledger in plan.hosts}
+    if host is not None and host not in hosts:
+        return Diagnostic(
+            code="unknown-host",
+            detail=f"The plan has no host `{host}`.",
+            hints=did_you_mean(host, hosts),
+        )
+    left_out = service in {each.service for each in plan.unplaced}
+    known = {replica.service for replica in plan.replicas} - {service}
+    return Diagnostic(
+        code="unknown-service",
+        detail=f"Service `{service}` is optional, and the plan leaves it out."
+        if left_out
+        else f"The plan has no replica of `{service}`{f' on `{host}`' if host else ''}.",
+        hints=() if left_out else did_you_mean(service, known),
+    )
 
 
 def spec_sources(text: TextFile) -> tuple[str, ...]:
@@ -253,7 +268,9 @@ def _hidden_codes(
     return frozenset((reach if lost else set()) | (set() if lock else {"lock-missing"}))
 
 
-def _parsed(file: TextFile, faults: list[Diagnostic]) -> Document | None:
+def _parsed(file: TextFile | None, faults: list[Diagnostic]) -> Document | None:
+    if file is None:
+        return None
     try:
         return parse_yaml(file.path, file.text)
     except CompileError as error:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from compiler.diagnostics import CompileError, Diagnostic, did_you_mean
 from compiler.engines.registry import engine_of
@@ -55,8 +55,22 @@ def estimate_single(question: Question) -> tuple[Demand, Launch]:
         raise CompileError([Diagnostic(code="no-placement", detail=f"{answer.detail}.")])
     demand = answer[0]
     if question.utilization_permille is not None:
-        demand = engine.at_utilization(demand, question.utilization_permille)
+        guaranteed = demand.kv_tokens
+        demand = _with_room(
+            engine.at_utilization(demand, question.utilization_permille), guaranteed
+        )
     return demand, engine.launch(demand, _endpoint(question, demand))
+
+
+def _with_room(demand: Demand, guaranteed: int) -> Demand:
+    """Says so when the KV cache is too small for the engine to start."""
+    if demand.kv_tokens >= guaranteed:
+        return demand
+    sentence = (
+        f"At this utilization the KV cache holds {demand.kv_tokens:,} tokens, fewer than one "
+        "full-length request needs: the engine refuses to start."
+    )
+    return replace(demand, assumed=(*demand.assumed, sentence))
 
 
 def _request(question: Question) -> Request:

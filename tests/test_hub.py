@@ -344,7 +344,7 @@ def test_many_files_are_read_at_once(hub: HubServer, tmp_path: Path) -> None:
 
 
 def test_sources_are_read_side_by_side(hub: HubServer) -> None:
-    """Four at once; whichever answers first is kept first, and the lock is in order all the same."""
+    """Four at once; what answers first is kept first, and the lock is in order all the same."""
     names = [f"org/m{number}" for number in range(6)]
     for name in names:
         hub.repositories[name] = hub.repositories["org/tiny"]

@@ -214,7 +214,7 @@ def test_mistral_without_a_config() -> None:
     )
     both = select([*own, "config.json", "model.safetensors"], None, None)
     assert both.weights == ("model.safetensors",)
-    with pytest.raises(SourceMissingError, match="neither a config.json"):
+    with pytest.raises(SourceMissingError, match=r"neither a config\.json"):
         select(["params.json", "consolidated.00.pth"], None, None)
 
 

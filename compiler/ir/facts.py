@@ -43,7 +43,7 @@ class TensorGroup(Record):
         """How many tensors the group holds, counted without a list of them."""
         total = 1
         for text in self.index:
-            total *= sum(last - first + 1 for first, last in _range_bounds(text))
+            total *= sum(max(0, last - first + 1) for first, last in _range_bounds(text))
         return total
 
 

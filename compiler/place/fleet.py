@@ -302,9 +302,9 @@ def _stays(fleet: Fleet, service: Service) -> _Stays | None:
     ways = Counter((_place_of(replica), replica.variant) for replica in before)
     stays = [_counted(program, at[place], n) for place, n in sorted(places.items())]
     same = [_counted(program, alike[way], n) for way, n in sorted(ways.items())]
-    surplus = max(0, service.replicas - len(before))
-    moved = _shortfall(program, every, stays, surplus, service.replicas)
-    disturbed = _shortfall(program, every, same, surplus, service.replicas)
+    new = _counted_beyond(program, every, len(before), service.replicas)
+    moved = _shortfall(program, every, [*stays, new], service.replicas)
+    disturbed = _shortfall(program, every, [*same, new], service.replicas)
     return _Stays(moved, disturbed)
 
 
@@ -319,13 +319,23 @@ def _counted(program: Program, terms: dict[int, int], most: int) -> int:
     return variable
 
 
-def _shortfall(
-    program: Program, every: dict[int, int], staying: list[int], surplus: int, most: int
-) -> int:
-    """A variable of at least: replicas placed, less those that stay, less those that are new."""
+def _counted_beyond(program: Program, terms: dict[int, int], base: int, most: int) -> int:
+    """A variable of at most: the sum of terms beyond base; 0 when the sum is smaller."""
+    surplus = max(0, most - base)
+    variable = program.variable(surplus)
+    if surplus:
+        beyond = program.variable(1)
+        # Without `beyond` there is no surplus; with it, the sum less the base bounds it.
+        program.at_most("", {variable: 1, beyond: -surplus}, 0)
+        program.at_most("", {variable: 1, **dict.fromkeys(terms, -1), beyond: base}, 0)
+    return variable
+
+
+def _shortfall(program: Program, every: dict[int, int], settled: list[int], most: int) -> int:
+    """A variable of at least: replicas placed, less those that stay or are new."""
     variable = program.variable(most)
-    terms = {variable: 1, **dict.fromkeys(every, -1), **dict.fromkeys(staying, 1)}
-    program.at_least("", terms, -surplus)
+    terms = {variable: 1, **dict.fromkeys(every, -1), **dict.fromkeys(settled, 1)}
+    program.at_least("", terms, 0)
     return variable
 
 

@@ -114,5 +114,5 @@ def _shortfall(
     old = Counter(way[1:] if places else way for way in before)
     new = Counter(way[1:] if places else way for way in ways)
     staying = sum((old & new).values())
-    surplus = max(0, service.replicas - len(before))
-    return max(0, len(ways) - staying - surplus)
+    new = max(0, len(ways) - len(before))
+    return max(0, len(ways) - staying - new)

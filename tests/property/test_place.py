@@ -58,19 +58,24 @@ def test_places_exactly_when_a_brute_force_can_and_no_worse(fleet: TinyFleet) ->
 
 
 @SLOW
-@given(fleets(), st.sampled_from([None, 0, 1]))
-def test_moves_no_more_than_a_brute_force_must(fleet: TinyFleet, max_moves: int | None) -> None:
+@given(fleets(), st.sampled_from([None, 0, 1]), st.booleans())
+def test_moves_no_more_than_a_brute_force_must(
+    fleet: TinyFleet, max_moves: int | None, more: bool
+) -> None:
+    """One service grows, another wants one replica more, and a host may lose a GPU."""
     first = placed(fleet)
     assume(first is not None)
     assert first is not None
     running = Running(ways(fleet, first))
     previous = plan_of(running)
-    changed = replace(fleet, max_moves=max_moves, services=tuple(
-        replace(service, variants=tuple({n: mib + 1 for n, mib in sizes.items()}
-                                        for sizes in service.variants))
-        if service.name == "a" else service
+    services = tuple(
+        replace(service, variants=tuple(map(_grown, service.variants)))
+        if service.name == "a"
+        else replace(service, replicas=service.replicas + more)
         for service in fleet.services
-    ))  # fmt: skip
+    )
+    hosts = {name: gpus[: len(gpus) - more] or gpus for name, gpus in fleet.hosts.items()}
+    changed = replace(fleet, max_moves=max_moves, services=services, hosts=hosts)
     best = best_score(changed, running)
     answer = placed(changed, previous)
     assert (answer is None) == (best is None)
@@ -151,6 +156,10 @@ def test_looking_ahead_or_not_gives_the_same_answer(fleet: TinyFleet) -> None:
     careful = _Dive(program, optimal, witness=solution.values, looks_ahead=True)
     assert careful.run(_wanted(program, solution))
     assert careful.taken == quick.taken
+
+
+def _grown(sizes: dict[int, int]) -> dict[int, int]:
+    return {n_gpus: mib + 1 for n_gpus, mib in sizes.items()}
 
 
 def plan_of(running: Running) -> Plan:

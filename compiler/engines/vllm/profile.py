@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from compiler.engines.vllm.config import ShapeError, shape_of
+from compiler.engines.vllm.config import shape_of
 from compiler.engines.vllm.gguf import config_of
 from compiler.engines.vllm.kv import layout_of, recurrent_state_bytes
 from compiler.engines.vllm.options import Options
+from compiler.engines.vllm.sections import Header, whole
 from compiler.engines.vllm.shape import Attention as OwnAttention
 from compiler.engines.vllm.shape import Mla, Shape
 from compiler.engines.vllm.versions import NEWEST
@@ -18,11 +19,14 @@ from compiler.ir.profile import (
     ModelProfile,
     State,
     TokenCache,
+    WeightType,
     layer_runs,
     row_bytes,
     weight_types,
 )
 
+# Beyond any model: shapes go through the layers one by one, and a lock can be edited by hand.
+_MAX_LAYERS = 4096
 # One request on one GPU without drafts: state sizes depend on nothing else of a launch.
 _ALONE = Options(version=NEWEST, context=1, sequences=1, batched_tokens=1)
 
@@ -30,10 +34,17 @@ _ALONE = Options(version=NEWEST, context=1, sequences=1, batched_tokens=1)
 def profile_of(facts: ModelFacts) -> ModelProfile:
     """What config.json says; only the weights where it says too little."""
     weights = weight_types(facts)
+    header = config_of(facts) if facts.format == "gguf" else facts.header
     try:
-        shape = shape_of(config_of(facts) if facts.format == "gguf" else facts.header)
-    except ShapeError:
-        return ModelProfile(engine="vllm", weights=weights)
+        if _most_layers(header) <= _MAX_LAYERS:
+            return _profile(shape_of(header), weights)
+    except (ArithmeticError, TypeError, ValueError):
+        # Too little is a ShapeError; a lock that was edited by hand can hold anything else.
+        pass
+    return ModelProfile(engine="vllm", weights=weights)
+
+
+def _profile(shape: Shape, weights: list[WeightType] | None) -> ModelProfile:
     experts = shape.experts
     return ModelProfile(
         engine="vllm",
@@ -46,6 +57,13 @@ def profile_of(facts: ModelFacts) -> ModelProfile:
         state_bytes=_state_bytes(shape),
         weights=weights,
     )
+
+
+def _most_layers(header: Header) -> int:
+    """The largest number of layers that any section names."""
+    sections = [value for value in header.values() if isinstance(value, dict)]
+    own = whole(header, "num_hidden_layers")
+    return max([own, *(_most_layers(section) for section in sections)])
 
 
 def _attention(shape: Shape) -> tuple[OwnAttention, ...]:
