@@ -380,9 +380,8 @@ def test_the_index_of_pytorch_files_is_read_only_without_safetensors(
 ) -> None:
     index = {"metadata": {"total_size": 400}, "weight_map": {}}
     both = write_folder(hub.repositories["org/tiny"], {"pytorch_model.bin.index.json": index})
-    alone = {"config.json": qwen3_config(), "pytorch_model.bin.index.json": index}
-    for part in ("1", "2"):
-        alone[f"pytorch_model-0000{part}-of-00002.bin"] = "x"
+    shards = {f"pytorch_model-0000{part}-of-00002.bin": "x" for part in (1, 2)}
+    alone = {"config.json": qwen3_config(), "pytorch_model.bin.index.json": index, **shards}
     hub.repositories["org/bin"] = write_folder(tmp_path / "bin", alone)
     assert resolve("org/bin").facts.parameters == 200
     hub.seen.clear()

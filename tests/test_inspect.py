@@ -51,6 +51,7 @@ Qwen/Qwen3-8B
   parameters      8,190,735,360
   vocabulary      151,936 tokens
   position limit  40,960 tokens
+  tokenizer       not among the files
   layers          36 x full
   heads           32
   KV heads        8
@@ -81,17 +82,20 @@ def test_where_it_comes_from() -> None:
             "files": [
                 LockedFile(name="a", bytes=1_234, sha256="0" * 64),
                 LockedFile(name="b", bytes=1, header_sha256="1" * 64),
+                LockedFile(name="tokenizer.json", bytes=1_000_000),
             ],
         }
     )
     text = screen(entry)
     assert f"  revision        {'f' * 40}\n" in text
+    assert "  tokenizer       tokenizer.json\n" in text
     assert text.endswith(
         "Files\n"
-        "  name   bytes  sha256\n"
-        f"  a      1,234  {'0' * 64}\n"
-        f"  b          1  {'1' * 64} (of the header)\n"
-        "  total  1,235\n"
+        "  name                bytes  sha256\n"
+        f"  a                   1,234  {'0' * 64}\n"
+        f"  b                       1  {'1' * 64} (of the header)\n"
+        "  tokenizer.json  1,000,000  unknown\n"
+        "  total           1,001,235\n"
     )
 
 
@@ -225,6 +229,7 @@ UNKNOWN = """\
   parameters      unknown
   vocabulary      unknown
   position limit  unknown
+  tokenizer       not among the files
   layers          2 of unknown kind
   heads           unknown
   KV heads        unknown

@@ -25,7 +25,7 @@ from compiler.workspace import (
     read_previous,
     read_text,
     stale_files,
-    write_lock,
+    write_file,
 )
 from tests.generators.trees import NEW, OLD, Tree, artifacts, generation, write
 
@@ -262,11 +262,11 @@ def test_a_full_disk_leaves_the_old_tree(compiled: Path) -> None:
 
 
 def test_a_full_disk_leaves_the_old_lock(tmp_path: Path) -> None:
-    write_lock(tmp_path / "modelc.lock", "old")
+    write_file(tmp_path / "modelc.lock", "old")
     code = """
         resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
         try:
-            workspace.write_lock(Path("modelc.lock"), "x" * 10_000)
+            workspace.write_file(Path("modelc.lock"), "x" * 10_000)
         except CompileError as error:
             print(error)
     """
@@ -612,15 +612,15 @@ def test_an_optional_file_may_be_missing_but_not_broken(tmp_path: Path) -> None:
 
 
 def test_the_lock_is_replaced_as_one_file(tmp_path: Path) -> None:
-    write_lock(tmp_path / "modelc.lock", "old")
-    write_lock(tmp_path / "modelc.lock", "new\n")
+    write_file(tmp_path / "modelc.lock", "old")
+    write_file(tmp_path / "modelc.lock", "new\n")
     assert tree(tmp_path) == {"modelc.lock": "new\n"}
     assert (tmp_path / "modelc.lock").stat().st_mode & 0o777 == 0o666 & ~umask()
 
 
 def test_a_lock_that_cannot_be_written_is_reported(tmp_path: Path) -> None:
     with pytest.raises(CompileError, match="write-failed"):
-        write_lock(tmp_path / "none" / "modelc.lock", "text")
+        write_file(tmp_path / "none" / "modelc.lock", "text")
 
 
 # The previous plan

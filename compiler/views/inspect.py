@@ -19,6 +19,10 @@ from compiler.views.terminal import (
 
 UNKNOWN = "unknown"
 
+# Any of them is enough for an engine (transformers, sentencepiece, mistral-common, tiktoken).
+_TOKENIZERS = frozenset(
+    {"tekken.json", "tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt"}
+)
 # Runs of layers that repeat together; published models have at most four.
 _MAX_PERIOD = 8
 # Nobody reads more than this, folded or not; published models have at most 64.
@@ -72,6 +76,9 @@ def _model_rows(locked: LockedSource) -> list[tuple[str, str]]:
     ]
     if facts.answer_limit:
         rows.append(("answer limit", counted(facts.answer_limit, "token")))
+    if facts.format != "gguf":  # A GGUF file carries its own.
+        names = [file.name for file in locked.files if file.name in _TOKENIZERS]
+        rows.append(("tokenizer", ", ".join(names) or "not among the files"))
     if locked.revision:
         rows.append(("revision", locked.revision))
     return rows
@@ -84,10 +91,10 @@ def _tokens(number: int) -> str:
 def _layer_rows(profile: ModelProfile, in_file: int) -> list[tuple[str, str]]:
     runs = profile.layers
     if runs is None:
-        names = ("heads", "KV heads", "head size", "experts")
         return [
             ("layers", f"{in_file:,} of unknown kind"),
-            *((name, UNKNOWN) for name in names),
+            *((name, UNKNOWN) for name in ("heads", "KV heads", "head size")),
+            ("experts", _experts_words(profile)),
         ]
     total = sum(run.layers for run in runs)
     attending = [run for run in runs if run.attention != "none"]

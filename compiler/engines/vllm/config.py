@@ -23,6 +23,20 @@ _FOUR_NORMS = ("gemma2", "gemma3", "gemma4")
 # Parts of architecture names of models that attend in both directions and keep no KV.
 _ENCODER_NAMES = ("Bert", "Roberta", "NewModel", "NewForSequence", "GteModel", "GteNewModel")
 _MODALITIES = ("vision_config", "audio_config", "visual")
+# Keys of models whose layers are of several kinds: Jamba, Mamba and Falcon-H1, ModernBERT, Kimi
+# Linear (transformers 5.23 and the models' own code).
+_MIXED_LAYERS = frozenset(
+    {
+        "attn_layer_period",
+        "global_attn_every_n_layers",
+        "linear_attn_config",
+        "mamba_d_state",
+        "ssm_cfg",
+        "ssm_state_size",
+    }
+)
+# No published model comes near; a damaged or hostile config can say anything.
+_MAX_LAYERS = 4096
 _WINDOW_BY_DEFAULT = frozenset({"mistral", "phi3", "starcoder2"})
 
 
@@ -115,10 +129,19 @@ def _read(header: Header) -> Shape:
     )
 
 
+def names_recurrent_layers(header: Header) -> bool:
+    """Whether any section speaks of layers that are not attention."""
+    return not _MIXED_LAYERS.isdisjoint(header) or any(
+        names_recurrent_layers(section) for section in header.values() if isinstance(section, dict)
+    )
+
+
 def _require(text: Header, *keys: str) -> None:
     missing = ", ".join(f"`{key}`" for key in keys if whole(text, key) <= 0)
     if missing:
         raise ShapeError(f"config.json does not say {missing}")
+    if whole(text, "num_hidden_layers") > _MAX_LAYERS:
+        raise ShapeError(f"config.json says more than {_MAX_LAYERS:,} layers")
 
 
 def _text_section(header: Header) -> dict[str, HeaderValue]:
@@ -333,7 +356,7 @@ def _learnt_positions(text: Header, model_type: str, *, encoder: bool) -> int:
     rows = first_whole(text, ("max_position_embeddings", "n_positions"))
     if encoder:
         kind = text.get("position_embedding_type")
-        rotary = model_type in _GATED_ENCODERS or kind in {"rope", "rotary"}
+        rotary = model_type in _GATED_ENCODERS or kind in ("rope", "rotary")
         return 0 if rotary else rows
     # OPT keeps two rows for padding in front of its table (models/opt.py).
     return {"opt": rows + 2, "gpt2": rows, "gpt_bigcode": rows, "gpt_neo": rows}.get(model_type, 0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from compiler.engines.vllm.config import names_recurrent_layers
 from compiler.engines.vllm.estimate import Estimate
 from compiler.engines.vllm.kv import Layout, logged_tokens
 from compiler.engines.vllm.options import Options
@@ -108,6 +109,12 @@ def _about_model(request: Request, shape: Shape, options: Options) -> Iterator[s
         yield "Weights are computed from config.json alone; no tensor was read."
     if facts.format == "gguf":
         yield "vLLM loads GGUF files experimentally; no launch of one was measured."
+    mixed = set(shape.attention) == {"full"} and not shape.encoder
+    if mixed and names_recurrent_layers(facts.header):
+        yield (
+            f"The recurrent layers of `{shape.architecture}` are costed as attention, which takes "
+            "more KV than vLLM does."
+        )
     if facts.tensors:
         return
     if scheme_of(shape.quantization, options.quantization).kind == "unknown":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from compiler.engines.vllm.config import shape_of
+from compiler.engines.vllm.config import names_recurrent_layers, shape_of
 from compiler.engines.vllm.gguf import config_of
 from compiler.engines.vllm.kv import layout_of, recurrent_state_bytes
 from compiler.engines.vllm.options import Options
@@ -37,15 +37,26 @@ def profile_of(facts: ModelFacts) -> ModelProfile:
     header = config_of(facts) if facts.format == "gguf" else facts.header
     try:
         if _most_layers(header) <= _MAX_LAYERS:
-            return _profile(shape_of(header), weights)
+            return _profile(shape_of(header), weights, mixed=names_recurrent_layers(header))
     except (ArithmeticError, TypeError, ValueError):
         # Too little is a ShapeError; a lock that was edited by hand can hold anything else.
         pass
     return ModelProfile(engine="vllm", weights=weights)
 
 
-def _profile(shape: Shape, weights: list[WeightType] | None) -> ModelProfile:
+def _profile(shape: Shape, weights: list[WeightType] | None, *, mixed: bool) -> ModelProfile:
     experts = shape.experts
+    if mixed and set(shape.attention) == {"full"}:
+        # The shape does not tell these layers apart, and all of one kind would be wrong.
+        return ModelProfile(
+            engine="vllm",
+            width=shape.hidden,
+            experts=experts.count if experts else 0,
+            experts_used=experts.active if experts else 0,
+            token_cache=[] if shape.encoder else None,
+            state_bytes=0 if shape.encoder else None,
+            weights=weights,
+        )
     return ModelProfile(
         engine="vllm",
         layers=layer_runs(_kind(shape, own, index) for index, own in enumerate(_attention(shape))),
