@@ -4,6 +4,7 @@
 PYTHON ?= python3
 JOBS ?= 2
 PYTEST_ARGS ?=
+ORACLE_ARGS ?=
 DEMO ?= inventories/homelab
 
 BIN := .venv/bin
@@ -14,7 +15,7 @@ STAMP := .venv/.complete
 .PHONY: help env demo test accuracy lint format lock clean
 
 help: ## show this list
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile
+	@sed -n 's/^\([a-z0-9]*\):.*## \(.*\)/  make \1\t\2/p' Makefile
 
 env: $(STAMP) ## make the environment in .venv
 
@@ -27,6 +28,12 @@ demo: $(STAMP) ## compile an example fleet into .demo/ and show the plan
 
 test: $(STAMP) ## run the tests; PYTEST_ARGS="-k place" for some of them
 	$(BIN)/pytest -n $(JOBS) --dist loadgroup $(PYTEST_ARGS)
+
+oracle: $(STAMP) ## compare the memory law of llama.cpp with libllama; ORACLE_ARGS=--quick for 2 minutes
+	$(BIN)/python benchmarks/oracle.py $(ORACLE_ARGS)
+
+e2e: $(STAMP) ## start real engines from emitted files; builds them on the first run
+	MODELC_REQUIRE_TOOLS=1 $(BIN)/pytest tests/e2e $(PYTEST_ARGS)
 
 lint: $(STAMP) ## check format, rules, types and shell scripts; changes nothing
 	$(BIN)/ruff format --check

@@ -63,7 +63,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--draws", type=int, help="how many random cases")
     parser.add_argument("--version", default=llamacpp_build.VERSION, help="of llama-cpp-python")
     parser.add_argument("--build", default=f"b{STUDIED_BUILD}", help="as the law is to take it")
-    parser.add_argument("--misses", type=int, default=12, help="how many are shown in full")
+    parser.add_argument("--misses", type=int, default=3, help="shown in full, an architecture")
     asked = parser.parse_args()
     if asked.draws is None:
         asked.draws = 150 if asked.quick else 1500
@@ -80,8 +80,13 @@ def _law(
     for case, answer in probe.ask(asked_cases, folder, asked.version):
         if answer.error:
             refused.append((case, answer.error))
-        else:
-            yield from compare.rows(case, answer, folder, build)
+            continue
+        if compare.attention(case, answer) != case.options.flash_attention:
+            print(
+                f"  under auto flash attention is {answer.flash_attention}: {describe(case)}",
+                flush=True,
+            )
+        yield from compare.rows(case, answer, folder, build)
 
 
 def _demands(
@@ -108,10 +113,9 @@ def _report(title: str, rows: Iterable[Row], misses: int) -> list[Row]:
     print(f"{'out of band':>14}{'host: exact':>16}{'off':>8}")
     for arch in [*sorted({row.arch for row in found}), ""]:
         _print_line(arch, [row for row in found if arch in ("", row.arch)])
-    missed = sorted((row for row in found if row.error), key=lambda row: -row.error)
-    shown = [row for row in missed if row.device != "host"][:misses]
-    for row in shown + [row for row in missed if row.device == "host"][: misses // 3]:
-        print(_miss(row))
+    for arch in sorted({row.arch for row in found}):
+        for row in _telling([row for row in found if row.arch == arch and row.error], misses):
+            print(_miss(row))
     print(flush=True)
     return found
 
@@ -123,6 +127,13 @@ def _print_line(arch: str, rows: list[Row]) -> None:
     line = f"{arch or 'all':16}" + "".join(f"{count[kind]:14}" for kind in KINDS)
     outside = sum(not row.in_band for row in gpus)
     print(f"{line}{outside:14}{host['exact']:16}{host['within 1 MiB'] + host['off']:8}")
+
+
+def _telling(missed: list[Row], count: int) -> list[Row]:
+    """The worst miss, and those under the fewest flags; GPUs before the host."""
+    plainest = sorted(missed, key=lambda row: (row.device == "host", len(describe(row.case))))
+    worst = sorted(missed, key=lambda row: -row.error)
+    return list(dict.fromkeys((*worst[:1], *plainest)))[:count]
 
 
 def _miss(row: Row) -> str:

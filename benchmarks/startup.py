@@ -1,6 +1,6 @@
 """Prints what commands cost as whole processes: CPU and wall time, the best of several runs.
 
-    python benchmarks/startup.py [runs]
+Called as `python benchmarks/startup.py [runs]`.
 """
 
 from __future__ import annotations

@@ -278,6 +278,16 @@ def _check_variant(
         request = request_of(service, variant, locked.facts, version)
         problems = engine.check_request(request)
         found += [_argument_fault(checked, service, index, problem) for problem in problems]
+    if variant.kv_tokens and variant.kv_tokens < (variant.context or 0):
+        found.append(
+            Diagnostic(
+                code="contradiction",
+                detail=f"Variant `{variant.name}` of service `{service.name}` guarantees "
+                f"{variant.kv_tokens:,} KV tokens, fewer than one request of {variant.context:,}.",
+                location=checked.variant_key(service, index, "kv_tokens"),
+                hints=(f"Write `kv_tokens: {variant.context}` or more, or lower `context`.",),
+            )
+        )
     if not any(fault.code == "context-too-long" for fault in found):
         found += _check_context(checked, service, index, locked)
     yield from found

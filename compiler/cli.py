@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from pathlib import Path
@@ -69,6 +70,12 @@ def run(arguments: list[str]) -> int:
         return EXIT_INTERRUPTED
     except BrokenPipeError:
         # The reader, such as `head`, has seen enough; without a flush Python does not complain.
+        os._exit(EXIT_FAILED)
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        # Files are written through workspace, which says so itself: this is stdout.
+        click.echo(f"modelc: the output cannot be written: {error.strerror}.", err=True)
         os._exit(EXIT_FAILED)
     except Exception as error:
         error.add_note("This is a bug in modelc; please report it with the lines above.")
@@ -162,7 +169,7 @@ def lock(folder: Path, update: tuple[str, ...], check: bool) -> int:
     from compiler.ir.lock import lock_text
     from compiler.pipeline import read_lock, spec_sources, unlocked_sources, updated_sources
     from compiler.resolve.sources import lock_sources
-    from compiler.workspace import read_optional, read_text, remove_file, write_lock
+    from compiler.workspace import read_optional, read_text, remove_file, write_file
 
     spec = read_text(folder / "models.yaml")
     path = folder / "modelc.lock"
@@ -180,15 +187,64 @@ def lock(folder: Path, update: tuple[str, ...], check: bool) -> int:
         read_lock(begun) if begun else None,
         updated_sources(spec, update),
         progress=_say,
-        keep=lambda so_far: write_lock(partial, lock_text(so_far)),
+        keep=lambda so_far: write_file(partial, lock_text(so_far)),
     )
     remove_file(partial)
     text = lock_text(found)
     if existing and existing.text == text:
         _say("modelc.lock is up to date.")
         return 0
-    write_lock(path, text)
+    write_file(path, text)
     _say(f"modelc.lock: {len(found.sources)} sources.")
+    return 0
+
+
+@modelc.command()
+@FOLDER
+def init(folder: Path) -> int:
+    """Write a starter repository: inventory, models, CI workflow, pre-commit hook.
+
+    Files that are there are left as they are.
+    """
+    from compiler.workspace import write_starters
+
+    written, left = write_starters(folder)
+    for path in left:
+        _say(f"{path} is there already and stays as it is.")
+    for path in written:
+        _say(f"{path} is written.")
+    return 0
+
+
+@modelc.command("discover")
+@FOLDER
+@click.option("--host", metavar="NAME", help="The host's name. Default: its own, without domain.")
+@click.option("--print", "print_only", is_flag=True, help="Write nothing; print the host's entry.")
+def discover_command(folder: Path, host: str | None, print_only: bool) -> int:
+    """Write this host's GPUs and RAM into inventory.yaml, as its driver describes them."""
+    from compiler.discover.machine import discover
+    from compiler.enlist import EMPTY_INVENTORY, enlist
+    from compiler.ir.textfile import TextFile
+    from compiler.workspace import read_optional, write_file
+
+    meminfo = read_optional(Path("/proc/meminfo"))
+    found = discover(meminfo.text if meminfo else "")
+    path = folder / "inventory.yaml"
+    existing = read_optional(path)
+    file = existing or TextFile(path="inventory.yaml", text=EMPTY_INVENTORY)
+    enlisted = enlist(file, found, host, write=not print_only)
+    for uuid in found.unsliced:
+        _say(f"{uuid} is in MIG mode and has no slice; it is left out.")
+    if print_only:
+        click.echo(enlisted.entry, nl=False)
+        return 0
+    for uuid in enlisted.gone:
+        _say(f"{uuid} is not in this host; its entry is gone.")
+    if existing and existing.text == enlisted.text:
+        _say(f"{file.path} is up to date.")
+        return 0
+    write_file(path, enlisted.text)
+    _say(f"{file.path}: {enlisted.host} has {_counted(enlisted.n_gpus, 'GPU')}.")
     return 0
 
 
@@ -201,12 +257,12 @@ def lock(folder: Path, update: tuple[str, ...], check: bool) -> int:
 @click.option("--format", "style", type=click.Choice(["text", "json"]), default="text")
 def explain(service: str, folder: Path, host: str | None, previous: str | None, style: str) -> int:
     """Say what a service takes, where it stands and why; or why it fits nowhere."""
-    from compiler.pipeline import compile_plan, replicas_of
+    from compiler.pipeline import plan_for, replicas_of
     from compiler.views.explain import replicas_json, replicas_text
     from compiler.workspace import COMPILED
 
     inputs = _read_inputs(folder, folder / COMPILED, previous)
-    plan = compile_plan(inputs).plan
+    plan = plan_for(inputs, service)
     names = replicas_of(plan, service, host)
     if style == "json":
         click.echo(replicas_json(plan, names), nl=False)
@@ -389,12 +445,18 @@ def _report(diagnostics: tuple[Diagnostic, ...] | list[Diagnostic]) -> None:
         click.echo(text, err=True, nl=not text.endswith("\n"))
 
 
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
 def _say(text: str) -> None:
     click.echo(text, err=True)
 
 
-def _color(stream: TextIO) -> bool:
-    """Colour for people at a terminal, unless NO_COLOR says otherwise."""
+def _color(stream: TextIO | None) -> bool:
+    """Colour for people at a terminal, unless NO_COLOR says otherwise; a stream can be closed."""
+    if stream is None:
+        return False
     return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 

@@ -101,6 +101,10 @@ SUMMARIES: dict[str, str] = {
     "source-corrupt": "This model file is damaged",
     "source-network": "The model hub cannot be reached",
     "facts-missing": "The model's files do not say enough",
+    # discover
+    "nvml-missing": "No NVIDIA driver answers on this host",
+    "nvml-failed": "The NVIDIA driver reports an error",
+    "host-in-range": "This host is one of a range",
     # previous plan
     "previous-corrupt": "The previous plan is not valid",
     "previous-missing": "The previous plan cannot be found",

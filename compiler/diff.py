@@ -17,6 +17,7 @@ from compiler.ir.changes import (
     EngineChanged,
     EnvironmentChanged,
     LedgerChange,
+    LeftOut,
     ModelChanged,
     Moved,
     Reason,
@@ -28,7 +29,7 @@ from compiler.ir.changes import (
     ShareChanged,
     VariantChanged,
 )
-from compiler.ir.plan import GpuLedger, Plan, Replica, Share
+from compiler.ir.plan import GpuLedger, Plan, Replica, Share, Unplaced
 from compiler.ir.units import format_size
 
 # Compared as they stand, one reason each; the other compared fields have a reason of their own.
@@ -83,9 +84,10 @@ def diff(previous: Plan | None, plan: Plan) -> Diff:
     after = {replica.name: replica for replica in plan.replicas}
     sizes = _service_sizes(before), _service_sizes(after)
     addresses = _addresses(plan)
+    unplaced = {each.service: each for each in plan.unplaced}
     changes = [
         *(_created(after[name], *sizes) for name in after.keys() - before.keys()),
-        *(_deleted(before[name], *sizes) for name in before.keys() - after.keys()),
+        *(_deleted(before[name], *sizes, unplaced) for name in before.keys() - after.keys()),
         *(
             _continued(before[name], after[name], addresses)
             for name in before.keys() & after.keys()
@@ -140,19 +142,25 @@ def _created(replica: Replica, before: Counter[str], after: Counter[str]) -> Rep
     )
 
 
-def _deleted(replica: Replica, before: Counter[str], after: Counter[str]) -> ReplicaChange:
+def _deleted(
+    replica: Replica, before: Counter[str], after: Counter[str], unplaced: dict[str, Unplaced]
+) -> ReplicaChange:
     size_before, size_after = before[replica.service], after[replica.service]
+    reason: LeftOut | ReplicasChanged | ServiceRemoved
+    if replica.service in unplaced:
+        short = unplaced[replica.service]
+        reason = LeftOut(placed=short.placed, wanted=short.wanted)
+    elif size_after:
+        reason = ReplicasChanged(before=size_before, after=size_after)
+    else:
+        reason = ServiceRemoved()
     return ReplicaChange(
         replica=replica.name,
         service=replica.service,
         action="delete",
         before=place_of(replica),
         after=None,
-        reasons=[
-            ReplicasChanged(before=size_before, after=size_after)
-            if size_after
-            else ServiceRemoved()
-        ],
+        reasons=[reason],
     )
 
 

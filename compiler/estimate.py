@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import combinations
 from math import comb
 
@@ -30,9 +30,14 @@ from compiler.ir.spec import Service, Spec, Variant
 MAX_SUBSETS = 10
 
 
+# Layers of a llama.cpp replica can be dealt out to few GPUs in many ways; on more GPUs each takes
+# less, and cuts by the whole budgets do.
+MAX_LEANING_GPUS = 4
+
+
 def estimate(inventory: Inventory, spec: Spec, lock: Lock, previous: Plan | None) -> Demands:
     """Every option of every service that is not frozen, budgets of empty GPUs applied."""
-    estimator = _Estimator(inventory, lock, _previous_groups(previous))
+    estimator = _Estimator(inventory, lock, _previous_groups(previous), len(spec.services) > 1)
     for service in spec.services:
         estimator.add(service)
     return Demands(
@@ -62,11 +67,15 @@ class _Estimator:
     inventory: Inventory
     lock: Lock
     previous_groups: dict[str, set[tuple[int, ...]]]
+    shared: bool
+    """Whether there is more than one service, so that a GPU may be partly taken."""
     options: dict[str, list[Option]] = field(default_factory=dict)
     too_large: dict[str, list[TooLarge]] = field(default_factory=dict)
     refused: dict[str, list[Refused]] = field(default_factory=dict)
     answers: dict[_SiteKey, tuple[Demand, ...] | Refusal] = field(default_factory=dict)
     requests: list[Request] = field(default_factory=list)
+    whole: dict[int, int] = field(default_factory=dict)
+    """Number of the same request without offload."""
 
     def add(self, service: Service) -> None:
         self.options[service.name] = []
@@ -101,7 +110,8 @@ class _Estimator:
                 )
             )
             return
-        fitting = tuple(demand for demand in answer if _fits(demand, host, gpus))
+        leaning = self._leaning(number, site) if self.shared else ()
+        fitting = tuple(demand for demand in (*leaning, *answer) if _fits(demand, host, gpus))
         if not fitting and answer:
             places = [_too_large(service, position, host, gpus, demand) for demand in answer]
             self.too_large[service].append(min(places, key=lambda p: p.total_missing_bytes))
@@ -119,6 +129,27 @@ class _Estimator:
             request = self.requests[number]
             self.answers[key] = engine_of(request.engine).demands(request, site)
         return self.answers[key]
+
+    def _leaning(self, number: int, site: Site) -> tuple[Demand, ...]:
+        """Whole offloads cut as if one GPU were partly taken: for places beside other services."""
+        request = self.requests[number]
+        n_gpus = len(site.kinds)
+        if request.engine != "llama.cpp" or not 1 < n_gpus <= MAX_LEANING_GPUS:
+            return ()
+        if number not in self.whole:
+            self.whole[number] = len(self.requests)
+            self.requests.append(
+                replace(request, offload="none") if request.offload == "auto" else request
+            )
+        found: dict[tuple[int, ...], Demand] = {}
+        for gpu in range(n_gpus):
+            for quarters in (3, 2, 1):
+                budgets = list(site.budgets_bytes)
+                budgets[gpu] = budgets[gpu] * quarters // 4
+                answer = self._ask(self.whole[number], replace(site, budgets_bytes=tuple(budgets)))
+                for demand in () if isinstance(answer, Refusal) else answer:
+                    found.setdefault(demand.split.tensor_split, demand)
+        return tuple(found.values())
 
     def _groups(self, host: Host, service: Service, variant: Variant) -> Iterator[tuple[Gpu, ...]]:
         """Sets of GPUs on which a replica could stand, and the empty set for the CPU."""

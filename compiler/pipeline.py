@@ -16,17 +16,12 @@ from compiler.ir.artifact import Artifact
 from compiler.ir.changes import Diff
 from compiler.ir.demand import Demands
 from compiler.ir.document import Document
-from compiler.ir.inventory import EngineInstall, EngineName, Gpu, GpuKind, Host, Inventory
+from compiler.ir.inventory import Inventory
 from compiler.ir.lock import Lock, LockVersionError, lock_text, read_lock_text
 from compiler.ir.placement import PlacementError, Placements
 from compiler.ir.plan import InputDigests, Plan, digest, plan_text
-from compiler.ir.spec import Policy, Service, Spec
-from compiler.ir.units import GIB, TIB
-from compiler.load.inventory import (
-    DEFAULT_RESERVED_BYTES,
-    DEFAULT_UTILIZATION_PERMILLE,
-    load_inventory,
-)
+from compiler.ir.spec import Spec
+from compiler.load.inventory import load_inventory
 from compiler.load.previous import load_previous
 from compiler.load.spec import load_spec
 from compiler.load.yamltext import PlainFloat, parse_yaml
@@ -37,7 +32,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from compiler.ir.textfile import TextFile
-    from compiler.place.explain import Case
 
 Value = TypeVar("Value")
 
@@ -81,7 +75,28 @@ class Compilation:
 
 def compile_plan(inputs: Inputs) -> Compilation:
     """The whole compile; raises CompileError with every fault that was found."""
+    return _compile(load(inputs))
+
+
+def plan_for(inputs: Inputs, service: str) -> Plan:
+    """The plan, for a look at one service; raises CompileError if it is left out, with the reason.
+
+    An optional service that the plan leaves out is placed anew as if it were needed.
+    """
     loaded = load(inputs)
+    plan = _compile(loaded).plan
+    if any(each.service == service and not each.placed for each in plan.unplaced):
+        services = tuple(
+            replace(each, optional=False) if each.name == service else each
+            for each in loaded.spec.services
+        )
+        needed = replace(loaded, spec=replace(loaded.spec, services=services))
+        demands = estimate(needed.inventory, needed.spec, needed.lock, needed.previous)
+        _place(needed, demands)
+    return plan
+
+
+def _compile(loaded: Loaded) -> Compilation:
     demands = estimate(loaded.inventory, loaded.spec, loaded.lock, loaded.previous)
     placements = _place(loaded, demands)
     plan = assemble(
@@ -323,96 +338,19 @@ def _as_written(value: object) -> object:
 def _place(loaded: Loaded, demands: Demands) -> Placements:
     from compiler.place.explain import explain
     from compiler.place.placing import place
+    from compiler.trials import Trials
 
     try:
         return place(loaded.inventory, loaded.spec, demands, loaded.previous)
     except PlacementError as error:
-        raise CompileError(explain(_case(loaded), error.conflicts)) from None
-
-
-def _case(loaded: Loaded) -> Case:
-    """What an explanation may try: each trial is a real estimate and, together, a real solve."""
-    from compiler.place.explain import Case
-    from compiler.place.placing import place
-
-    def alone(service: Service) -> bool:
-        spec = Spec(services=(service,), policy=Policy())
-        if _refused_arguments(loaded, service):
-            return False
-        return bool(estimate(loaded.inventory, spec, loaded.lock, None).options[service.name])
-
-    def together(service: Service) -> bool:
-        if _refused_arguments(loaded, service):
-            return False
-        services = tuple(service if s.name == service.name else s for s in loaded.spec.services)
-        spec = replace(loaded.spec, services=services)
-        demands = estimate(loaded.inventory, spec, loaded.lock, loaded.previous)
-        try:
-            place(loaded.inventory, spec, demands, loaded.previous)
-        except PlacementError:
-            return False
-        return True
-
-    def on_kind(service: Service, kind: GpuKind, count: int) -> bool:
-        inventory = Inventory(hosts=(_trial_host(loaded.inventory, kind, count),))
-        rules = replace(service.placement, host_labels={}, kinds=(), pin=None, tensor_parallel=())
-        trial = replace(service, placement=rules, replicas=1)
-        spec = Spec(services=(trial,), policy=Policy())
-        options = estimate(inventory, spec, loaded.lock, None).options[service.name]
-        return any(len(option.gpus) == count for option in options)
-
-    return Case(
-        inventory=loaded.inventory,
-        spec=loaded.spec,
-        document=loaded.spec_document,
-        alone=alone,
-        together=together,
-        on_kind=on_kind,
-    )
-
-
-def _refused_arguments(loaded: Loaded, service: Service) -> bool:
-    """Whether the engine would refuse the arguments that a trial gives it."""
-    from compiler.engines.registry import engine_of
-    from compiler.ir.demand import request_of
-    from compiler.ir.rules import engine_hosts
-
-    for variant in service.variants:
-        locked = loaded.lock.find(variant.model)
-        hosts = engine_hosts(loaded.inventory, service, variant.engine)
-        versions = {host.engines[variant.engine].version for host in hosts}
-        for version in versions:
-            if locked and engine_of(variant.engine).check_request(
-                request_of(service, variant, locked.facts, version)
-            ):
-                return True
-    return False
-
-
-def _trial_host(inventory: Inventory, kind: GpuKind, count: int) -> Host:
-    """A roomy host with these GPUs and every engine that the fleet has."""
-    engines: dict[EngineName, EngineInstall] = {}
-    for host in inventory.hosts:
-        engines.update(host.engines)
-    gpus = tuple(
-        Gpu(
-            index=index,
-            kind=kind,
-            reserved_bytes=DEFAULT_RESERVED_BYTES,
-            utilization_permille=DEFAULT_UTILIZATION_PERMILLE,
-            island=0,
+        trials = Trials(
+            inventory=loaded.inventory,
+            spec=loaded.spec,
+            lock=loaded.lock,
+            previous=loaded.previous,
+            document=loaded.spec_document,
         )
-        for index in range(count)
-    )
-    return replace(
-        inventory.hosts[0],
-        target="systemd",
-        labels={},
-        ram_bytes=TIB,
-        ram_reserved_bytes=GIB,
-        engines=engines,
-        gpus=gpus,
-    )
+        raise CompileError(explain(trials.case(), error.conflicts)) from None
 
 
 def _must_be_sound(faults: list[str]) -> None:

@@ -92,9 +92,48 @@ def read_previous(root: Path, compiled: Path, previous: str | None) -> TextFile 
     return plan
 
 
-def write_lock(path: Path, text: str) -> None:
-    """Writes modelc.lock as one change."""
-    _write_file(path, text)
+def write_file(path: Path, text: str) -> None:
+    """Writes modelc.lock or inventory.yaml as one change; what a link points to, if it is one."""
+    path = path.resolve() if path.is_symlink() else path
+    try:
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        os.close(handle)
+        temporary = Path(name)
+        try:
+            _write_plain(temporary, text, executable=False)
+            if path.exists():
+                temporary.chmod(path.stat().st_mode & 0o7777)
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+        _sync_folder(path.parent)
+    except OSError as error:
+        detail = f"`{_shown(path)}`: {error.strerror}. The old file stays as it is."
+        raise _error("write-failed", detail) from None
+
+
+def write_starters(folder: Path) -> tuple[list[str], list[str]]:
+    """Puts the starter files into a folder: those written, and those left as they were.
+
+    A file that is there is never touched.
+    """
+    source = resource_dir("templates") / "init"
+    written, left = [], []
+    for path in sorted(path for path in source.rglob("*") if path.is_file()):
+        target = folder / path.relative_to(source)
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            # Mode x refuses whatever has this name, a broken link included.
+            with target.open("x", encoding="utf-8", newline="\n") as file:
+                file.write(path.read_text("utf-8"))
+        except FileExistsError:
+            left.append(target.as_posix())
+        except OSError as error:
+            detail = f"`{_shown(target)}`: {error.strerror}."
+            raise _error("write-failed", detail) from None
+        else:
+            written.append(target.as_posix())
+    return written, left
 
 
 def remove_file(path: Path) -> None:
@@ -370,22 +409,6 @@ def _exclusive(folder: Path) -> Iterator[None]:
         yield
     finally:
         os.close(handle)
-
-
-def _write_file(path: Path, text: str) -> None:
-    try:
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        os.close(handle)
-        temporary = Path(name)
-        try:
-            _write_plain(temporary, text, executable=False)
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
-        _sync_folder(path.parent)
-    except OSError as error:
-        detail = f"`{_shown(path)}`: {error.strerror}. The old file stays as it is."
-        raise _error("write-failed", detail) from None
 
 
 def _write_plain(path: Path, text: str, *, executable: bool) -> None:

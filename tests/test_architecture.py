@@ -14,11 +14,12 @@ LAYERS = (
     ("__main__",),
     ("cli",),
     # Pipeline stands above views: PLAN.md is a view that a compile writes.
-    ("pipeline", "single", "schemas"),
+    ("pipeline", "single", "enlist", "schemas"),
+    ("trials",),
     ("views",),
     (
         *("load", "check", "resolve", "estimate", "place", "assemble", "verify", "emit"),
-        *("diff", "waves", "workspace"),
+        *("diff", "waves", "workspace", "discover"),
     ),
     ("engines",),
     ("ir",),
@@ -34,6 +35,7 @@ WORLD = ("cli.py", "workspace.py", *NETWORK)
 HOMES = {
     "click": ("cli.py",),
     "ortools": ("place/solver.py",),
+    "pynvml": ("discover/",),
     "rich": ("cli.py", "views/"),
     **dict.fromkeys(("http", "httpx", "huggingface_hub", "requests", "socket", "urllib"), NETWORK),
     **dict.fromkeys(("datetime", "random", "secrets", "time"), WORLD),
@@ -238,6 +240,7 @@ SNIPPETS: list[tuple[Rule, str, str, str]] = [
     (packages_stay_home, "views/text.py", "import click", "1: `click`"),
     (packages_stay_home, "emit/script.py", "import rich.text", "1: `rich`"),
     (packages_stay_home, "resolve/gguf.py", "import urllib.request", "1: `urllib`"),
+    (packages_stay_home, "enlist.py", "def f():\n    import pynvml", "2: `pynvml`"),
     (packages_stay_home, "pipeline.py", "def f():\n    from time import time", "2: `time`"),
     (packages_stay_home, "place/model.py", "import_module('ortools')", "1: `ortools`"),
     (packages_stay_home, "place/solver.py", "from ortools.sat.python import cp_model", ""),

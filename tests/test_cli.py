@@ -29,7 +29,7 @@ from tests.generators.models import (
 )
 
 ROOT = Path(__file__).parents[1]
-COMMANDS = ("compile", "diff", "lock", "explain", "estimate", "schema")
+COMMANDS = ("compile", "diff", "discover", "init", "lock", "explain", "estimate", "schema")
 SIZES = {
     "weights_bytes", "kv_bytes", "compute_bytes", "graphs_bytes", "runtime_bytes", "total_bytes",
     "low_bytes", "high_bytes",

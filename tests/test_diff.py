@@ -89,7 +89,7 @@ def test_a_compared_field_touches_the_replica_and_an_ignored_one_does_not(field:
 @pytest.mark.parametrize(
     ("field", "value", "reasons"),
     [
-        ("gpu", 1, ["moved: the new plan is better with it there"]),
+        ("gpu", 1, ["moved: a rule, the room of others or a better plan asks for it"]),
         ("uuid", "GPU-6f1c", ["uuid of alpha/0 none -> GPU-6f1c"]),
         ("kind", "rtx-4090", ["kind of alpha/0 rtx-3090 -> rtx-4090"]),
         ("share_bytes", 1 << 30, ["share of alpha/0 9,000 MiB -> 1,024 MiB"]),
@@ -211,7 +211,7 @@ def test_a_moved_replica_selects_other_gpus_without_saying_so() -> None:
     before = replica("chat-0", "alpha", [share(0, 9_000)])
     after = replica("chat-0", "alpha", [share(1, 9_000)])
     assert before.env != after.env
-    check(before, after, "move", ["moved: the new plan is better with it there"])
+    check(before, after, "move", ["moved: a rule, the room of others or a better plan asks for it"])
 
 
 def test_the_same_gpus_in_another_order_are_no_move() -> None:
@@ -230,7 +230,7 @@ def test_from_the_cpu_to_a_gpu_is_a_move() -> None:
 @pytest.mark.parametrize(
     ("hosts", "cause"),
     [
-        ({"alpha": 2, "beta": 2}, "the new plan is better with it there"),
+        ({"alpha": 2, "beta": 2}, "a rule, the room of others or a better plan asks for it"),
         ({"alpha": 1, "beta": 2}, "a GPU it stood on is gone"),
         ({"beta": 2}, "the host it stood on is gone"),
     ],

@@ -135,11 +135,17 @@ class TestKeysAndTypes:
             ("wrong-type", "a text, in quotes if need be, not `1.10`", ""),
         )
 
-    @pytest.mark.parametrize("context", ["32k", "012", "0x10", "1e3", "true", "'8192'", "8192.0"])
+    @pytest.mark.parametrize("context", ["32k", "012", "0x10", "1e3", "true", "8192.0"])
     def test_tokens_are_whole_numbers(self, context: str) -> None:
         check_service(
             f"{{model: a/b, context: »{context}}}",
             ("wrong-type", "This must be a valid integer", ""),
+        )
+
+    def test_a_number_in_quotes_is_a_text(self) -> None:
+        check_service(
+            "{model: a/b, context: »'8192'}",
+            ("wrong-type", "This must be a number, without quotes", ""),
         )
 
     @pytest.mark.parametrize(

@@ -82,7 +82,7 @@ Plan: 1 to create, 1 to update, 2 to move, 1 to delete, 0 kept.
       moved: a GPU it stood on is gone
 
   - delete old-0 from tower/0
-      the service is gone, or fits no more
+      the service is gone from the spec
 
   ~ update rank-0 on edge/cpu
       image none -> rank:2
@@ -127,7 +127,7 @@ DIFF_MARKDOWN = """\
 | `>` move | `chat-0` | `from tower/0,1 to rack/0,1` | `moved: a GPU it stood on is gone`<br>`--max-model-len 8192 -> 16384`<br>`--enforce-eager added` |
 | `+` create | `code-0` | `on tower/0` | `the service is new` |
 | `>` move | `embed-0` | `from tower/1 to tower/0` | `moved: a GPU it stood on is gone` |
-| `-` delete | `old-0` | `from tower/0` | `the service is gone, or fits no more` |
+| `-` delete | `old-0` | `from tower/0` | `the service is gone from the spec` |
 | `~` update | `rank-0` | `on edge/cpu` | `image none -> rank:2` |
 
 - Optional service \\`batch\\` runs 1 of 2 replicas.

@@ -6,6 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, replace
 
 from compiler.assemble.growth import kv_sizes
+from compiler.assemble.layers import with_more_layers
 from compiler.assemble.naming import Named, name_replicas
 from compiler.assemble.order import Starter, start_order
 from compiler.assemble.passed import passed_over
@@ -60,6 +61,7 @@ class Sources:
 
 def assemble(sources: Sources, placements: Placements) -> Plan:
     """The complete plan of the placements."""
+    placements = with_more_layers(sources.inventory, sources.spec, placements)
     sizes = kv_sizes(sources.inventory, placements)
     chosen = tuple(map(_grown, placements.chosen, sizes))
     named = name_replicas(sources.spec, chosen, sources.previous)

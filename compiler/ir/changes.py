@@ -18,8 +18,16 @@ class ServiceAdded(Record):
     kind: Literal["service-added"] = "service-added"
 
 
+class LeftOut(Record):
+    """The service is optional, and not all of its replicas could be placed."""
+
+    kind: Literal["left-out"] = "left-out"
+    placed: int
+    wanted: int
+
+
 class ServiceRemoved(Record):
-    """The service is gone from the spec, or could not be placed any more."""
+    """The service is gone from the spec."""
 
     kind: Literal["service-removed"] = "service-removed"
 
@@ -104,6 +112,7 @@ class SettingChanged(Record):
 Reason = Annotated[
     ServiceAdded
     | ServiceRemoved
+    | LeftOut
     | ReplicasChanged
     | Moved
     | VariantChanged
@@ -118,7 +127,7 @@ Reason = Annotated[
 
 
 class ReplicaChange(Record):
-    """What happens to one replica. `restarts`: whether carrying it out interrupts the service."""
+    """What happens to one replica."""
 
     replica: str
     service: str

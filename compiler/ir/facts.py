@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, JsonValue
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 Task = Literal["generate", "embed", "rerank", "classify"]
 ModelFormat = Literal["gguf", "safetensors", "config"]
 HeaderValue = JsonValue
+
+
+# No published model comes near; a lock can be damaged or edited by hand.
+MAX_LAYERS = 4096
 
 
 class Record(BaseModel):
@@ -72,11 +76,11 @@ class ModelFacts(Record):
     """What the files say the model is for; a service may ask for another task it can do."""
     pooling: str | None = None
     """none, mean, cls, last or rank, when the files say so."""
-    parameters: int
+    parameters: Annotated[int, Field(ge=0)]
     """Number of weights, counted from tensors; 0 when the files do not tell."""
-    layers: int
-    vocabulary: int
-    position_limit: int
+    layers: Annotated[int, Field(ge=0, le=MAX_LAYERS)]
+    vocabulary: Annotated[int, Field(ge=0)]
+    position_limit: Annotated[int, Field(ge=0)]
     """Longest context the model was made for, in tokens; 0 when the files do not tell."""
     answer_limit: int = 0
     """Longest answer that the model's own generation settings allow, in tokens; 0 without one."""

@@ -78,11 +78,17 @@ def read_lock_text(text: str) -> Lock:
     if version != LOCK_VERSION:
         raise LockVersionError(version)
     try:
-        return Lock.model_validate(document)
+        lock = Lock.model_validate(document)
     except ValidationError as fault:
         first = fault.errors(include_url=False, include_input=False)[0]
         place = ".".join(str(part) for part in first["loc"])
         raise ValueError(f"`{place}`: {first['msg']}") from fault
+    known: set[str] = set()
+    for entry in lock.sources:
+        if entry.source in known:
+            raise ValueError(f"`{entry.source[:80]}` is locked twice")
+        known.add(entry.source)
+    return lock
 
 
 def _plain(entry: LockedSource) -> dict[str, Any]:

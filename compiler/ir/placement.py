@@ -90,7 +90,15 @@ class FreezeBroken:
     why: str
 
 
-Conflict = FitsNowhere | Crowded | RulesClash | FreezeBroken
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutOfPorts:
+    """A host whose range of ports is too short for the replicas that must stand there."""
+
+    host: str
+    ports: tuple[int, int]
+
+
+Conflict = FitsNowhere | Crowded | RulesClash | FreezeBroken | OutOfPorts
 
 
 class PlacementError(Exception):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
@@ -123,6 +124,8 @@ def _sentence(item: ErrorDetails) -> str:
         text = "This must be a mapping of keys to values"
     elif item["type"] == "list_type":
         text = "This must be a list"
+    elif item["type"] == "int_type" and re.fullmatch(r"[1-9][0-9]*", str(item["input"])):
+        text = "This must be a number, without quotes"
     elif item["type"] == "literal_error":
         text = f"This must be {item['ctx']['expected']}"
     elif item["type"] == "string_pattern_mismatch":

@@ -6,7 +6,15 @@ from collections import Counter
 
 from compiler.ir.demand import Demands, Option
 from compiler.ir.inventory import Inventory
-from compiler.ir.placement import Conflict, Crowded, Placement, RulesClash, Shortage, Tenant
+from compiler.ir.placement import (
+    Conflict,
+    Crowded,
+    OutOfPorts,
+    Placement,
+    RulesClash,
+    Shortage,
+    Tenant,
+)
 from compiler.ir.plan import Plan, Replica
 from compiler.ir.spec import Spec
 from compiler.ir.units import budget_mib, demand_mib
@@ -30,6 +38,13 @@ def conflicts_of(
 ) -> tuple[Conflict, ...]:
     """Every conflict of a fleet that cannot be placed."""
     found: list[Conflict] = []
+    hosts = {name.removeprefix("ports ") for name in core if name.startswith("ports ")}
+    if hosts:
+        return tuple(
+            OutOfPorts(host=host.name, ports=host.ports)
+            for host in inventory.hosts
+            if host.name in hosts
+        )
     without = tuple(
         rule
         for rule, relaxation in _RULES
@@ -44,8 +59,8 @@ def conflicts_of(
     best = solve(fleet.program)
     if isinstance(best, Solution):
         crowded = _crowded(fleet, demands, fleet.chosen(best.values))
-        # Where memory suffices a rule is in the way, and the clash has named it.
-        found += [each for each in crowded if each.shortages or not without]
+        # With one rule less everything finds a place: memory is not what is missing.
+        found += [] if without else crowded
     return tuple(found)
 
 

@@ -11,7 +11,15 @@ from compiler.ir.catalog import builtin_kinds
 from compiler.ir.demand import DEFAULT_CONTEXT, Demand, Refused, TooLarge
 from compiler.ir.document import Document
 from compiler.ir.inventory import Gpu, GpuKind, Inventory
-from compiler.ir.placement import Conflict, Crowded, FitsNowhere, FreezeBroken, RulesClash, Shortage
+from compiler.ir.placement import (
+    Conflict,
+    Crowded,
+    FitsNowhere,
+    FreezeBroken,
+    OutOfPorts,
+    RulesClash,
+    Shortage,
+)
 from compiler.ir.spec import PlacementRules, Service, Spec, Variant
 from compiler.ir.units import show_mib
 
@@ -75,12 +83,21 @@ def _diagnostic(case: Case, conflict: Conflict) -> Diagnostic:
                 location=_rule_location(case, conflict.without[0]),
                 hints=tuple(_rule_hint(rule) for rule in conflict.without),
             )
+        case OutOfPorts():
+            first, last = conflict.ports
+            return Diagnostic(
+                code="ports-exhausted",
+                detail=f"The replicas that must stand on `{conflict.host}` need more than its "
+                f"{last - first + 1} ports, {first}-{last}.",
+                location=case.document.key("services"),
+                hints=("Widen `ports` of the host in the inventory.",),
+            )
         case FreezeBroken():
             return Diagnostic(
                 code="freeze-impossible",
                 detail=f"Replica `{conflict.replica}` is frozen, and {conflict.why}.",
                 location=case.document.key("policy", "freeze"),
-                hints=("Take its service out of `policy.freeze`, or bring the GPU back.",),
+                hints=("Take its service out of `policy.freeze`, or undo what changed.",),
             )
         case _:
             assert_never(conflict)
@@ -289,9 +306,22 @@ def _other_gpus(case: Case, service: Service) -> list[str]:
 
 
 def _rule_list(rules: tuple[str, ...]) -> str:
-    shown = [f"`{rule}`" for rule in rules[:MAX_LISTED]]
+    shown = [_rule_words(rule) for rule in rules[:MAX_LISTED]]
     more = f" and {len(rules) - MAX_LISTED} more" if len(rules) > MAX_LISTED else ""
     return f"{', '.join(shown)}{more}"
+
+
+def _rule_words(rule: str) -> str:
+    """The name that the program gives a rule, in the words of the user's files."""
+    kind, _, of = rule.partition(" ")
+    words = {
+        "replicas": f"the replicas of `{of}`",
+        "budget": f"the budget of `{of}`",
+        "ram": f"the RAM of `{of}`",
+        "spread": f"`spread` of `{of}`",
+        "apart_from": f"`apart_from` between `{'` and `'.join(of.split())}`",
+    }
+    return words.get(kind, f"`{rule}`")
 
 
 def _rule_location(case: Case, rule: str) -> Location:
@@ -306,7 +336,7 @@ def _rule_location(case: Case, rule: str) -> Location:
 def _rule_hint(rule: str) -> str:
     hints = {
         "max_moves": "Raise `policy.max_moves`, or leave it out for this change.",
-        "spread": "Write `spread: gpu` instead of `host`, or take the rule out.",
+        "spread": "Lower `replicas`, add hosts or GPUs, or loosen `spread`.",
         "apart_from": "Take one service out of `apart_from`.",
     }
     return hints[rule]

@@ -129,7 +129,7 @@ def refine(fleet: Fleet, chosen: tuple[Placement, ...]) -> Fleet | None:
     """
     taken = Counter((p.service, p.variant, p.host, p.gpus) for p in chosen)
     options = {_place_key(column.option): column.option for column in fleet.columns}
-    if all(len(options[key].demands) <= MAX_LADDER for key in taken):
+    if all(len(thin(options[key].demands)) == len(options[key].demands) for key in taken):
         return None
     finer = Fleet(fleet.inventory, fleet.spec, fleet.frozen, fleet.previous, fleet.relaxed)
     for key, count in sorted(taken.items()):
@@ -144,12 +144,14 @@ def refine(fleet: Fleet, chosen: tuple[Placement, ...]) -> Fleet | None:
 
 
 def thin(ladder: tuple[Demand, ...]) -> tuple[Demand, ...]:
-    """At most MAX_LADDER demands, evenly spaced, the first and the last included."""
-    if len(ladder) <= MAX_LADDER:
+    """All whole offloads, and at most MAX_LADDER partial ones, evenly spaced with both ends."""
+    whole = tuple(demand for demand in ladder if not demand.host_layers)
+    partial = tuple(demand for demand in ladder if demand.host_layers)
+    if len(partial) <= MAX_LADDER:
         return ladder
-    last = len(ladder) - 1
+    last = len(partial) - 1
     steps = sorted({position * last // (MAX_LADDER - 1) for position in range(MAX_LADDER)})
-    return tuple(ladder[step] for step in steps)
+    return (*whole, *(partial[step] for step in steps))
 
 
 def _place_key(option: Option) -> tuple[str, int, str, tuple[int, ...]]:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from compiler.ir.inventory import Inventory
 from compiler.ir.placement import FreezeBroken
 from compiler.ir.plan import Plan, Replica
+from compiler.ir.rules import are_apart
 from compiler.ir.spec import Spec
+from compiler.ir.units import budget_mib, demand_mib, show_mib
 
 
 def frozen_replicas(
@@ -20,7 +24,29 @@ def frozen_replicas(
         for replica in replicas
         if (why := _broken(inventory, replica))
     ]
-    return replicas, tuple(broken)
+    return replicas, tuple(broken or _clashes(inventory, spec, replicas))
+
+
+def _clashes(
+    inventory: Inventory, spec: Spec, replicas: tuple[Replica, ...]
+) -> Iterator[FreezeBroken]:
+    """Frozen replicas that can no longer stand beside each other."""
+    services = {service.name: service for service in spec.services}
+    for host in inventory.hosts:
+        here = [replica for replica in replicas if replica.host == host.name]
+        for gpu in host.gpus:
+            on_gpu = [(r, s) for r in here for s in r.shares if s.gpu == gpu.index]
+            if sum(demand_mib(s.share_bytes) for _, s in on_gpu) > budget_mib(gpu.budget_bytes):
+                why = f"the shares frozen on `{host.name}/{gpu.index}` exceed its budget"
+                yield FreezeBroken(replica=on_gpu[0][0].name, why=why)
+            for position, (first, _) in enumerate(on_gpu):
+                for second, _ in on_gpu[position + 1 :]:
+                    if are_apart(services[first.service], services[second.service]):
+                        why = f"`{second.name}`, from which it is to be apart, is frozen beside it"
+                        yield FreezeBroken(replica=first.name, why=why)
+        if sum(demand_mib(r.ram_bytes) for r in here) > budget_mib(host.ram_budget_bytes):
+            why = f"the RAM frozen on `{host.name}` exceeds its budget"
+            yield FreezeBroken(replica=here[0].name, why=why)
 
 
 def _broken(inventory: Inventory, replica: Replica) -> str | None:
@@ -34,5 +60,10 @@ def _broken(inventory: Inventory, replica: Replica) -> str | None:
         if gpu.kind.name != share.kind or (gpu.uuid or share.uuid) != share.uuid:
             return f"`{host.name}/{share.gpu}` is now another GPU (`{gpu.kind.name}`)"
         if share.share_bytes > gpu.budget_bytes:
-            return f"its share is larger than the budget of `{host.name}/{share.gpu}`"
+            return (
+                f"its share of {show_mib(share.share_bytes)} is larger than the budget of "
+                f"`{host.name}/{share.gpu}`, {budget_mib(gpu.budget_bytes):,} MiB"
+            )
+    if not host.ports[0] <= replica.port <= host.ports[1]:
+        return f"its port {replica.port} is outside of `ports` of `{host.name}`"
     return None

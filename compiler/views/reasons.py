@@ -8,6 +8,7 @@ from compiler.ir.changes import (
     ArgumentChanged,
     EngineChanged,
     EnvironmentChanged,
+    LeftOut,
     ModelChanged,
     Moved,
     Reason,
@@ -23,17 +24,19 @@ from compiler.ir.units import show_mib
 _CAUSES = {
     "gpu-gone": "a GPU it stood on is gone",
     "host-gone": "the host it stood on is gone",
-    "replanned": "the new plan is better with it there",
+    "replanned": "a rule, the room of others or a better plan asks for it",
 }
 
 
-def reason_text(reason: Reason) -> str:
+def reason_text(reason: Reason) -> str:  # noqa: C901, PLR0912  One case for each reason there is.
     """One reason in words."""
     match reason:
         case ServiceAdded():
             return "the service is new"
         case ServiceRemoved():
-            return "the service is gone, or fits no more"
+            return "the service is gone from the spec"
+        case LeftOut(placed=placed, wanted=wanted):
+            return f"optional and left out: {placed} of {wanted} replicas find a place"
         case ReplicasChanged(before=before, after=after):
             return f"replicas {before} -> {after}"
         case Moved(cause=cause):

@@ -16,14 +16,16 @@ from compiler.engines.llamacpp.shape import Shape, read_shape
 from compiler.resolve.gguf import read_gguf
 from compiler.resolve.gguf_facts import gguf_facts
 from compiler.resolve.ranges import LocalFile
-from tests.generators import architectures, gguf_shapes
+from tests.generators import gguf_shapes
+from tests.oracle import model_files
+from tests.oracle.model_files import MODELS
 from tests.oracle.probe import Case, Flash
 
-MODELS = (*gguf_shapes.SHAPES, *architectures.GGUF)
-# A KV cache on the host is real memory while several paper GPUs are asked about.
+# A KV cache on the host is real memory where a case is really loaded.
 _MOST_HOST_CACHE_CELLS = 4096
 _QUANTS = (None, None, None, "q4_0", "q8_0", "q5_K", "q6_K", "f16")
 _CACHE_TYPES = ("f16", "f16", "f16", "f16", "q8_0", "q8_0", "q4_0", "f32", "bf16", "q5_1")
+_FLASH: tuple[Flash, ...] = ("auto", "on", "off")
 _COMPUTES = (89, 89, 89, 61, 70, 75, 86, 90, 120)
 
 
@@ -32,10 +34,7 @@ def write_model(case: Case, folder: Path) -> Path:
     path = folder / case.file_name
     if path.exists():
         return path
-    if case.model in gguf_shapes.SHAPES:
-        gguf_shapes.write(case.model, path, case.quant)
-    else:
-        architectures.write_architecture(case.model, path)
+    model_files.write_model(case.model, case.quant, path)
     return path
 
 
@@ -58,13 +57,13 @@ def grid(folder: Path, *, quick: bool) -> Iterator[Case]:
 def draws(folder: Path, *, count: int, seed: int) -> Iterator[Case]:
     """Random models, quantizations, flags and GPUs; equal seeds draw equal cases."""
     random = Random(seed)  # noqa: S311 - repeatable on purpose
-    found = []
+    found: list[Case] = []
     while len(found) < count:
         model = random.choice(MODELS)
         quant = random.choice(_QUANTS) if model in gguf_shapes.SHAPES else None
         case = Case(model=model, quant=quant, options=_plain())
         shape = shape_of(write_model(case, folder))
-        compute, flash = random.choice(_COMPUTES), random.choice(("auto", "on", "off"))
+        compute, flash = random.choice(_COMPUTES), random.choice(_FLASH)
         case = replace(case, compute=compute, flash=flash, options=_draw(shape, random))
         found.append(settled(case, shape))
     # One process answers neighbours that see the same GPUs.
@@ -78,7 +77,10 @@ def settled(case: Case, shape: Shape) -> Case:
     layers = min(options.gpu_layers, most) if options.gpus else 0
     flash, attention = _attention(case, shape)
     cells = options.cells
-    if options.gpus > 1 and (layers < most or not options.kv_on_gpu):
+    # The files hold no weights that could be read, so several GPUs, which need a real load, need a
+    # mapped one; and without a GPU a real load would repack what it has mapped, in RAM.
+    mapped = options.gpus > 1 or (options.gpus == 1 and options.memory_map)
+    if mapped and (layers < most or not options.kv_on_gpu):
         cells = min(cells, _MOST_HOST_CACHE_CELLS * options.slots)
     return replace(
         case,
@@ -89,8 +91,7 @@ def settled(case: Case, shape: Shape) -> Case:
             gpu_layers=layers,
             flash_attention=attention,
             moves=options.moves if options.gpus else NO_MOVES,
-            # The files hold no weights that could be read: several GPUs need a real load.
-            memory_map=options.memory_map or options.gpus > 1,
+            memory_map=mapped,
         ),
     )
 
@@ -98,10 +99,10 @@ def settled(case: Case, shape: Shape) -> Case:
 def _attention(case: Case, shape: Shape) -> tuple[Flash, bool]:
     """What libllama is told of flash attention, and what it then does."""
     options = case.options
-    if case.flash == "off" and not is_quantized(options.cache_type_v):
+    if is_quantized(options.cache_type_v) or case.flash == "on":
+        return "on", True  # A quantized V is refused without.
+    if case.flash == "off":
         return "off", False
-    if case.flash == "on" and not is_quantized(options.cache_type_v):
-        return "on", True
     types = attention_types(options.cache_type_k, options.cache_type_v)
     return "auto", not options.gpus or (types and attention_supported(shape))
 

@@ -59,7 +59,7 @@ def server(version: str = VERSION) -> Path:
 
 
 def paper_gpu(version: str = VERSION) -> Path:
-    """The paper GPU as a library that ggml loads (GGML_BACKEND_PATH), built if it is not there."""
+    """The paper GPU as a library for LD_PRELOAD, built if it is not there."""
     return _ours(version) / "libggml-paper-gpu.so"
 
 
@@ -110,7 +110,7 @@ def _members_of_llama_cpp(tar: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
 
 
 def _tool(name: str, version: str) -> str:
-    """cmake or ninja: the machine's, or else from the package index."""
+    """The path of cmake or ninja: the machine's, or else from the package index."""
     found = shutil.which(name)
     if found:
         return found

@@ -56,13 +56,15 @@ class Answer:
     """The GPUs, and last the host: all of its buffers together."""
     output_mib: float = 0.0
     """The output buffer, as logged."""
+    flash_attention: bool = True
+    """What `auto` led to."""
     error: str = ""
 
 
 def ask(
     cases: Iterable[Case], folder: Path, version: str = llamacpp_build.VERSION
 ) -> Iterator[tuple[Case, Answer]]:
-    """libllama's answer to each case whose file lies in a folder; in the order of the cases."""
+    """The answer to each case whose file lies in a folder; in the order of the cases."""
     for (gpus, compute), group in groupby(cases, lambda case: (case.options.gpus, case.compute)):
         yield from _ask_together(list(group), gpus, compute, folder, version)
 
@@ -71,15 +73,15 @@ def _ask_together(
     cases: list[Case], gpus: int, compute: int, folder: Path, version: str
 ) -> Iterator[tuple[Case, Answer]]:
     """One process answers the cases that see the same GPUs, or several where it dies of one."""
+    visible = {"CUDA_VISIBLE_DEVICES": ",".join(map(str, range(gpus)))}
     waiting = cases
     while waiting:
         questions = "".join(json.dumps(question(case, folder)) + "\n" for case in waiting)
         done = subprocess.run(
             [llamacpp_build.memory_probe(version)],
-            env=environment(gpus, compute, version),
+            env=os.environ | environment(gpus, compute, version) | visible,
             input=questions.encode(),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            capture_output=True,
             check=False,
         )
         lines = [line for line in done.stdout.splitlines() if line.startswith(b"{")]
@@ -93,16 +95,16 @@ def _ask_together(
 
 
 def environment(gpus: int, compute: int, version: str = llamacpp_build.VERSION) -> dict[str, str]:
-    """The environment in which a program of llama.cpp sees paper GPUs."""
+    """What a program of llama.cpp needs in its environment to see paper GPUs."""
     # A failed assertion of ggml would start a debugger.
-    base = os.environ | {"GGML_NO_BACKTRACE": "1"}
-    if not gpus:
-        return base
-    return base | {
-        "GGML_BACKEND_PATH": str(llamacpp_build.paper_gpu(version)),
-        "PAPER_GPU_MIB": ",".join([str(_GPU_MIB)] * gpus),
-        "PAPER_GPU_CC": str(compute * 10),
-    }
+    result = {"GGML_NO_BACKTRACE": "1"}
+    if gpus:
+        result |= {
+            "LD_PRELOAD": str(llamacpp_build.paper_gpu(version)),
+            "PAPER_GPU_MIB": ",".join([str(_GPU_MIB)] * gpus),
+            "PAPER_GPU_CC": str(compute * 10),
+        }
+    return result
 
 
 def question(case: Case, folder: Path) -> dict[str, Any]:
@@ -119,9 +121,9 @@ def question(case: Case, folder: Path) -> dict[str, Any]:
     rows = options.output_rows or (options.batch if options.embeds else options.slots)
     return {
         "model": str(folder / case.file_name),
-        # On several GPUs only a real load keeps activations where a running server does; a
-        # simulated one forgets between two steps which device each belongs to.
-        "real": options.gpus > 1,
+        # A simulated load cannot map, and on several GPUs it forgets between two steps which
+        # device an activation belongs to, so that it gives more than a server takes.
+        "real": options.memory_map,
         "mmap": options.memory_map,
         "gpu_layers": options.gpu_layers,
         "main_gpu": options.main_gpu,
@@ -157,4 +159,5 @@ def _read(answer: dict[str, Any], gpus: int) -> Answer:
     return Answer(
         devices=tuple(Sizes(weights=w, cache=c, compute=x) for w, c, x in found),
         output_mib=answer["output_mib"],
+        flash_attention=answer["flash_attention"],
     )

@@ -114,5 +114,5 @@ def _shortfall(
     old = Counter(way[1:] if places else way for way in before)
     new = Counter(way[1:] if places else way for way in ways)
     staying = sum((old & new).values())
-    new = max(0, len(ways) - len(before))
-    return max(0, len(ways) - staying - new)
+    added = max(0, len(ways) - len(before))
+    return max(0, len(ways) - staying - added)

@@ -21,7 +21,9 @@ class Piece(NamedTuple):
 # In the order in which they need each other.
 PIECES = (
     Piece("topk-moe.cuh", "struct ggml_cuda_topk_moe_args"),
-    Piece("topk-moe.cu", "bool ggml_cuda_should_use_topk_moe(const ggml_tensor * gating_op", "static "),
+    Piece(
+        "topk-moe.cu", "bool ggml_cuda_should_use_topk_moe(const ggml_tensor * gating_op", "static "
+    ),
     Piece("ggml-cuda.cu", "static bool ggml_cuda_topk_moe_fusion("),
     Piece("ggml-cuda.cu", "static constexpr int MOE_WEIGHTED_REDUCTION_MAX_EXPERTS"),
     Piece("ggml-cuda.cu", "struct ggml_cuda_moe_weighted_reduction_match"),
@@ -42,6 +44,7 @@ PIECES = (
     Piece("ggml-cuda.cu", "static int64_t get_op_batch_size("),
     Piece("ggml-cuda.cu", "static void ggml_backend_cuda_graph_optimize("),
 )
+
 
 class MovedError(Exception):
     """ggml-cuda no longer has a piece where it was: the paper GPU must be brought up to date."""

@@ -138,8 +138,12 @@ json sizes_of(const llama_context * context) {
 
 std::string first_error() {
     std::smatch match;
-    const bool found = std::regex_search(log_text, match, std::regex("(?:error|fail|missing|unknown|invalid|must)[^\n]*"));
-    return found ? match[0].str() : "no message";
+    for (const char * words : {"error loading model[^\n]*", "failed to initialize[^\n]*", "failed[^\n]*"}) {
+        if (std::regex_search(log_text, match, std::regex(words))) {
+            return match[0].str();
+        }
+    }
+    return "no message";
 }
 
 json answer(const json & question) {
@@ -163,7 +167,7 @@ json answer(const json & question) {
         {"buffers", sizes_of(context.get())},
         {"output_mib", output.empty() ? 0.0 : std::stod(output[1].str())},
         {"pipeline", log_text.find("pipeline parallelism enabled") != std::string::npos},
-        {"attention_off", log_text.find("Flash Attention not supported") != std::string::npos},
+        {"flash_attention", log_text.find("Flash Attention not supported") == std::string::npos},
     };
 }
 

@@ -2,7 +2,7 @@
 // operations, fusions) and owns no memory, so that libllama computes what it would allocate on
 // NVIDIA GPUs where there are none. Nothing is computed: results are zeros.
 //
-//   GGML_BACKEND_PATH=.../libggml-paper-gpu.so PAPER_GPU_MIB=24564,24564 PAPER_GPU_CC=890
+//   LD_PRELOAD=.../libggml-paper-gpu.so PAPER_GPU_MIB=24564,24564 PAPER_GPU_CC=890 llama-server ...
 #include "stand_ins.h"
 
 #include <cstdio>
@@ -160,15 +160,30 @@ ggml_backend_device_i device_calls() {
     return calls;
 }
 
-std::vector<size_t> memory_of_gpus() {
-    const char * listed = getenv("PAPER_GPU_MIB");
-    std::vector<size_t> sizes;
-    for (const char * at = listed ? listed : "81920"; at && *at && sizes.size() < MAX_GPUS;) {
+std::vector<size_t> numbers_in(const char * name, const char * otherwise) {
+    const char * text = getenv(name);
+    std::vector<size_t> found;
+    for (const char * at = text ? text : otherwise; at && *at;) {
         char * end = nullptr;
-        sizes.push_back(static_cast<size_t>(strtoull(at, &end, 10)) << 20);
-        at = end && *end == ',' ? end + 1 : nullptr;
+        found.push_back(strtoull(at, &end, 10));
+        at = *end == ',' ? end + 1 : nullptr;
     }
-    return sizes;
+    return found;
+}
+
+// MiB of the GPUs that this process may see; CUDA_VISIBLE_DEVICES names them by number here.
+std::vector<size_t> visible_mib() {
+    const std::vector<size_t> all = numbers_in("PAPER_GPU_MIB", "81920");
+    if (!getenv("CUDA_VISIBLE_DEVICES")) {
+        return all;
+    }
+    std::vector<size_t> visible;
+    for (const size_t index : numbers_in("CUDA_VISIBLE_DEVICES", "")) {
+        if (index < all.size() && visible.size() < MAX_GPUS) {
+            visible.push_back(all[index]);
+        }
+    }
+    return visible;
 }
 
 void fill(registry & all) {
@@ -177,13 +192,14 @@ void fill(registry & all) {
     all.reg.iface.get_device_count = [](ggml_backend_reg_t) { return paper().devices.size(); };
     all.reg.iface.get_device = [](ggml_backend_reg_t, size_t index) { return &paper().devices[index]; };
     all.reg.iface.get_proc_address = [](ggml_backend_reg_t, const char *) -> void * { return nullptr; };
-    const std::vector<size_t> sizes = memory_of_gpus();
+    const std::vector<size_t> sizes = visible_mib();
     all.devices.resize(sizes.size());
     all.buffer_types.resize(sizes.size());
     for (size_t index = 0; index < sizes.size(); index++) {
         const int device = static_cast<int>(index);
         const std::string name = "CUDA" + std::to_string(index);
-        all.devices[index] = {device_calls(), &all.reg, new ggml_backend_cuda_device_context{device, name, sizes[index]}};
+        auto * context = new ggml_backend_cuda_device_context{device, name, sizes[index] << 20};
+        all.devices[index] = {device_calls(), &all.reg, context};
         ggml_backend_buffer_type & type = all.buffer_types[index];
         type.iface.get_name = buffer_type_name;
         type.iface.alloc_buffer = allocate;
@@ -200,15 +216,13 @@ void fill(registry & all) {
     all.host_buffer_type.device = all.devices.empty() ? nullptr : &all.devices[0];
 }
 
-}  // namespace
-
-extern "C" __attribute__((visibility("default"))) ggml_backend_reg_t ggml_backend_init() {
-    registry & all = paper();
-    if (all.devices.empty()) {
-        if (const char * asked = getenv("PAPER_GPU_CC")) {
-            compute_capability = atoi(asked);
-        }
-        fill(all);
+// Before main: a llama-server with a built-in backend looks for no others (GGML_BACKEND_PATH).
+__attribute__((constructor)) void add_to_ggml() {
+    if (const char * asked = getenv("PAPER_GPU_CC")) {
+        compute_capability = atoi(asked);
     }
-    return &all.reg;
+    fill(paper());
+    ggml_backend_register(&paper().reg);
 }
+
+}  // namespace

@@ -1,0 +1,82 @@
+"""From NVML's product name to a GPU kind of the catalog, or to a new kind of the user's own."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from compiler.discover.machine import FoundGpu
+from compiler.ir.inventory import GpuKind
+from compiler.ir.units import GIB, MIB, budget_mib
+
+# Cards of one kind differ in what their firmware and ECC take, by up to 2.5 % in the catalog; the
+# nearest sizes that one product name is sold with (A100 MIG slices aside) differ by 20 %.
+_TOLERANCE_PERMILLE = 30
+_PERMILLE = 1000
+
+# A word of a name; a dot joins the two halves of a MIG profile such as 1g.10gb.
+_WORD = re.compile(r"[a-z0-9]+(?:\.[a-z0-9]+)*")
+# Words that tell no card from another one: brands, forms of cooling, kinds of memory. Laptop GPUs
+# share the name of a desktop card; which of them are the same for us, their memory says.
+_NOISE = frozenset(
+    {
+        *("nvidia", "geforce", "tesla", "generation", "blackwell", "edition", "ac", "mig"),
+        *("workstation", "server", "laptop", "gpu", "with", "max", "q", "design", "me"),
+    }
+)
+_MEMORY_TYPE = re.compile(r"hbm\w*|gddr\w*")
+_SIZE = re.compile(r"[0-9]+gb?")
+# NVML writes SXM2 to SXM6 by generation, the catalog one SXM for each card.
+_SXM = re.compile(r"sxm[0-9]?")
+_FORMS = frozenset({"sxm", "pcie", "nvl"})
+_MAX_SLUG = 50
+
+
+def kind_of(gpu: FoundGpu, kinds: Mapping[str, GpuKind]) -> str | None:
+    """The kind that this GPU is of; None when no kind has its name, memory and compute."""
+    words, forms = _words(gpu.name)
+    ranked = []
+    for name, kind in sorted(kinds.items()):
+        kind_words, kind_forms = _words(name)
+        if words != kind_words or not agrees(kind, gpu) or (forms and kind_forms - forms):
+            continue
+        # The SXM cards of a series are those whose name says no form: "NVIDIA H200".
+        form = 0 if forms == kind_forms else 1 if kind_forms in ({"sxm"}, set()) else 2
+        ranked.append((form, abs(kind.memory_bytes - gpu.memory_bytes), name))
+    return min(ranked)[2] if ranked else None
+
+
+def agrees(kind: GpuKind, gpu: FoundGpu) -> bool:
+    """Whether the GPU's memory and compute capability are those of the kind."""
+    difference = abs(kind.memory_bytes - gpu.memory_bytes) * _PERMILLE
+    near = difference <= kind.memory_bytes * _TOLERANCE_PERMILLE
+    return near and kind.compute == gpu.compute and kind.mig == gpu.mig
+
+
+def new_kind(gpu: FoundGpu, kinds: Mapping[str, GpuKind]) -> str:
+    """The name of this GPU's kind among the user's own; it is there already if its GPU agrees."""
+    base = _slug(gpu.name)
+    sizes = (f"{round(gpu.memory_bytes / GIB)}gb", f"{budget_mib(gpu.memory_bytes)}mib")
+    for name in (base, *(f"{base[: _MAX_SLUG - 1 - len(size)]}-{size}" for size in sizes)):
+        if name not in kinds or agrees(kinds[name], gpu):
+            return name
+    return f"gpu-{budget_mib(gpu.memory_bytes)}mib-{gpu.compute[0]}-{gpu.compute[1]}"
+
+
+def whole_mib(size_bytes: int) -> str:
+    """A size as the inventory writes it, rounded down: what is there is a budget."""
+    return f"{size_bytes // MIB}MiB"
+
+
+def _words(name: str) -> tuple[frozenset[str], frozenset[str]]:
+    """What names the card, and what names its form; its memory is compared as a number."""
+    found = {_SXM.sub("sxm", word) for word in _WORD.findall(name.lower())}
+    forms = frozenset(found & _FORMS)
+    plain = {w for w in found if not (_SIZE.fullmatch(w) or _MEMORY_TYPE.fullmatch(w))}
+    return frozenset(plain - forms - _NOISE), forms
+
+
+def _slug(name: str) -> str:
+    words = re.findall(r"[a-z0-9]+", name.lower())
+    kept = [word for word in words if word not in {"nvidia", "geforce", "tesla"}]
+    return "-".join(kept)[:_MAX_SLUG].strip("-") or "gpu"

@@ -1,0 +1,153 @@
+"""What NVML, the driver's own library, says of this host; the only module that knows pynvml."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from compiler.diagnostics import CompileError, Diagnostic
+from compiler.ir.units import KIB
+
+_TOTAL = re.compile(r"^MemTotal:\s+([0-9]+) kB$", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FoundGpu:
+    """One GPU, or one MIG slice, which is a GPU of its own."""
+
+    name: str
+    """The product name, as nvidia-smi prints it."""
+    uuid: str
+    memory_bytes: int
+    compute: tuple[int, int]
+    mig: bool
+    island: int
+    """GPUs with the same number reach each other through NVLink."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """A host as it is: its own name, its RAM and its GPUs in the order of the PCI bus."""
+
+    host: str
+    ram_bytes: int | None
+    """None when the system does not say."""
+    gpus: tuple[FoundGpu, ...]
+    unsliced: tuple[str, ...] = ()
+    """UUIDs of GPUs in MIG mode without a slice: CUDA can use nothing of them."""
+
+
+def discover(meminfo: str) -> Found:
+    """This host, with its RAM from the text of /proc/meminfo.
+
+    Raises CompileError when no NVIDIA driver answers, or when it reports an error.
+    """
+    gpus: list[FoundGpu] = []
+    unsliced = []
+    with _nvml() as nvml:
+        handles = _handles(nvml)
+        for handle, island in zip(handles, _islands(nvml, handles), strict=True):
+            found = list(_devices(nvml, handle, island))
+            gpus += found
+            if not found:
+                unsliced.append(str(nvml.nvmlDeviceGetUUID(handle)))
+    total = _TOTAL.search(meminfo)
+    return Found(
+        host=os.uname().nodename,
+        ram_bytes=int(total[1]) * KIB if total else None,
+        gpus=tuple(gpus),
+        unsliced=tuple(unsliced),
+    )
+
+
+@contextmanager
+def _nvml() -> Iterator[Any]:
+    import pynvml  # type: ignore[import-untyped]
+
+    # Without the package of the driver there is no library; without its module, no driver.
+    absent = {pynvml.NVML_ERROR_LIBRARY_NOT_FOUND, pynvml.NVML_ERROR_DRIVER_NOT_LOADED}
+    try:
+        pynvml.nvmlInit()
+        try:
+            yield pynvml
+        finally:
+            pynvml.nvmlShutdown()
+    except pynvml.NVMLError as error:
+        code = "nvml-missing" if error.value in absent else "nvml-failed"
+        hint = (
+            "Run it on the GPU host, or write the host into inventory.yaml by hand."
+            if code == "nvml-missing"
+            else "See what `nvidia-smi` says; after an update of the driver, restart the host."
+        )
+        raise CompileError(
+            [Diagnostic(code=code, detail=f"NVML says: {error}.", hints=(hint,))]
+        ) from None
+
+
+def _handles(nvml: Any) -> list[Any]:  # noqa: ANN401  pynvml has no types.
+    """The GPUs in the order of the PCI bus, which is the order that plans count in."""
+
+    def place(handle: Any) -> tuple[int, int, int]:  # noqa: ANN401
+        pci = nvml.nvmlDeviceGetPciInfo(handle)
+        return pci.domain, pci.bus, pci.device
+
+    count = nvml.nvmlDeviceGetCount()
+    return sorted((nvml.nvmlDeviceGetHandleByIndex(index) for index in range(count)), key=place)
+
+
+def _islands(nvml: Any, handles: list[Any]) -> list[int]:  # noqa: ANN401
+    """For each GPU the first one that it reaches through NVLink, directly or by way of others."""
+    islands = list(range(len(handles)))
+    for second, handle in enumerate(handles):
+        for first in range(second):
+            if islands[first] != islands[second] and _joined(nvml, handles[first], handle):
+                kept, gone = sorted((islands[first], islands[second]))
+                islands = [kept if island == gone else island for island in islands]
+    return islands
+
+
+def _joined(nvml: Any, first: Any, second: Any) -> bool:  # noqa: ANN401
+    # This is asked instead of the links one by one: it also knows switches and broken links.
+    try:
+        status = nvml.nvmlDeviceGetP2PStatus(first, second, nvml.NVML_P2P_CAPS_INDEX_NVLINK)
+    except nvml.NVMLError:
+        return False
+    return bool(status == nvml.NVML_P2P_STATUS_OK)
+
+
+def _devices(nvml: Any, handle: Any, island: int) -> Iterator[FoundGpu]:  # noqa: ANN401
+    """The GPU itself or, in MIG mode, its slices."""
+    sliced = _in_mig_mode(nvml, handle)
+    compute = nvml.nvmlDeviceGetCudaComputeCapability(handle)
+    for each in _slices(nvml, handle) if sliced else [handle]:
+        yield FoundGpu(
+            name=str(nvml.nvmlDeviceGetName(each)),
+            uuid=str(nvml.nvmlDeviceGetUUID(each)),
+            memory_bytes=int(nvml.nvmlDeviceGetMemoryInfo(each).total),
+            compute=compute,
+            mig=sliced,
+            island=island,
+        )
+
+
+def _in_mig_mode(nvml: Any, handle: Any) -> bool:  # noqa: ANN401
+    # Cards that cannot be sliced answer with an error.
+    try:
+        current, _ = nvml.nvmlDeviceGetMigMode(handle)
+    except nvml.NVMLError:
+        return False
+    return bool(current == nvml.NVML_DEVICE_MIG_ENABLE)
+
+
+def _slices(nvml: Any, handle: Any) -> Iterator[Any]:  # noqa: ANN401
+    for index in range(nvml.nvmlDeviceGetMaxMigDeviceCount(handle)):
+        try:
+            yield nvml.nvmlDeviceGetMigDeviceHandleByIndex(handle, index)
+        except nvml.NVMLError as error:
+            # The places for slices are numbered, and not all of them are taken.
+            if error.value != nvml.NVML_ERROR_NOT_FOUND:
+                raise

@@ -1,0 +1,45 @@
+"""The command lines of all fleets of the repository, compiled for one version of an engine."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from compiler.cli import run
+
+ROOT = Path(__file__).resolve().parents[2]
+FLEETS = sorted(
+    path.parent
+    for pattern in ("tests/golden/*/inventory.yaml", "inventories/*/inventory.yaml")
+    for path in ROOT.glob(pattern)
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Command:
+    """One replica's command line, and the GPUs that it is to see."""
+
+    argv: tuple[str, ...]
+    gpus: int
+
+
+def commands(fleet: Path, folder: Path, engine: str, version: str) -> Iterator[Command]:
+    """The commands of a fleet's replicas on one engine; none where the fleet does not compile."""
+    for name in ("inventory.yaml", "models.yaml", "modelc.lock"):
+        shutil.copy(fleet / name, folder)
+    inventory = folder / "inventory.yaml"
+    key = {"vllm": "version", "llama.cpp": "build"}[engine]
+    text = inventory.read_text(encoding="utf-8")
+    changed = re.sub(rf"({re.escape(engine)}: *{{ *{key}): *[^,}}]+", rf"\1: {version}", text)
+    inventory.write_text(changed, encoding="utf-8")
+    if run(["compile", str(folder), "--previous", "none"]) != 0:
+        return
+    plan = json.loads((folder / "compiled" / "plan.json").read_text(encoding="utf-8"))
+    for replica in plan["replicas"]:
+        if replica["engine"] == engine:
+            assert replica["engine_version"] == version
+            yield Command(argv=tuple(replica["argv"]), gpus=len(replica["shares"]))

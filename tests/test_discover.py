@@ -1,0 +1,560 @@
+"""`modelc discover`: what a driver says becomes an entry, and the rest of the file stays."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from compiler.discover.edit import put_items, put_key
+from compiler.discover.kinds import kind_of, new_kind
+from compiler.discover.machine import FoundGpu
+from compiler.ir.catalog import builtin_kinds
+from compiler.ir.units import MIB
+from compiler.load.inventory import load_inventory
+from compiler.load.yamltext import parse_yaml
+from tests.requires import require_tool
+
+ROOT = Path(__file__).parents[1]
+
+TOWER = """
+NVIDIA GeForce RTX 3090|24576|8|6|GPU-bbbb0002|97|1|2
+NVIDIA GeForce RTX 3090|24576|8|6|GPU-aaaa0001|24|0|2
+"""
+# Eight cards, four and four behind a switch; the driver lists them backwards.
+HGX = "\n".join(
+    f"NVIDIA A100-SXM4-80GB|81920|8|0|GPU-0000000{index}|{index + 1}|{index // 4}|0"
+    for index in reversed(range(8))
+)
+SLICED = """
+NVIDIA A100-SXM4-80GB|81920|8|0|GPU-parent00|1|0|1
+NVIDIA A100-SXM4-80GB|81920|8|0|GPU-whole000|2|1|0
+NVIDIA A100-SXM4-80GB|81920|8|0|GPU-empty000|3|2|1
+"""
+SLICES = """
+0|NVIDIA A100-SXM4-80GB MIG 3g.40gb|40192|MIG-11111111
+0|NVIDIA A100-SXM4-80GB MIG 1g.10gb|9728|MIG-22222222
+"""
+
+Discover = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(scope="session")
+def driver(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a libnvidia-ml.so.1 that says what its environment tells it."""
+    folder = tmp_path_factory.mktemp("driver")
+    source = ROOT / "tests" / "native" / "fake_nvml.c"
+    subprocess.run(
+        [require_tool("gcc"), "-shared", "-fPIC", "-Wall", "-Werror",
+         "-o", folder / "libnvidia-ml.so.1", source],
+        check=True,
+    )  # fmt: skip
+    return folder
+
+
+@pytest.fixture
+def discover(driver: Path, tmp_path: Path) -> Discover:
+    """Runs `modelc discover` in the test's folder, on a machine with these GPUs."""
+
+    def discovering(
+        gpus: str, *arguments: str, **environment: str
+    ) -> subprocess.CompletedProcess[str]:
+        return run(tmp_path, *arguments, LD_LIBRARY_PATH=str(driver), FAKE_GPUS=gpus, **environment)
+
+    return discovering
+
+
+def run(folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """`modelc discover` in a process of its own."""
+    return subprocess.run(
+        [sys.executable, "-m", "compiler", "discover", *arguments], cwd=folder, text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT), **environment}, capture_output=True,
+        check=False, timeout=60,
+    )  # fmt: skip
+
+
+def check(
+    discover: Discover, folder: Path, gpus: str, before: str, after: str, **environment: str
+) -> str:
+    """Discovers a host named tower twice; the whole file is compared. Gives what was said."""
+    path = folder / "inventory.yaml"
+    path.write_bytes(textwrap.dedent(before).encode())
+    first = discover(gpus, "--host", "tower", **environment)
+    assert first.returncode == 0, first.stderr
+    assert first.stdout == ""
+    assert without_ram(path.read_bytes().decode()) == textwrap.dedent(after)
+    assert load_inventory(parse_yaml("inventory.yaml", path.read_text("utf-8")))[1] == []
+    second = discover(gpus, "--host", "tower", **environment)
+    assert (second.returncode, second.stdout) == (0, "")
+    assert "inventory.yaml is up to date.\n" in second.stderr
+    assert without_ram(path.read_bytes().decode()) == textwrap.dedent(after)
+    return first.stderr
+
+
+def without_ram(text: str) -> str:
+    """The text with this machine's RAM, which differs from run to run of the tests, as `OWN`."""
+    return text.replace(own_ram(), "OWN")
+
+
+def own_ram() -> str:
+    total = re.search(r"MemTotal:\s+(\d+) kB", Path("/proc/meminfo").read_text("utf-8"))
+    assert total
+    return f"{int(total[1]) // 1024}MiB"
+
+
+# What is found
+
+
+def test_a_new_inventory(discover: Discover, tmp_path: Path) -> None:
+    found = discover(TOWER)
+    name = platform.node().partition(".")[0]
+    assert (found.returncode, found.stdout) == (0, "")
+    assert found.stderr == f"inventory.yaml: {name} has 2 GPUs.\n"
+    text = without_ram((tmp_path / "inventory.yaml").read_text("utf-8"))
+    assert text.replace(name, "NAME", 1) == textwrap.dedent("""\
+        version: 1
+        hosts:
+          NAME:
+            ram: OWN
+            gpus:
+              - {kind: rtx-3090, uuid: GPU-aaaa0001}
+              - {kind: rtx-3090, uuid: GPU-bbbb0002}
+        """)
+
+
+def test_print_writes_nothing(discover: Discover, tmp_path: Path) -> None:
+    found = discover(HGX, "--print", "--host", "gpu-1")
+    assert (found.returncode, found.stderr) == (0, "")
+    lines = "".join(
+        f"      - {{kind: a100-sxm-80gb, uuid: GPU-0000000{index}, island: {index // 4}}}\n"
+        for index in range(8)
+    )
+    assert without_ram(found.stdout) == f"hosts:\n  gpu-1:\n    ram: OWN\n    gpus:\n{lines}"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_slices_are_gpus_and_whole_ones_without_slices_are_left_out(
+    discover: Discover,
+) -> None:
+    found = discover(SLICED, "--print", "--host", "lab", FAKE_SLICES=SLICES)
+    assert found.returncode == 0, found.stderr
+    assert found.stderr == "GPU-empty000 is in MIG mode and has no slice; it is left out.\n"
+    assert without_ram(found.stdout) == textwrap.dedent("""\
+        hosts:
+          lab:
+            ram: OWN
+            gpus:
+              - {kind: a100-80gb-3g.40gb, uuid: MIG-11111111, island: 0}
+              - {kind: a100-80gb-1g.10gb, uuid: MIG-22222222, island: 0}
+              - {kind: a100-sxm-80gb, uuid: GPU-whole000, island: 1}
+        """)
+
+
+def test_an_unknown_card_is_described(discover: Discover, tmp_path: Path) -> None:
+    check(
+        discover,
+        tmp_path,
+        "NVIDIA TITAN Z9|24564|9|3|GPU-aaaa0001|1|0|2\nNVIDIA TITAN Z9|24564|9|3|GPU-b0002|2|0|2",
+        """\
+        version: 1
+        hosts:
+          other: {ram: 1GiB}
+        # The end.
+        """,
+        """\
+        version: 1
+        hosts:
+          other: {ram: 1GiB}
+          tower:
+            ram: OWN
+            gpus:
+              - {kind: titan-z9, uuid: GPU-aaaa0001}
+              - {kind: titan-z9, uuid: GPU-b0002}
+        gpu_kinds:
+          titan-z9: {memory: 24564MiB, compute: "9.3", link: nvlink}
+        # The end.
+        """,
+    )
+
+
+def test_a_host_without_gpus(discover: Discover, tmp_path: Path) -> None:
+    check(
+        discover, tmp_path, "", "version: 1\nhosts:\n",
+        "version: 1\nhosts:\n  tower:\n    ram: OWN\n    gpus: []\n",
+    )  # fmt: skip
+
+
+# What stays
+
+
+def test_comments_order_and_settings_stay(discover: Discover, tmp_path: Path) -> None:
+    said = check(
+        discover,
+        tmp_path,
+        TOWER + "NVIDIA L4|23034|8|9|GPU-cccc0003|50|2|2",
+        """\
+        # Ours.
+
+        version:   1
+        defaults: {gpu: {reserved: 512MiB,  utilization: 0.95}}   # tight
+        hosts:
+          # Bought in May.
+          tower:   # under the desk
+            target: script
+            # Slots from the top.
+            gpus:
+              # the desktop
+              - {uuid: GPU-aaaa0001,   kind: rtx-3080, reserved: 1536MiB}    # monitor
+              # gone since June
+              - {kind: rtx-3090, uuid: GPU-dddd0004}   # broken
+              - kind: rtx-3090     # from the old box
+                uuid: GPU-bbbb0002
+                utilization: 0.90
+              # No room for more.
+
+            labels: {zone: "a"}
+          # The others.
+          edge-1: { ram: 16GiB, gpus: [ ] }
+        """,
+        """\
+        # Ours.
+
+        version:   1
+        defaults: {gpu: {reserved: 512MiB,  utilization: 0.95}}   # tight
+        hosts:
+          # Bought in May.
+          tower:   # under the desk
+            target: script
+            # Slots from the top.
+            gpus:
+              # the desktop
+              - {uuid: GPU-aaaa0001,   kind: rtx-3090, reserved: 1536MiB}    # monitor
+              - {kind: l4, uuid: GPU-cccc0003}
+              - kind: rtx-3090     # from the old box
+                uuid: GPU-bbbb0002
+                utilization: 0.90
+              # No room for more.
+
+            labels: {zone: "a"}
+            ram: OWN
+          # The others.
+          edge-1: { ram: 16GiB, gpus: [ ] }
+        """,
+    )
+    assert said == (
+        "GPU-dddd0004 is not in this host; its entry is gone.\ninventory.yaml: tower has 3 GPUs.\n"
+    )
+
+
+def test_entries_without_uuids_get_them(discover: Discover, tmp_path: Path) -> None:
+    check(
+        discover,
+        tmp_path,
+        TOWER,
+        """\
+        version: 1
+        hosts:
+          tower:
+            ram: 1MiB   # to be measured
+            gpus:
+              - {kind: rtx-3090, reserved: 1536MiB}   # the desktop
+              - kind: rtx-3090   # spare
+                island: 1
+        """,
+        """\
+        version: 1
+        hosts:
+          tower:
+            ram: OWN   # to be measured
+            gpus:
+              - {kind: rtx-3090, uuid: GPU-aaaa0001, reserved: 1536MiB}   # the desktop
+              - kind: rtx-3090   # spare
+                uuid: GPU-bbbb0002
+                island: 1
+        """,
+    )
+
+
+def test_a_block_of_equal_gpus_that_is_true_stays(discover: Discover, tmp_path: Path) -> None:
+    block = "{kind: a100-sxm-80gb, count: 8, islands: [[0, 1, 2, 3], [4, 5, 6, 7]]}"
+    check(
+        discover, tmp_path, HGX,
+        f"version: 1\nhosts:\n  tower:\n    gpus: {block}  # HGX\n    ram: 1MiB\n",
+        f"version: 1\nhosts:\n  tower:\n    gpus: {block}  # HGX\n    ram: OWN\n",
+    )  # fmt: skip
+
+
+def test_a_block_that_is_not_true_becomes_a_list(discover: Discover, tmp_path: Path) -> None:
+    check(
+        discover,
+        tmp_path,
+        TOWER,
+        """\
+        version: 1
+        hosts:
+          tower:
+            gpus: {kind: rtx-3090, count: 4, reserved: 1GiB}   # two were sold
+            ram: 1MiB
+        """,
+        """\
+        version: 1
+        hosts:
+          tower:
+            gpus:   # two were sold
+              - {kind: rtx-3090, uuid: GPU-aaaa0001, reserved: 1GiB}
+              - {kind: rtx-3090, uuid: GPU-bbbb0002, reserved: 1GiB}
+            ram: OWN
+        """,
+    )
+
+
+def test_an_entry_in_braces_stays_in_braces(discover: Discover, tmp_path: Path) -> None:
+    check(
+        discover,
+        tmp_path,
+        TOWER,
+        "version: 1\nhosts: {tower: {gpus: []}, edge: {ram: 1GiB}}  # all of them\n",
+        "version: 1\nhosts: {tower: {gpus: [{kind: rtx-3090, uuid: GPU-aaaa0001}, "
+        "{kind: rtx-3090, uuid: GPU-bbbb0002}], ram: OWN}, edge: {ram: 1GiB}}  # all of them\n",
+    )
+
+
+def test_line_ends_of_windows_stay(discover: Discover, tmp_path: Path) -> None:
+    check(
+        discover, tmp_path, "", "version: 1\r\nhosts:\r\n  tower: {ram: 1MiB}\r\n",
+        "version: 1\r\nhosts:\r\n  tower: {ram: OWN, gpus: []}\r\n",
+    )  # fmt: skip
+
+
+def test_a_kind_of_the_users_own_stays(discover: Discover, tmp_path: Path) -> None:
+    text = """\
+        version: 1
+        hosts:
+          tower:
+            ram: OWN
+            gpus:
+              - {kind: lab-card, uuid: GPU-aaaa0001}
+              - {kind: lab-card, uuid: GPU-bbbb0002}
+        gpu_kinds:
+          lab-card: {memory: 24564MiB, compute: "8.6", cuda_total: 24080MiB}
+        """
+    check(discover, tmp_path, TOWER, text.replace("OWN", own_ram()), text)
+
+
+def test_ram_that_is_near_enough_stays(discover: Discover, tmp_path: Path) -> None:
+    said = f"{int(own_ram().removesuffix('MiB')) * 102 // 100}MiB"
+    text = f"version: 1\nhosts:\n  tower:\n    ram: {said}\n    gpus: []\n"
+    check(discover, tmp_path, "", text, text)
+
+
+# What is refused
+
+
+def refused(discover: Discover, folder: Path, text: str, *arguments: str) -> str:
+    """What is said when nothing is written."""
+    path = folder / "inventory.yaml"
+    path.write_text(text, "utf-8")
+    found = discover(TOWER, *arguments)
+    assert (found.returncode, found.stdout) == (1, "")
+    assert path.read_text("utf-8") == text
+    return found.stderr
+
+
+def test_a_range_is_written_by_hand(discover: Discover, tmp_path: Path) -> None:
+    text = "version: 1\nhosts:\n  gpu-[01-08]: {ram: 1MiB, gpus: {kind: l4, count: 1}}\n"
+    assert without_ram(refused(discover, tmp_path, text, "--host", "gpu-03")) == (
+        textwrap.dedent("""\
+        error[host-in-range]: This host is one of a range
+          `gpu-[01-08]` stands for `gpu-03` and for other hosts, which may differ from it.
+          hint: If all of them are alike, write for `gpu-[01-08]`: ram: OWN; gpus: {kind: rtx-3090, count: 2}.
+          hint: Else take `gpu-03` out of the range and run `modelc discover` again.
+
+        1 error.
+        """)  # noqa: E501  A hint is one line.
+    )
+
+
+def test_faults_of_the_inventory_come_first(discover: Discover, tmp_path: Path) -> None:
+    text = "version: 1\nhosts:\n  a: {ram: 1GiB, gpus: [{kind: rtx-309}]}\n"
+    said = refused(discover, tmp_path, text)
+    assert said.startswith("error[unknown-gpu-kind]")
+    assert "--> inventory.yaml:3:" in said
+
+
+def test_a_gpu_of_another_host_is_a_fault(discover: Discover, tmp_path: Path) -> None:
+    text = "version: 1\nhosts:\n  a: {ram: 1GiB, gpus: [{kind: rtx-3090, uuid: GPU-bbbb0002}]}\n"
+    said = refused(discover, tmp_path, text, "--host", "tower")
+    assert said.startswith("error[name-collision]")
+
+
+def test_a_name_that_no_host_can_have(discover: Discover, tmp_path: Path) -> None:
+    said = refused(discover, tmp_path, "version: 1\nhosts:\n", "--host", "my_box")
+    assert said.startswith("error[wrong-value]")
+    assert "`my_box`" in said
+
+
+@pytest.mark.parametrize(
+    ("environment", "code"),
+    [
+        ({"FAKE_INIT": "9"}, "nvml-missing"),
+        ({"FAKE_INIT": "18"}, "nvml-failed"),
+        ({"FAKE_LOST": "15"}, "nvml-failed"),
+    ],
+)
+def test_a_driver_that_does_not_answer(
+    discover: Discover, tmp_path: Path, environment: dict[str, str], code: str
+) -> None:
+    found = discover(TOWER, **environment)
+    assert (found.returncode, found.stdout) == (1, "")
+    assert found.stderr.startswith(f"error[{code}]")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_no_driver(tmp_path: Path) -> None:
+    # A library that cannot be loaded stands before the machine's own, if it has one.
+    (tmp_path / "libnvidia-ml.so.1").write_bytes(b"")
+    found = run(tmp_path, LD_LIBRARY_PATH=str(tmp_path))
+    assert (found.returncode, found.stdout) == (1, "")
+    assert found.stderr == textwrap.dedent("""\
+        error[nvml-missing]: No NVIDIA driver answers on this host
+          NVML says: NVML Shared Library Not Found.
+          hint: Run it on the GPU host, or write the host into inventory.yaml by hand.
+
+        1 error.
+        """)
+
+
+# Names of cards
+
+
+@pytest.mark.parametrize(
+    ("name", "mib", "compute", "kind"),
+    [
+        ("NVIDIA GeForce RTX 3090", 24576, (8, 6), "rtx-3090"),
+        ("GeForce RTX 3090", 24268, (8, 6), "rtx-3090"),
+        ("NVIDIA GeForce RTX 3090 Ti", 24564, (8, 6), "rtx-3090-ti"),
+        ("NVIDIA GeForce RTX 3080", 10240, (8, 6), "rtx-3080"),
+        ("NVIDIA GeForce RTX 3080", 12288, (8, 6), "rtx-3080-12gb"),
+        ("NVIDIA GeForce RTX 3060", 12288, (8, 6), "rtx-3060"),
+        ("NVIDIA GeForce RTX 3060", 8192, (8, 6), None),
+        ("NVIDIA GeForce RTX 4060 Ti", 16380, (8, 9), "rtx-4060-ti-16gb"),
+        ("NVIDIA GeForce RTX 4070 Ti SUPER", 16376, (8, 9), "rtx-4070-ti-super"),
+        ("NVIDIA GeForce RTX 4090", 24564, (8, 9), "rtx-4090"),
+        ("NVIDIA GeForce RTX 4090 D", 24564, (8, 9), None),
+        ("NVIDIA GeForce RTX 4090 Laptop GPU", 16376, (8, 9), None),
+        ("NVIDIA GeForce RTX 3080 Laptop GPU", 16384, (8, 6), None),
+        ("NVIDIA GeForce RTX 3070 Laptop GPU", 8192, (8, 6), "rtx-3070"),
+        ("NVIDIA GeForce RTX 2080 with Max-Q Design", 8192, (7, 5), "rtx-2080"),
+        ("NVIDIA GeForce RTX 5090", 32607, (12, 0), "rtx-5090"),
+        ("NVIDIA GeForce GTX 1080 Ti", 11264, (6, 1), "gtx-1080-ti"),
+        ("NVIDIA GeForce GTX 1060 6GB", 6144, (6, 1), "gtx-1060-6gb"),
+        ("NVIDIA GeForce GTX 1060 3GB", 3072, (6, 1), None),
+        ("Quadro RTX 8000", 49152, (7, 5), "quadro-rtx-8000"),
+        ("Quadro RTX 6000", 24576, (7, 5), "quadro-rtx-6000"),
+        ("NVIDIA RTX A6000", 49140, (8, 6), "rtx-a6000"),
+        ("NVIDIA RTX A2000 12GB", 12282, (8, 6), "rtx-a2000-12gb"),
+        ("NVIDIA RTX 6000 Ada Generation", 49140, (8, 9), "rtx-6000-ada"),
+        ("NVIDIA RTX 4000 SFF Ada Generation", 20475, (8, 9), None),
+        ("NVIDIA RTX PRO 6000 Blackwell Workstation Edition", 97887, (12, 0), "rtx-pro-6000"),
+        ("NVIDIA RTX PRO 6000 Blackwell Server Edition", 97887, (12, 0), "rtx-pro-6000"),
+        ("NVIDIA RTX PRO 6000 Blackwell Max-Q Workstation Edition", 97887, (12, 0), "rtx-pro-6000"),
+        ("Tesla T4", 15360, (7, 5), "t4"),
+        ("Tesla V100-SXM2-16GB", 16384, (7, 0), "v100-16gb"),
+        ("Tesla V100-PCIE-32GB", 32768, (7, 0), "v100-32gb"),
+        ("NVIDIA A10G", 23028, (8, 6), "a10g"),
+        ("NVIDIA A40-48Q", 49152, (8, 6), None),
+        ("NVIDIA L4", 23034, (8, 9), "l4"),
+        ("NVIDIA L40", 46068, (8, 9), "l40"),
+        ("NVIDIA L40S", 46068, (8, 9), "l40s"),
+        ("NVIDIA A100-PCIE-40GB", 40960, (8, 0), "a100-pcie-40gb"),
+        ("NVIDIA A100-SXM4-40GB", 40960, (8, 0), "a100-sxm-40gb"),
+        ("NVIDIA A100-SXM4-80GB", 81920, (8, 0), "a100-sxm-80gb"),
+        ("NVIDIA A100 80GB PCIe", 81920, (8, 0), "a100-pcie-80gb"),
+        ("NVIDIA H100 80GB HBM3", 81559, (9, 0), "h100-sxm"),
+        ("NVIDIA H100 PCIe", 81559, (9, 0), "h100-pcie"),
+        ("NVIDIA H100 NVL", 95830, (9, 0), "h100-nvl"),
+        ("NVIDIA H200", 143771, (9, 0), "h200-sxm"),
+        ("NVIDIA H200 NVL", 143771, (9, 0), "h200-nvl"),
+        ("NVIDIA GH200 480GB", 97871, (9, 0), "gh200-96gb"),
+        ("NVIDIA GH200 144G HBM3e", 147456, (9, 0), "gh200-144gb"),
+        ("NVIDIA B200", 183359, (10, 0), "b200"),
+        ("NVIDIA B300 SXM6 AC", 275040, (10, 3), "b300"),
+        ("NVIDIA B200", 183359, (9, 0), None),
+        ("NVIDIA A100-SXM4-80GB MIG 1g.10gb", 9728, (8, 0), "a100-80gb-1g.10gb"),
+        ("NVIDIA A100 80GB PCIe MIG 1g.10gb+me", 9728, (8, 0), "a100-80gb-1g.10gb"),
+        ("NVIDIA A100-SXM4-40GB MIG 3g.20gb", 20096, (8, 0), "a100-40gb-3g.20gb"),
+        ("NVIDIA H100 80GB HBM3 MIG 1g.20gb", 20096, (9, 0), "h100-80gb-1g.20gb"),
+        ("NVIDIA A30 MIG 2g.12gb", 11968, (8, 0), "a30-2g.12gb"),
+        ("NVIDIA H200 MIG 1g.18gb", 16384, (9, 0), None),
+    ],
+)
+def test_a_product_name_has_a_kind(
+    name: str, mib: int, compute: tuple[int, int], kind: str | None
+) -> None:
+    assert kind_of(card(name, mib, compute), builtin_kinds()) == kind
+
+
+def test_every_kind_of_the_catalog_is_found_by_its_own_name() -> None:
+    kinds = builtin_kinds()
+    for name, kind in kinds.items():
+        gpu = FoundGpu(
+            name=f"NVIDIA {name}", uuid="GPU-1", memory_bytes=kind.memory_bytes,
+            compute=kind.compute, mig=kind.mig, island=0,
+        )  # fmt: skip
+        assert kind_of(gpu, kinds) == name
+
+
+@pytest.mark.parametrize(
+    ("name", "mib", "expected"),
+    [
+        ("NVIDIA TITAN V", 12288, "titan-v"),
+        ("NVIDIA GeForce RTX 3060", 8192, "rtx-3060-8gb"),
+        ("NVIDIA H200 MIG 1g.18gb", 16384, "h200-mig-1g-18gb"),
+        ("NVIDIA " + "Long " * 20, 1024, "long-long-long-long-long-long-long-long-long-long"),
+        ("図", 1024, "gpu"),
+    ],
+)
+def test_a_new_kind_has_a_name_of_its_own(name: str, mib: int, expected: str) -> None:
+    assert new_kind(card(name, mib, (8, 6)), builtin_kinds()) == expected
+
+
+def card(name: str, mib: int, compute: tuple[int, int]) -> FoundGpu:
+    return FoundGpu(
+        name=name, uuid="GPU-1", memory_bytes=mib * MIB, compute=compute, mig=" MIG " in name,
+        island=0,
+    )  # fmt: skip
+
+
+# Edits
+
+
+@pytest.mark.parametrize(
+    ("before", "path", "value", "after"),
+    [
+        ("", ("a", "b"), "x", "a: {b: x}\n"),
+        ("# c", ("a",), "x", "# c\na: x\n"),
+        ("a:   # c\nb: 1\n", ("a", "k"), "x", "a: {k: x}   # c\nb: 1\n"),
+        ("a:\n    k: 1  # c\n      # d\n\n# e\nb: 2", ("a", "l"), "x",
+         "a:\n    k: 1  # c\n      # d\n    l: x\n\n# e\nb: 2"),
+        ("a: {}\n", ("a", "k"), "x", "a: {k: x}\n"),
+        ("a: {\n  k: 1,  # c\n  l: 2 }\n", ("a", "k"), "x", "a: {\n  k: x,  # c\n  l: 2 }\n"),
+        ("a: 1  # c", ("a",), [{"k": "x"}], "a:  # c\n  - {k: x}\n"),
+        ("a:\n- k: 1\n- k: 2\nb: 1\n", ("a",), [], "a: []\nb: 1\n"),
+        ('"a b": |\n  # text\n\nc: 1\n', ("a b",), "404", '"a b": "404"\n\nc: 1\n'),
+    ],
+)  # fmt: skip
+def test_putting_a_key(before: str, path: tuple[str, ...], value: object, after: str) -> None:
+    assert put_key(before, path, value) == after
+
+
+def test_items_move_with_their_comments() -> None:
+    before = "a:\n- {k: 1}  # one\n# two\n- k: 2\nb: 1\n"
+    after = "a:\n# two\n- k: 2\n- {k: x}\n- {k: 1}  # one\nb: 1\n"
+    assert put_items(before, ("a",), [(1, {"k": 2}), (None, {"k": "x"}), (0, {"k": 1})]) == after
