@@ -134,8 +134,12 @@ def compile_command(
     "--format", "style", type=click.Choice(["text", "markdown", "json"]), default="text",
     help="How the diff is printed.",
 )  # fmt: skip
+@click.option("-C", "--folder", type=click.Path(file_okay=False, path_type=Path), default=Path(),
+              help="The folder of inventory.yaml and models.yaml.")  # fmt: skip
 @DETAILED
-def diff_command(old: str | None, new: str | None, style: str, detailed_exitcode: bool) -> int:
+def diff_command(
+    old: str | None, new: str | None, style: str, folder: Path, detailed_exitcode: bool
+) -> int:
     """Compare two plans: files, folders with a plan.json, or git:REV.
 
     Without NEW the sources of this folder are compiled in memory; without OLD they are compared
@@ -145,11 +149,11 @@ def diff_command(old: str | None, new: str | None, style: str, detailed_exitcode
     from compiler.pipeline import compile_plan, read_plan
     from compiler.workspace import COMPILED, read_previous
 
-    here = Path()
+    compiled = folder / COMPILED
     if new is None:
-        found = compile_plan(_read_inputs(here, here / COMPILED, old)).diff
+        found = compile_plan(_read_inputs(folder, compiled, old)).diff
     else:
-        texts = [read_previous(here, here / COMPILED, name) for name in (old, new)]
+        texts = [read_previous(folder, compiled, name) for name in (old, new)]
         before, after = (read_plan(text) if text else None for text in texts)
         if after is None:
             raise click.UsageError(f"`{new}` holds no plan.")

@@ -112,6 +112,7 @@ SUMMARIES: dict[str, str] = {
     "no-placement": "This service fits nowhere",
     "fleet-full": "The services do not fit together",
     "rules-conflict": "These rules cannot all hold",
+    "frozen": "A frozen service stays as it is",
     "freeze-impossible": "A frozen service cannot stay as it is",
     "ports-exhausted": "No port is left on this host",
     "undecided": "The solver found no answer within its limit",

@@ -115,7 +115,7 @@ def _compile(loaded: Loaded) -> Compilation:
         plan=plan,
         diff=diff(loaded.previous, plan),
         artifacts=(*_overview(plan), *emit(plan)),
-        warnings=_warnings(plan, loaded.spec_document),
+        warnings=_warnings(plan, loaded.spec, loaded.spec_document),
     )
 
 
@@ -375,7 +375,7 @@ def _overview(plan: Plan) -> tuple[Artifact, ...]:
     )
 
 
-def _warnings(plan: Plan, document: Document) -> tuple[Diagnostic, ...]:
+def _warnings(plan: Plan, spec: Spec, document: Document) -> tuple[Diagnostic, ...]:
     found: dict[tuple[str, str], Diagnostic] = {}
     for replica in plan.replicas:
         for sentence in replica.assumed:
@@ -387,6 +387,16 @@ def _warnings(plan: Plan, document: Document) -> tuple[Diagnostic, ...]:
                     location=document.key("services", replica.service),
                     severity=Severity.WARNING,
                 ),
+            )
+    for service in spec.services:
+        n_frozen = sum(1 for replica in plan.replicas if replica.service == service.name)
+        if service.name in spec.policy.freeze and 0 < n_frozen != service.replicas:
+            found[service.name, ""] = Diagnostic(
+                code="frozen",
+                detail=f"Service `{service.name}` is frozen with {n_frozen} replicas; the "
+                f"{service.replicas} that the spec wants, and all else it says, wait for the thaw.",
+                location=document.key("policy", "freeze"),
+                severity=Severity.WARNING,
             )
     if plan.optimality != "optimal":
         found["", ""] = Diagnostic(

@@ -136,7 +136,7 @@ def _replica(sources: Sources, named: Named, port: int, start_after: list[str]) 
         ram_bytes=demand.host.high_bytes,
         ram_breakdown=_planned(demand.host),
         source=variant.model,
-        revision=locked.revision,
+        revision=locked.revision or _content_label(locked),
         model_path=model_path,
         context=demand.request.context,
         concurrency=demand.request.concurrency,
@@ -177,6 +177,13 @@ def _model_path(locked: LockedSource, engine: EngineName, host: Host) -> str:
     if engine == "vllm" and locked.facts.format != "gguf":
         return locked.repository
     return f"{host.models_dir}/{locked.repository}/{locked.files[0].name}"
+
+
+def _content_label(locked: LockedSource) -> str | None:
+    """What stands for the revision of a local model: the start of its first file's digest."""
+    first = locked.files[0] if locked.files else None
+    digest = first and (first.sha256 or first.header_sha256)
+    return digest[:12] if digest else None
 
 
 def _inside(path: str) -> str:

@@ -119,13 +119,13 @@ def _demands(
         task=facts.task,
         context=min(4096, facts.position_limit or 4096),
         concurrency=2,
-        offload="auto",
+        offload="auto" if rungs or not site.kinds else "none",
         args={"load_mode": "mmap"} if site.kinds else {},
     )
     found = () if ENGINE.check_request(request) else ENGINE.demands(request, site)
     if isinstance(found, Refusal) or not found:
         return
-    # The last rung of a ladder uses no GPU, which is asked without one.
+    # The last rung of a ladder uses no GPU, which is asked about without one.
     between = range(1, len(found) - 1)
     chosen = {0, *random.sample(between, min(rungs, len(between)))}
     shape = shape_of(path)
