@@ -149,7 +149,6 @@ _NEGATABLE = (
 _PASSED_SWITCHES = (
     "metrics",
     "props",
-    "verbose_prompt",
     "log_disable",
     "log_prefix",
     "log_timestamps",
@@ -186,13 +185,11 @@ _PASSED_INTEGERS = (
     "dry_allowed_length",
     "dry_penalty_last_n",
     "mirostat",
-    "min_keep",
     "verbosity",
     "log_verbosity",
     "yarn_orig_ctx",
     "embd_normalize",
     "checkpoint_min_step",
-    "rope_scale_factor",
 )
 _PASSED_NUMBERS = (
     "temp",

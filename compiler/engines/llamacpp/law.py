@@ -21,9 +21,12 @@ OLDER_PERCENT = 2
 OLDEST_PERCENT = 6
 _OLDEST_LOGS = 4900
 
-# What simulation of a neighbour's graph is worth: the families differ by a norm or a gate, not by
-# the large tensors that decide a buffer.
-NEIGHBOUR_PERCENT = 20
+# What simulation of a neighbour's graph is worth: most families differ by a norm or a gate, but
+# encoders (modern-bert, jina-bert-v2) took up to twice their neighbour's buffer in `make oracle`.
+NEIGHBOUR_PERCENT = 100
+# Families whose per-layer embeddings the graph does not yet follow over several GPUs: libllama
+# took up to three times the figure in `make oracle`.
+_LOOSE_PERCENT = {"gemma3n": 250, "gemma4": 250, "falcon-h1": 50, "granitehybrid": 50}
 # A rung of an offload ladder is simulated over fewer layers; three rounds of them were off by
 # 1.6 % at worst, four by nothing.
 ROUGH_PERCENT = 2
@@ -66,7 +69,7 @@ def usage(shape: Shape, options: Options, build: Build, cut: Cut = EXACT) -> Usa
         weights=weight_bytes(shape, options, layout),
         cache=cache_bytes(shape, options, layout, graph),
         compute=highest,
-        compute_low=tuple(size * (100 - percent) // 100 for size in lowest),
+        compute_low=tuple(size * max(0, 100 - percent) // 100 for size in lowest),
         compute_high=tuple(
             size + size * percent // 100 + (extra if size else 0) for size in highest
         ),
@@ -78,6 +81,8 @@ def usage(shape: Shape, options: Options, build: Build, cut: Cut = EXACT) -> Usa
 def _band_percent(shape: Shape, build: Build, *, simulated: bool) -> int:
     if not simulated:
         return closed_form.BAND_PERCENT
+    if shape.arch in _LOOSE_PERCENT:
+        return _LOOSE_PERCENT[shape.arch]
     if not shape.exact:
         return TRANSCRIBED_PERCENT if shape.transcribed else NEIGHBOUR_PERCENT
     if build.number < _OLDEST_LOGS:
