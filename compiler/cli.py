@@ -41,6 +41,14 @@ PREVIOUS = click.option(
 # No model has a million layers; Python refuses to read numbers of thousands of digits.
 _MAX_LAYERS_TEXT = 6
 
+IN_FOLDER = click.option(
+    "-C", "--folder", type=click.Path(file_okay=False, path_type=Path), default=Path(),
+    help="The folder of inventory.yaml and models.yaml.",
+)  # fmt: skip
+DIFF_STYLE = click.option(
+    "--format", "style", type=click.Choice(["text", "markdown", "json"]), default="text",
+    help="How the diff is printed.",
+)  # fmt: skip
 DETAILED = click.option(
     "--detailed-exitcode", is_flag=True, help="Exit with 2 when there are changes."
 )
@@ -98,10 +106,7 @@ def modelc() -> None:
 @click.option("--check", is_flag=True, help="Write nothing; fail if compiled/ is stale.")
 @PREVIOUS
 @click.option("--out", type=click.Path(path_type=Path), help="Where to write. Default: compiled/.")
-@click.option(
-    "--format", "style", type=click.Choice(["text", "markdown", "json"]), default="text",
-    help="How the diff is printed.",
-)  # fmt: skip
+@DIFF_STYLE
 @click.option("--ledger", is_flag=True, help="Print the whole ledger before the diff.")
 @DETAILED
 def compile_command(
@@ -130,12 +135,8 @@ def compile_command(
 @modelc.command("diff")
 @click.argument("old", required=False)
 @click.argument("new", required=False)
-@click.option(
-    "--format", "style", type=click.Choice(["text", "markdown", "json"]), default="text",
-    help="How the diff is printed.",
-)  # fmt: skip
-@click.option("-C", "--folder", type=click.Path(file_okay=False, path_type=Path), default=Path(),
-              help="The folder of inventory.yaml and models.yaml.")  # fmt: skip
+@DIFF_STYLE
+@IN_FOLDER
 @DETAILED
 def diff_command(
     old: str | None, new: str | None, style: str, folder: Path, detailed_exitcode: bool
@@ -254,8 +255,7 @@ def discover_command(folder: Path, host: str | None, print_only: bool) -> int:
 
 @modelc.command()
 @click.argument("service")
-@click.option("-C", "--folder", type=click.Path(file_okay=False, path_type=Path), default=Path(),
-              help="The folder of inventory.yaml and models.yaml.")  # fmt: skip
+@IN_FOLDER
 @click.option("--on", "host", metavar="HOST", help="Only replicas on this host.")
 @PREVIOUS
 @click.option("--format", "style", type=click.Choice(["text", "json"]), default="text")

@@ -268,19 +268,24 @@ def _hidden_codes(
     document: Document, faults: list[Diagnostic], lock: Lock | None
 ) -> frozenset[str]:
     """Codes that would only follow from other faults: hosts, GPUs or a lock that were not read."""
+    lost = bool(faults) and _hides_gpus(document, faults)
+    reach = {"unknown-gpu", "unknown-gpu-kind", "unknown-host", "selector-empty", "engine-missing"}
+    return frozenset((reach if lost else set()) | (set() if lock else {"lock-missing"}))
+
+
+def _hides_gpus(document: Document, faults: list[Diagnostic]) -> bool:
+    """Whether hosts or GPUs are missing from what was read of the inventory."""
     of_gpus = {
         place
         for places in (document.keys, document.values)
         for path, place in places.items()
         if "gpus" in path
     }
-    lost = any(
+    return any(
         fault.code in {"bad-range", "host-collision", "unknown-gpu-kind"}
         or (fault.location and (fault.location.line, fault.location.column) in of_gpus)
         for fault in faults
     )
-    reach = {"unknown-gpu", "unknown-gpu-kind", "unknown-host", "selector-empty", "engine-missing"}
-    return frozenset((reach if lost else set()) | (set() if lock else {"lock-missing"}))
 
 
 def _parsed(file: TextFile | None, faults: list[Diagnostic]) -> Document | None:

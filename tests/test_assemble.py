@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from compiler.assemble.assembling import _ports
 from compiler.assemble.growth import kv_sizes
 from compiler.assemble.naming import Named, name_replicas
-from compiler.assemble.order import GpuKey, Starter, start_order
+from compiler.assemble.order import Starter, start_order
 from compiler.diagnostics import CompileError
 from compiler.ir.demand import Breakdown, Growth, Part
-from compiler.ir.inventory import Inventory
+from compiler.ir.inventory import GpuKey, Inventory
 from compiler.ir.placement import Placement, Placements
 from compiler.ir.plan import Plan, Replica
 from compiler.ir.units import MIB

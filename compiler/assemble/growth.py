@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections import defaultdict
 from fractions import Fraction
 
+from compiler.assemble.room import left_bytes
 from compiler.ir.demand import Demand
-from compiler.ir.inventory import Inventory
+from compiler.ir.inventory import GpuKey, Inventory
 from compiler.ir.placement import Placements
-from compiler.ir.units import MIB, budget_mib
-
-GpuKey = tuple[str, int]
 
 
 def kv_sizes(inventory: Inventory, placements: Placements) -> list[int | None]:
@@ -20,7 +18,7 @@ def kv_sizes(inventory: Inventory, placements: Placements) -> list[int | None]:
     a GPU is full; the others then go on. So no service starves another, and the answer depends on
     nothing but the placements.
     """
-    left = _left(inventory, placements)
+    left = left_bytes(inventory, placements)
     wanted: dict[int, int] = {}
     for position, placement in enumerate(placements.chosen):
         growth = placement.demand.growth
@@ -48,22 +46,6 @@ def kv_sizes(inventory: Inventory, placements: Placements) -> list[int | None]:
 
 def _kv_bytes(demand: Demand) -> int:
     return max((breakdown.kv.bytes for breakdown in demand.devices), default=0)
-
-
-def _left(inventory: Inventory, placements: Placements) -> dict[GpuKey, int]:
-    # Whole MiB, as people are shown them: a share never looks larger than its budget.
-    left = {
-        (host.name, gpu.index): budget_mib(gpu.budget_bytes) * MIB
-        for host in inventory.hosts
-        for gpu in host.gpus
-    }
-    for placement in placements.chosen:
-        for gpu, breakdown in zip(placement.gpus, placement.demand.devices, strict=True):
-            left[placement.host, gpu] -= breakdown.high_bytes
-    for replica in placements.frozen:
-        for share in replica.shares:
-            left[replica.host, share.gpu] -= share.share_bytes
-    return left
 
 
 def _fill(

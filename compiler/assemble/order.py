@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 
-GpuKey = tuple[str, int]
+from compiler.ir.inventory import GpuKey
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from typing import Protocol
 
 from compiler.ir.facts import ModelFacts, Task
 from compiler.ir.inventory import EngineName, GpuKind
@@ -26,22 +27,32 @@ class Part:
         return Part(bytes=size_bytes, low_bytes=size_bytes, high_bytes=size_bytes, why=why)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Breakdown:
-    """Memory of one replica on one device, by part.
+class BandedSize(Protocol):
+    """A size with its band and derivation: a part of a breakdown, estimated or planned."""
 
-    weights: tensors as the engine holds them. kv: KV cache and recurrent state.
-    compute: activations, compute buffers, workspaces. graphs: CUDA graphs.
-    runtime: CUDA context, NCCL, libraries; on a host: the process and its pinned buffers.
-    """
+    @property
+    def bytes(self) -> int:
+        """The estimate."""
 
-    weights: Part = field(default_factory=Part)
-    kv: Part = field(default_factory=Part)
-    compute: Part = field(default_factory=Part)
-    graphs: Part = field(default_factory=Part)
-    runtime: Part = field(default_factory=Part)
+    @property
+    def low_bytes(self) -> int:
+        """The low end of the band."""
 
-    def parts(self) -> tuple[tuple[str, Part], ...]:
+    @property
+    def high_bytes(self) -> int:
+        """The high end of the band."""
+
+    @property
+    def why(self) -> str:
+        """How it was derived."""
+
+
+class PartSums:
+    """The parts of a breakdown in order, and their sums."""
+
+    __slots__ = ()
+
+    def parts(self) -> tuple[tuple[str, BandedSize], ...]:
         """The parts in their fixed order."""
         return tuple((name, getattr(self, name)) for name in PART_NAMES)
 
@@ -59,6 +70,22 @@ class Breakdown:
     def high_bytes(self) -> int:
         """The high end of the band: what the solver reserves."""
         return sum(part.high_bytes for _, part in self.parts())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Breakdown(PartSums):
+    """Memory of one replica on one device, by part.
+
+    weights: tensors as the engine holds them. kv: KV cache and recurrent state.
+    compute: activations, compute buffers, workspaces. graphs: CUDA graphs.
+    runtime: CUDA context, NCCL, libraries; on a host: the process and its pinned buffers.
+    """
+
+    weights: Part = field(default_factory=Part)
+    kv: Part = field(default_factory=Part)
+    compute: Part = field(default_factory=Part)
+    graphs: Part = field(default_factory=Part)
+    runtime: Part = field(default_factory=Part)
 
     def with_kv(self, kv_bytes: int, why: str) -> Breakdown:
         """The same with another KV size."""

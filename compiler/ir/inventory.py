@@ -11,6 +11,8 @@ EngineName = Literal["vllm", "llama.cpp"]
 Target = Literal["systemd", "compose", "script"]
 Link = Literal["nvlink", "pcie"]
 Bound = Literal["reserved", "utilization", "cuda_total"]
+GpuKey = tuple[str, int]
+"""Host and index: what `host/index` addresses."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

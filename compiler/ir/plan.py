@@ -6,7 +6,7 @@ import hashlib
 import json
 from typing import Literal
 
-from compiler.ir.demand import PART_NAMES
+from compiler.ir.demand import PartSums
 from compiler.ir.facts import Record, Task
 from compiler.ir.inventory import Bound, EngineName, Target
 
@@ -22,7 +22,7 @@ class PlannedPart(Record):
     why: str
 
 
-class PlannedBreakdown(Record):
+class PlannedBreakdown(PartSums, Record):
     """Memory of one replica on one device, by part."""
 
     weights: PlannedPart
@@ -30,25 +30,6 @@ class PlannedBreakdown(Record):
     compute: PlannedPart
     graphs: PlannedPart
     runtime: PlannedPart
-
-    def parts(self) -> tuple[tuple[str, PlannedPart], ...]:
-        """The parts in their fixed order."""
-        return tuple((name, getattr(self, name)) for name in PART_NAMES)
-
-    @property
-    def total_bytes(self) -> int:
-        """The estimate."""
-        return sum(part.bytes for _, part in self.parts())
-
-    @property
-    def low_bytes(self) -> int:
-        """The low end of the band."""
-        return sum(part.low_bytes for _, part in self.parts())
-
-    @property
-    def high_bytes(self) -> int:
-        """The high end of the band."""
-        return sum(part.high_bytes for _, part in self.parts())
 
 
 class PassedOver(Record):

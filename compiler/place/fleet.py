@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 
 from compiler.ir.demand import Demand, Demands, Option
-from compiler.ir.inventory import Inventory
+from compiler.ir.inventory import GpuKey, Inventory
 from compiler.ir.placement import Placement
 from compiler.ir.plan import Plan, Replica
 from compiler.ir.rules import are_apart
@@ -18,7 +18,6 @@ from compiler.place.solver import Program
 # a second program chooses among all steps there.
 MAX_LADDER = 12
 
-GpuKey = tuple[str, int]
 Place = tuple[str, tuple[int, ...]]
 
 

@@ -12,10 +12,11 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 
+from compiler.ir.inventory import GpuKey
 from compiler.ir.plan import Replica
 from compiler.ir.spec import Service
 from compiler.ir.units import budget_mib
-from compiler.place.fleet import Column, Fleet, GpuKey, loss, span
+from compiler.place.fleet import Column, Fleet, loss, span
 from compiler.place.solver import Program, Solution, complete
 
 Way = tuple[str, str, tuple[int, ...], str]

@@ -1,0 +1,27 @@
+"""What the placements leave free on each GPU."""
+
+from __future__ import annotations
+
+from compiler.ir.inventory import GpuKey, Inventory
+from compiler.ir.placement import Placements
+from compiler.ir.units import MIB, budget_mib
+
+
+def left_bytes(inventory: Inventory, placements: Placements) -> dict[GpuKey, int]:
+    """Bytes of each GPU's budget that no replica is granted yet.
+
+    Budgets count in whole MiB, as people are shown them: a share never looks larger than its
+    budget.
+    """
+    left = {
+        (host.name, gpu.index): budget_mib(gpu.budget_bytes) * MIB
+        for host in inventory.hosts
+        for gpu in host.gpus
+    }
+    for placement in placements.chosen:
+        for gpu, breakdown in zip(placement.gpus, placement.demand.devices, strict=True):
+            left[placement.host, gpu] -= breakdown.high_bytes
+    for replica in placements.frozen:
+        for share in replica.shares:
+            left[replica.host, share.gpu] -= share.share_bytes
+    return left
