@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from compiler.diagnostics import Diagnostic, Location, did_you_mean
+from compiler.engines.companions import companion_facts, companions_of, sources_of
 from compiler.engines.registry import engine_of
 from compiler.ir.demand import ArgumentProblem, request_of
 from compiler.ir.document import Document
@@ -47,10 +48,7 @@ class Checked:
 
     def variant_key(self, service: Service, index: int, *path: str | int) -> Location:
         """Where a variant says something, or the service says it for the variant."""
-        own = ("services", service.name, "variants", index, *path)
-        if own in self.spec_document.keys:
-            return self.spec_document.key(*own)
-        return self.spec_document.key("services", service.name, *path)
+        return _variant_key(self.spec_document, service, index, *path)
 
 
 def check(checked: Checked) -> list[Diagnostic]:
@@ -64,6 +62,29 @@ def check(checked: Checked) -> list[Diagnostic]:
         for index, variant in enumerate(service.variants):
             faults += _check_variant(checked, service, index, variant)
     return list(dict.fromkeys(faults))
+
+
+def unlocked(document: Document, service: Service, index: int, lock: Lock) -> dict[str, Diagnostic]:
+    """The sources of a variant, companions included, that the lock does not have."""
+    variant = service.variants[index]
+    found: dict[str, Diagnostic] = {}
+    for argument, source in sources_of(variant):
+        if lock.find(source) is None:
+            path = (variant.engine, "args", argument) if argument else ("model",)
+            found[source] = Diagnostic(
+                code="lock-missing",
+                detail=f"Service `{service.name}` uses `{source}`.",
+                location=_variant_key(document, service, index, *path),
+                hints=("Run `modelc lock` and commit modelc.lock.",),
+            )
+    return found
+
+
+def _variant_key(document: Document, service: Service, index: int, *path: str | int) -> Location:
+    own = ("services", service.name, "variants", index, *path)
+    if own in document.keys:
+        return document.key(*own)
+    return document.key("services", service.name, *path)
 
 
 def _check_versions(checked: Checked) -> Iterator[Diagnostic]:
@@ -185,7 +206,7 @@ def _check_reach(checked: Checked, service: Service) -> Iterator[Diagnostic]:
         )
     for index, variant in enumerate(service.variants):
         if hosts and not engine_hosts(checked.inventory, service, variant.engine):
-            compose = any(host.target == "compose" for host in hosts)
+            boxed = any(host.runs_containers for host in hosts)
             yield Diagnostic(
                 code="engine-missing",
                 detail=f"Variant `{variant.name}` of service `{service.name}` needs "
@@ -193,7 +214,7 @@ def _check_reach(checked: Checked, service: Service) -> Iterator[Diagnostic]:
                 location=checked.variant_key(service, index, "engine"),
                 hints=(
                     f"Add `engines: {{{variant.engine}: ...}}` to the host or the defaults"
-                    + (", with an `image` for compose hosts." if compose else "."),
+                    + (", with an `image` for compose and quadlet hosts." if boxed else "."),
                 ),
             )
 
@@ -254,16 +275,13 @@ def _check_variant(
     if not variant.model:
         # What it lacks was said when the file was read.
         return
+    missing = unlocked(checked.spec_document, service, index, checked.lock)
+    yield from missing.values()
     locked = checked.lock.find(variant.model)
-    if locked is None:
-        yield Diagnostic(
-            code="lock-missing",
-            detail=f"Service `{service.name}` uses `{variant.model}`.",
-            location=checked.variant_key(service, index, "model"),
-            hints=("Run `modelc lock` and commit modelc.lock.",),
-        )
+    if locked is None or missing:
         return
     found: list[Diagnostic] = []
+    companions = companion_facts(companions_of(variant, checked.lock))
     versions = {
         host.engines[variant.engine].version
         # Without a host in reach, which is reported by itself, any version serves for the rest.
@@ -275,7 +293,7 @@ def _check_variant(
         engine = engine_of(variant.engine)
         if engine.check_version(version):
             continue
-        request = request_of(service, variant, locked.facts, version)
+        request = request_of(service, variant, locked.facts, version, companions)
         problems = engine.check_request(request)
         found += [_argument_fault(checked, service, index, problem) for problem in problems]
     if variant.kv_tokens and variant.kv_tokens < (variant.context or 0):

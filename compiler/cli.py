@@ -168,31 +168,40 @@ def diff_command(
 @click.option(
     "--update", multiple=True, metavar="NAME", help="A service or source to resolve anew."
 )
-@click.option("--check", is_flag=True, help="Write nothing; fail unless every source is locked.")
+@click.option(
+    "--check",
+    is_flag=True,
+    help="Write nothing, ask no hub; fail unless every source is locked, as it lies here.",
+)
 def lock(folder: Path, update: tuple[str, ...], check: bool) -> int:
     """Resolve the models of models.yaml into modelc.lock."""
-    from compiler.ir.lock import lock_text
+    from compiler.ir.lock import lock_text, partial_lock_text, with_partial_lock
     from compiler.pipeline import read_lock, spec_sources, unlocked_sources, updated_sources
-    from compiler.resolve.sources import lock_sources
+    from compiler.resolve.sources import changed_sources, lock_sources
     from compiler.workspace import read_optional, read_text, remove_file, write_file
 
     spec = read_text(folder / "models.yaml")
     path = folder / "modelc.lock"
     existing = read_optional(path)
     if check:
-        missing = unlocked_sources(spec, existing)
-        _report(missing)
-        return EXIT_FAILED if missing else 0
+        faults = unlocked_sources(spec, existing)
+        if existing:
+            faults += changed_sources(read_lock(existing), folder)
+        _report(faults)
+        return EXIT_FAILED if faults else 0
     # A lock that was cut off left here what it had resolved; modelc.lock itself changes at the end.
     partial = folder / ".modelc.lock.partial"
-    begun = read_optional(partial) or existing
+    before = existing.text if existing else ""
+    begun = with_partial_lock(
+        read_lock(existing) if existing else None, before, read_optional(partial)
+    )
     found = lock_sources(
         spec_sources(spec),
         folder,
-        read_lock(begun) if begun else None,
+        begun,
         updated_sources(spec, update),
         progress=_say,
-        keep=lambda so_far: write_file(partial, lock_text(so_far)),
+        keep=lambda so_far: write_file(partial, partial_lock_text(so_far, before)),
     )
     remove_file(partial)
     text = lock_text(found)
@@ -364,6 +373,7 @@ def _find_model(model: str) -> LockedSource:
 
 
 def _question(locked: LockedSource, options: dict[str, Any]) -> Question:
+    from compiler.engines.registry import engine_of
     from compiler.ir.demand import DEFAULT_CONTEXT
     from compiler.ir.units import permille
     from compiler.single import NEWEST_VERSIONS, Question
@@ -381,8 +391,11 @@ def _question(locked: LockedSource, options: dict[str, Any]) -> Question:
         utilization = None if share is None else permille(share)
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--utilization") from None
+    args = dict(_argument(text) for text in options["args"])
+    named = engine_of(engine).companions(args)
     return Question(
         locked=locked,
+        companions={name: tuple(map(_find_model, sources)) for name, sources in named.items()},
         engine=engine,
         version=options["engine_version"] or NEWEST_VERSIONS[engine],
         kinds=kinds,
@@ -392,7 +405,7 @@ def _question(locked: LockedSource, options: dict[str, Any]) -> Question:
         task=options["task"],
         offload=_offload(options["offload"], kinds),
         utilization_permille=utilization,
-        args=dict(_argument(text) for text in options["args"]),
+        args=args,
     )
 
 

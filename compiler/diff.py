@@ -12,6 +12,7 @@ from typing import Literal
 from compiler.ir.changes import (
     Action,
     ArgumentChanged,
+    CompanionChanged,
     Counts,
     Diff,
     EngineChanged,
@@ -29,7 +30,7 @@ from compiler.ir.changes import (
     ShareChanged,
     VariantChanged,
 )
-from compiler.ir.plan import GpuLedger, Plan, Replica, Share, Unplaced
+from compiler.ir.plan import GpuLedger, Plan, PlannedCompanion, Replica, Share, Unplaced
 from compiler.ir.units import format_size
 
 # Compared as they stand, one reason each; the other compared fields have a reason of their own.
@@ -46,6 +47,7 @@ SETTINGS = (
     "shm_bytes",
     "device_env",
     "models_dir",
+    "read_dirs",
     "cache_dir",
     "bin_dirs",
 )
@@ -55,7 +57,7 @@ SETTINGS = (
 COMPARED = frozenset(
     {
         *("name", "host", "shares", "variant", "engine", "engine_version"),
-        *("source", "revision", "model_path", "argv", "env"),
+        *("source", "revision", "model_path", "companions", "argv", "env"),
         *SETTINGS,
     }
 )
@@ -227,10 +229,24 @@ def _identity_changed(before: Replica, after: Replica) -> Iterator[Reason]:
         yield ModelChanged(before=_model(before), after=_model(after))
     elif before.model_path != after.model_path:
         yield ModelChanged(before=before.model_path, after=after.model_path)
+    yield from _companions_changed(before, after)
 
 
-def _model(replica: Replica) -> str:
-    return f"{replica.source} at {replica.revision}" if replica.revision else replica.source
+def _companions_changed(before: Replica, after: Replica) -> Iterator[CompanionChanged]:
+    arguments = {each.argument for each in (*before.companions, *after.companions)}
+    for argument in sorted(arguments):
+        old, new = _companions(before, argument), _companions(after, argument)
+        if old != new:
+            yield CompanionChanged(argument=argument, before=old, after=new)
+
+
+def _companions(replica: Replica, argument: str) -> str:
+    named = (_model(each) for each in replica.companions if each.argument == argument)
+    return ", ".join(named) or "none"
+
+
+def _model(loaded: Replica | PlannedCompanion) -> str:
+    return f"{loaded.source} at {loaded.revision}" if loaded.revision else loaded.source
 
 
 def _arguments_changed(before: Replica, after: Replica) -> Iterator[ArgumentChanged]:

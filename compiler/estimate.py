@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from itertools import combinations
 from math import comb
 
+from compiler.engines.companions import companion_facts, companions_of
 from compiler.engines.registry import engine_of
 from compiler.ir.demand import (
     Demand,
@@ -88,12 +89,15 @@ class _Estimator:
         locked = self.lock.find(variant.model)
         if locked is None:
             return
+        companions = companion_facts(companions_of(variant, self.lock))
         numbers: dict[str, int] = {}
         for host in engine_hosts(self.inventory, service, variant.engine):
             version = host.engines[variant.engine].version
             if version not in numbers:
                 numbers[version] = len(self.requests)
-                self.requests.append(request_of(service, variant, locked.facts, version))
+                self.requests.append(
+                    request_of(service, variant, locked.facts, version, companions)
+                )
             for gpus in self._groups(host, service, variant):
                 self._add_place(service.name, position, host, gpus, numbers[version])
 
@@ -171,9 +175,12 @@ class _Estimator:
         """How many GPUs a replica may take: any number of layers' homes, powers of two of ranks."""
         if variant.offload == "cpu":
             return
-        for size in range(1, n_gpus + 1):
-            is_power_of_two = size & (size - 1) == 0
-            wanted = size in tensor_parallel or (is_power_of_two and not tensor_parallel)
+        # With pipeline stages or data parallel engines each rank stands for several GPUs.
+        step = engine_of(variant.engine).gpus_per_shard(variant.args)
+        for size in range(step, n_gpus + 1, step):
+            ranks = size // step
+            is_power_of_two = ranks & (ranks - 1) == 0
+            wanted = ranks in tensor_parallel or (is_power_of_two and not tensor_parallel)
             if variant.engine == "llama.cpp" or wanted:
                 yield size
 

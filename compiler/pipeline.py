@@ -7,10 +7,11 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeVar
 
 from compiler.assemble.assembling import Sources, assemble
-from compiler.check import Checked, check
+from compiler.check import Checked, check, unlocked
 from compiler.diagnostics import CompileError, Diagnostic, Location, Severity, did_you_mean
 from compiler.diff import diff
 from compiler.emit import emit
+from compiler.engines.companions import sources_of
 from compiler.estimate import estimate
 from compiler.ir.artifact import Artifact
 from compiler.ir.changes import Diff
@@ -20,7 +21,7 @@ from compiler.ir.inventory import Inventory
 from compiler.ir.lock import Lock, LockVersionError, lock_text, read_lock_text
 from compiler.ir.placement import PlacementError, Placements
 from compiler.ir.plan import InputDigests, Plan, digest, plan_text
-from compiler.ir.spec import Spec
+from compiler.ir.spec import Service, Spec
 from compiler.load.inventory import load_inventory
 from compiler.load.previous import load_previous
 from compiler.load.spec import load_spec
@@ -181,20 +182,8 @@ def unlocked_sources(text: TextFile, lock: TextFile | None) -> list[Diagnostic]:
     document, spec = _read_spec(text)
     found: dict[str, Diagnostic] = {}
     for service in spec.services:
-        for index, variant in enumerate(service.variants):
-            if known.find(variant.model) is None:
-                place = ("services", service.name, "variants", index, "model")
-                found.setdefault(
-                    variant.model,
-                    Diagnostic(
-                        code="lock-missing",
-                        detail=f"Service `{service.name}` uses `{variant.model}`.",
-                        location=document.key(*place)
-                        if place in document.keys
-                        else document.key("services", service.name, "model"),
-                        hints=("Run `modelc lock` and commit modelc.lock.",),
-                    ),
-                )
+        for index in range(len(service.variants)):
+            found = unlocked(document, service, index, known) | found
     return list(found.values())
 
 
@@ -233,13 +222,13 @@ def _no_replica(plan: Plan, service: str, host: str | None) -> Diagnostic:
 def spec_sources(text: TextFile) -> tuple[str, ...]:
     """The model sources of a spec, for `modelc lock`; raises CompileError with every fault."""
     _, spec = _read_spec(text)
-    return tuple(sorted({v.model for service in spec.services for v in service.variants}))
+    return tuple(sorted(set().union(*(_sources(service) for service in spec.services))))
 
 
 def updated_sources(text: TextFile, names: tuple[str, ...]) -> frozenset[str]:
     """The sources that names of services or sources stand for; CompileError for unknown names."""
     _, spec = _read_spec(text)
-    by_name = {s.name: frozenset(v.model for v in s.variants) for s in spec.services}
+    by_name = {service.name: _sources(service) for service in spec.services}
     known = {source: frozenset({source}) for sources in by_name.values() for source in sources}
     known.update(by_name)
     faults = [
@@ -254,6 +243,11 @@ def updated_sources(text: TextFile, names: tuple[str, ...]) -> frozenset[str]:
     if faults:
         raise CompileError(faults)
     return frozenset().union(*(known[name] for name in names))
+
+
+def _sources(service: Service) -> frozenset[str]:
+    """Every source that a service names: models, and what its arguments name beside them."""
+    return frozenset(source for v in service.variants for _, source in sources_of(v))
 
 
 def _read_spec(text: TextFile) -> tuple[Document, Spec]:

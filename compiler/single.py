@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from compiler.diagnostics import CompileError, Diagnostic, did_you_mean
+from compiler.engines.companions import companion_facts
 from compiler.engines.registry import engine_of
 from compiler.ir.catalog import builtin_kinds
-from compiler.ir.demand import Demand, Endpoint, Launch, Refusal, Request, Site
+from compiler.ir.demand import Demand, Endpoint, Launch, Located, Refusal, Request, Site
 from compiler.ir.facts import Task
 from compiler.ir.inventory import EngineName, GpuKind
 from compiler.ir.lock import LockedSource
@@ -22,6 +24,8 @@ class Question:
     """What `modelc estimate` was asked. `kinds` repeats a kind for each GPU; empty for the CPU."""
 
     locked: LockedSource
+    companions: Mapping[str, tuple[LockedSource, ...]]
+    """What arguments name beside the model, by argument."""
     engine: EngineName
     version: str
     kinds: tuple[str, ...]
@@ -85,6 +89,7 @@ def _request(question: Question) -> Request:
         kv_tokens=question.kv_tokens,
         offload=question.offload,
         args=question.args,
+        companions=companion_facts(question.companions),
     )
 
 
@@ -115,14 +120,25 @@ def _site(names: tuple[str, ...]) -> Site:
 def _endpoint(question: Question, demand: Demand) -> Endpoint:
     locked = question.locked
     programs: dict[EngineName, str] = {"vllm": "vllm", "llama.cpp": "llama-server"}
-    on_hub = locked.repository is not None and question.engine == "vllm"
-    local = locked.source if locked.repository is None else locked.files[0].name
+    place = _located(locked, question.engine)
     return Endpoint(
         bin=programs[question.engine],
-        model_path=(locked.repository or "") if on_hub else local,
-        revision=locked.revision if on_hub else None,
+        model_path=place.path,
+        revision=place.revision,
         served_name="model",
         listen="127.0.0.1",
         port=8000,
         shares_bytes=tuple(breakdown.high_bytes for breakdown in demand.devices),
+        companions={
+            argument: tuple(_located(each, question.engine) for each in entries)
+            for argument, entries in question.companions.items()
+        },
     )
+
+
+def _located(locked: LockedSource, engine: EngineName) -> Located:
+    if locked.repository is None:
+        return Located(path=locked.source)
+    if engine == "vllm":
+        return Located(path=locked.repository, revision=locked.revision)
+    return Located(path=locked.files[0].name)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from compiler.diagnostics import CompileError
+from compiler.engines.companions import companion_facts, companions_of
 from compiler.engines.registry import engine_of
 from compiler.estimate import estimate
 from compiler.ir.demand import request_of
@@ -75,10 +76,11 @@ class Trials:
         """Whether the engine would refuse the arguments that a trial gives it."""
         for variant in service.variants:
             locked = self.lock.find(variant.model)
+            companions = companion_facts(companions_of(variant, self.lock))
             hosts = engine_hosts(self.inventory, service, variant.engine)
             for version in {host.engines[variant.engine].version for host in hosts}:
                 if locked and engine_of(variant.engine).check_request(
-                    request_of(service, variant, locked.facts, version)
+                    request_of(service, variant, locked.facts, version, companions)
                 ):
                     return True
         return False

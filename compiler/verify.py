@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from fractions import Fraction
 from itertools import pairwise
 
+from compiler.ir.credentials import looks_secret
 from compiler.ir.inventory import Gpu, Host, Inventory
 from compiler.ir.plan import Plan, Replica, Share
 from compiler.ir.spec import Service, Spec, Variant
@@ -209,13 +210,20 @@ def _rules(service: Service, replica: Replica, host: Host) -> Iterator[str]:
         yield f"`{replica.name}` is pinned to GPUs {list(rules.pin.gpus)}"
     if replica.engine == "vllm" and len({gpu.kind.name for gpu in gpus}) > 1:
         yield f"`{replica.name}` splits tensors over unequal GPUs"
-    if replica.engine == "vllm" and gpus and replica.tensor_parallel != len(gpus):
-        yield f"`{replica.name}` has {len(gpus)} GPUs for {replica.tensor_parallel} ranks"
+    if replica.engine == "vllm" and gpus and _ranks(replica) != len(gpus):
+        yield f"`{replica.name}` has {len(gpus)} GPUs for {_ranks(replica)} ranks"
     degrees = rules.tensor_parallel
     if replica.engine == "vllm" and gpus and degrees and replica.tensor_parallel not in degrees:
         yield f"`{replica.name}` has a tensor parallel degree that its rules exclude"
     if len(gpus) > 1 and replica.engine == "vllm" and any(gpu.kind.mig for gpu in gpus):
         yield f"`{replica.name}` splits tensors over MIG slices"
+
+
+def _ranks(replica: Replica) -> int:
+    """Tensor parallel ranks of all pipeline stages and data parallel engines."""
+    flags = _flags(replica)
+    stages = int(flags.get("--pipeline-parallel-size", 1))
+    return replica.tensor_parallel * stages * int(flags.get("--data-parallel-size", 1))
 
 
 def _wishes(service: Service, replica: Replica) -> Iterator[str]:
@@ -261,7 +269,7 @@ def _installed(replica: Replica, host: Host) -> Iterator[str]:
         return
     if replica.engine_version != install.version:
         yield f"`{replica.name}` is for another version than the `{install.version}` of its host"
-    boxed = host.target == "compose"
+    boxed = host.runs_containers
     if replica.target != host.target or replica.models_dir != host.models_dir:
         yield f"`{replica.name}` is for a host that is set up in another way"
     if replica.image != (install.image if boxed else None) or (boxed and not replica.image):
@@ -367,6 +375,8 @@ def _consistent(replica: Replica) -> Iterator[str]:
         yield f"`{replica.name}` loads another model than planned"
     if any(name in replica.env for name in replica.secrets):
         yield f"`{replica.name}` has the value of a secret in its environment"
+    if any(map(looks_secret, (*replica.argv, *replica.env.values()))):
+        yield f"`{replica.name}` has what looks like a secret in its command or its environment"
 
 
 def _devices(replica: Replica, host: Host) -> Iterator[str]:
@@ -386,7 +396,9 @@ def _memory_flags(replica: Replica, host: Host) -> Iterator[str]:
     """What the engine is told to take lies within its shares."""
     flags = _flags(replica)
     kv = flags.get("--kv-cache-memory-bytes")
-    if kv is not None and any(int(kv) != share.breakdown.kv.bytes for share in replica.shares):
+    # Pipeline stages have layers of their own, and one size bounds the cache of each.
+    sizes = [share.breakdown.kv.bytes for share in replica.shares]
+    if kv is not None and int(kv) != max(sizes, default=int(kv)):
         yield f"`{replica.name}` asks for another KV size than planned"
     utilization = flags.get("--gpu-memory-utilization")
     if utilization is None:

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from compiler.assemble.assembling import _ports
+from compiler.assemble.files import read_dirs
 from compiler.assemble.growth import kv_sizes
 from compiler.assemble.naming import Named, name_replicas
 from compiler.assemble.order import Starter, start_order
@@ -465,3 +466,20 @@ def test_an_order_frozen_in_parts_or_whole_stays(fleet: list[Starter], frozen: s
     found = check_order(again)
     if frozen >= {each.name for each in fleet}:
         assert found == waits
+
+
+# Files
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("Qwen/Qwen3-8B", []),
+        ("/srv/models/deep/x.gguf", []),
+        ("/srv/models-of-others/x.gguf", ["/srv/models-of-others"]),
+        ("/x.gguf", ["/x.gguf"]),
+        ("/data/qwen", ["/data/qwen"]),
+    ],
+)
+def test_what_lies_outside_models_dir(path: str, expected: list[str]) -> None:
+    assert read_dirs([path, path], "/srv/models") == expected

@@ -178,7 +178,7 @@ class TestSelectors:
     def test_a_compose_host_needs_an_image(self) -> None:
         check_spec(
             f"  »chat: {{model: {LLM}}}\n",
-            ("engine-missing", "needs `vllm`", "with an `image` for compose hosts"),
+            ("engine-missing", "needs `vllm`", "with an `image` for compose and quadlet hosts"),
             inventory=INVENTORY.replace("  ram:", "  target: compose\n  ram:"),
         )
 

@@ -4,7 +4,7 @@ import pytest
 
 from compiler.diff import COMPARED, IGNORED, SHARE_COMPARED, SHARE_IGNORED, diff
 from compiler.ir.changes import ReplicasChanged, ServiceAdded, ServiceRemoved, SettingChanged
-from compiler.ir.plan import Replica, Share, Unplaced
+from compiler.ir.plan import PlannedCompanion, Replica, Share, Unplaced
 from compiler.views.reasons import reason_text
 from tests.generators.small_plans import breakdown, plan, replica, share
 
@@ -52,6 +52,11 @@ OTHERS: dict[str, object] = {
     "source": "Qwen/Qwen3-8B-AWQ",
     "revision": "0ff1ce",
     "model_path": "/srv/models/qwen",
+    "companions": [
+        PlannedCompanion(
+            argument="mmproj", source="./mmproj.gguf", revision="0ff1ce", path="/srv/mmproj.gguf"
+        )
+    ],
     "context": 1,
     "concurrency": 1,
     "kv_tokens": 1,
@@ -71,6 +76,7 @@ OTHERS: dict[str, object] = {
     "start_timeout_seconds": 900,
     "shm_bytes": 1 << 30,
     "models_dir": "/data",
+    "read_dirs": ["/mnt/models"],
     "cache_dir": "/var/cache/other",
     "bin_dirs": [],
     "assumed": ["The driver is recent."],
@@ -112,6 +118,7 @@ def test_a_field_of_a_share(field: str, value: object, reasons: list[str]) -> No
         ("source", "model Qwen/Qwen3-8B at b968826d -> Qwen/Qwen3-8B-AWQ at b968826d"),
         ("revision", "model Qwen/Qwen3-8B at b968826d -> Qwen/Qwen3-8B at 0ff1ce"),
         ("model_path", "model Qwen/Qwen3-8B -> /srv/models/qwen"),
+        ("companions", "mmproj none -> ./mmproj.gguf at 0ff1ce"),
         ("env", "HF_HOME=/srv added"),
         ("image", "image none -> vllm/vllm-openai:v0.33.0"),
         ("secrets", "secrets none -> HF_TOKEN"),

@@ -250,10 +250,7 @@ def test_a_head_with_several_labels_classifies(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"general.type": "mmproj"}, "multimodal projector"),
-        ({"general.architecture": "clip"}, "multimodal projector"),
-        ({"general.type": "adapter"}, "LoRA adapter"),
-        ({"adapter.type": "lora"}, "LoRA adapter"),
+        ({"general.architecture": "clip"}, "does not say `vision.block_count`"),
         ({"general.type": "imatrix"}, "`imatrix` and no model"),
         ({"general.architecture": ""}, "names no architecture"),
         ({"llama.block_count": "two"}, "does not say `block_count`"),
@@ -264,6 +261,32 @@ def test_a_head_with_several_labels_classifies(tmp_path: Path) -> None:
 def test_other_files_are_told_apart(tmp_path: Path, changes: dict[str, object], words: str) -> None:
     with pytest.raises(FactsMissingError, match=words):
         facts(tiny(tmp_path, changes))
+
+
+@pytest.mark.parametrize(
+    ("changes", "role", "layers"),
+    [
+        ({}, "model", 2),
+        ({"general.type": "mmproj", "llama.vision.block_count": 27}, "mmproj", 27),
+        ({"general.architecture": "clip", "clip.audio.block_count": 32}, "mmproj", 32),
+        (
+            {
+                "general.architecture": "clip",
+                "clip.vision.block_count": 27,
+                "clip.audio.block_count": 32,
+            },
+            "mmproj",
+            32,
+        ),
+        ({"general.type": "adapter"}, "adapter", 0),
+        ({"adapter.type": "lora"}, "adapter", 0),
+    ],
+)
+def test_roles_are_told_apart(
+    tmp_path: Path, changes: dict[str, object], role: str, layers: int
+) -> None:
+    found = facts(tiny(tmp_path, changes))
+    assert (found.role, found.layers) == (role, layers)
 
 
 def test_a_vocabulary_is_no_model(tmp_path: Path) -> None:
@@ -281,6 +304,14 @@ def test_parts_of_a_split_set() -> None:
 
 
 # Damage
+
+
+def short_arrays(count: int) -> bytes:
+    """Arrays that are each short enough to be kept."""
+    return b"".join(
+        struct.pack("<Q2sIIQ", 2, f"{number:02}".encode(), 9, 0, 1024) + bytes(1024)
+        for number in range(count)
+    )
 
 
 def test_not_a_gguf(tmp_path: Path) -> None:
@@ -303,6 +334,9 @@ def test_a_copy_that_was_cut(tmp_path: Path) -> None:
     [
         (struct.pack("<QQ", 1 << 40, 0), "claims 1099511627776 tensors"),
         (struct.pack("<QQ", 0, 1 << 40), "1099511627776 values"),
+        (struct.pack("<QQ", 1 << 16, 0), "claims 65536 tensors"),
+        (struct.pack("<QQ", 0, 1 << 13), "8192 values"),
+        (struct.pack("<QQ", 0, 65) + short_arrays(65), "65536 elements in short arrays"),
         (struct.pack("<QQQ", 0, 1, 1 << 60) + b"x", "a key of"),
         (struct.pack("<QQQ1sIQ", 0, 1, 1, b"k", 8, 1 << 60), "inside its header"),
         (struct.pack("<QQQ1sIIQ", 0, 1, 1, b"k", 9, 8, 1 << 60), "strings in `k`"),

@@ -398,6 +398,48 @@ def test_quantization_kept_in_other_files() -> None:
             128 * 128,
         ),
         (
+            {"quant_method": "gptq", "bits": 3},
+            [
+                ("a.qweight", "I32", [12, 512]),
+                ("a.qzeros", "I32", [1, 48]),
+                ("a.scales", "F16", [1, 512]),
+            ],
+            128 * 512,
+        ),
+        (
+            {"quant_method": "gptq", "bits": 4, "dynamic": {r"+:b": {"bits": 8}}},
+            [
+                ("a.qweight", "I32", [16, 512]),
+                ("a.qzeros", "I32", [1, 64]),
+                ("a.scales", "F16", [1, 512]),
+                ("b.qweight", "I32", [32, 512]),
+                ("b.qzeros", "I32", [1, 128]),
+                ("b.scales", "F16", [1, 512]),
+            ],
+            2 * 128 * 512,
+        ),
+        (
+            {
+                "quant_method": "compressed-tensors",
+                "config_groups": {
+                    "a": {"weights": {"num_bits": 8, "group_size": 128}},
+                    "b": {"weights": {"num_bits": 4, "group_size": 128}},
+                    "c": {"weights": {"num_bits": 3, "group_size": 128}},
+                },
+            },
+            [
+                ("a.weight_packed", "I32", [512, 64]),
+                ("a.weight_scale", "BF16", [512, 2]),
+                ("b.weight_packed", "I32", [512, 32]),
+                ("b.weight_scale", "BF16", [512, 2]),
+                ("b.weight_zero_point", "I32", [64, 2]),
+                ("b.weight_g_idx", "I32", [256]),
+                ("c.weight_packed", "I32", [512, 26]),
+                ("c.weight_scale", "BF16", [512, 2]),
+            ],
+            3 * 512 * 256,
+        ),
+        (
             {"quant_method": "mxfp4"},
             [("e.up_proj_blocks", "U8", [2, 8, 3, 16]), ("e.up_proj_scales", "U8", [2, 8, 3])],
             2 * 8 * 3 * 32,
@@ -459,6 +501,9 @@ POOLING = [
         ("LlamaForCausalLM", {}, "generate"),
         ("LlavaForConditionalGeneration", {}, "generate"),
         ("GPT2LMHeadModel", {}, "generate"),
+        ("InternVLChatModel", {}, "generate"),
+        ("MiniCPMV", {"auto_map": {"AutoModelForCausalLM": "m.MiniCPMV"}}, "generate"),
+        ("NewModel", {"auto_map": {"AutoModelForMaskedLM": "m.NewModel"}}, "embed"),
         ("BertModel", {}, "embed"),
         ("ModernBertForMaskedLM", {}, "embed"),
         ("XLMRobertaForSequenceClassification", {"id2label": {"0": "LABEL_0"}}, "rerank"),

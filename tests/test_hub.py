@@ -6,6 +6,8 @@ import hashlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from threading import Event
+from time import monotonic
 
 import pytest
 
@@ -33,7 +35,7 @@ def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[HubServer]:
     monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
     for name in ("HF_TOKEN", "HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_HUB_CACHE"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr("compiler.resolve.hub.sleep", lambda _: None)
+    monkeypatch.setattr("compiler.resolve.hub._stopped_within", lambda *_: False)
     folder = tmp_path / "repositories"
     write_safetensors(folder / "tiny" / "model.safetensors", qwen3_tensors())
     write_folder(folder / "tiny", {"config.json": qwen3_config(), "tokenizer.json": {}})
@@ -205,7 +207,12 @@ def test_a_fault_that_stays(hub: HubServer, status: int) -> None:
 
 def test_retry_after_is_heeded(hub: HubServer, monkeypatch: pytest.MonkeyPatch) -> None:
     waits: list[float] = []
-    monkeypatch.setattr("compiler.resolve.hub.sleep", waits.append)
+
+    def pause(seconds: float, stopped: Event) -> bool:
+        waits.append(seconds)
+        return stopped.is_set()
+
+    monkeypatch.setattr("compiler.resolve.hub._stopped_within", pause)
     hub.faults["tiny"] = [
         Fault(status=429, headers={"Retry-After": "7"}),
         Fault(status=429, headers={"Retry-After": "9999"}),
@@ -213,6 +220,24 @@ def test_retry_after_is_heeded(hub: HubServer, monkeypatch: pytest.MonkeyPatch) 
     ]
     resolve("org/tiny")
     assert waits == [7.0, 30.0, 2.0]
+
+
+def test_an_interruption_does_not_wait_for_the_hub(
+    hub: HubServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was to be tried again in half a minute is given up."""
+    monkeypatch.undo()
+    monkeypatch.setenv("HF_ENDPOINT", hub.endpoint)
+    hub.repositories["org/b"] = hub.repositories["org/tiny"]
+    hub.faults["b"] = [Fault(status=503, headers={"Retry-After": "30"})] * 5
+
+    def interrupt(_: Lock) -> None:
+        raise KeyboardInterrupt
+
+    began = monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        lock_sources(["org/b", "org/tiny"], Path(), None, frozenset(), keep=interrupt)
+    assert monotonic() - began < 20
 
 
 def test_a_connection_that_is_cut_goes_on_where_it_was(hub: HubServer) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import struct
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -80,9 +81,14 @@ def test_an_empty_file_of_tensors(tmp_path: Path) -> None:
         (struct.pack("<Q", 1 << 62), "claims a header of 4611686018427387904 bytes"),
         (struct.pack("<Q", 100) + b"{}", "claims a header of 100 bytes"),
         (framed(b"{nonsense"), "not valid JSON"),
-        (framed(b"[" * 100_000), "not valid JSON"),
+        (framed(b"[" * 100_000), "no JSON object"),
         (framed([]), "no JSON object"),
         (framed({"t": 3}), "in no known way"),
+        (framed(b'{"t":' + b"[" * 100_000), "`t` in no known way"),
+        (framed({"__metadata__": [[]]}), "`__metadata__` in no known way"),
+        (framed(b'{"a":"b"}{'), "in no known way"),
+        (framed(b'{"__metadata__":{}} x'), "goes on after its end"),
+        (framed(b'{"t":{"dtype":}}'), "not valid JSON"),
         (entry("F32", [4], [0]), "in no known way"),
         (entry("F32", [-4], [0, -16]), "in no known way"),
         (entry("F32", [True], [0, 4]), "in no known way"),
@@ -187,3 +193,45 @@ def test_groups_expand_to_the_same_tensors(kinds: dict[str, tuple[str, int]]) ->
     expanded = _expand(group_tensors(tensors))
     assert sorted(t.name for t in expanded) == sorted(kinds)
     assert {t.name: (t.dtype, t.shape[0]) for t in expanded} == kinds
+
+
+def described(names: list[str]) -> bytes:
+    """A header with a scalar of each name, one behind the other."""
+    entries = [
+        f'"{name}": {{"dtype": "U8", "shape": [], "data_offsets": [{place}, {place + 1}]}}'
+        for place, name in enumerate(names)
+    ]
+    return framed(("{" + ", ".join(entries) + "}").encode()) + bytes(len(names))
+
+
+def test_metadata_and_escapes_in_names(tmp_path: Path) -> None:
+    """Braces and quotes inside texts end nothing."""
+    path = tmp_path / "model.safetensors"
+    inner = {"format": "pt", "note": 'a } " { \\ , end'}
+    tensor = {"dtype": "U8", "shape": [2], "data_offsets": [0, 2]}
+    path.write_bytes(framed({"__metadata__": inner, 'a"b': tensor}) + b"\0\0")
+    assert [each.name for each in read(path).tensors] == ['a"b']
+
+
+@pytest.mark.parametrize(
+    ("names", "words"),
+    [(["t", "t"], "two tensors of the same name"), ([r"\ud800"], "a name that no model has")],
+)
+def test_names_that_no_model_has(tmp_path: Path, names: list[str], words: str) -> None:
+    damaged(tmp_path, described(names), words)
+
+
+def test_a_hostile_header_takes_little_memory(tmp_path: Path) -> None:
+    """Two bytes of JSON are sixty in memory, if they are ever parsed."""
+    raw = framed(b'{"__metadata__":[' + b"[]," * 5_000_000 + b"[]]}")
+    tracemalloc.start()
+    try:
+        damaged(tmp_path, raw, "in no known way")
+        assert tracemalloc.get_traced_memory()[1] < 3 * len(raw)
+    finally:
+        tracemalloc.stop()
+
+
+def test_too_many_tensors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("compiler.resolve.safetensors._MAX_TENSORS", 3)
+    damaged(tmp_path, described(["a", "b", "c", "d"]), "more than 3 tensors")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -18,11 +19,14 @@ from compiler.ir.lock import (
     LockedSource,
     LockVersionError,
     lock_text,
+    partial_lock_text,
     read_lock_text,
+    with_partial_lock,
 )
 from compiler.ir.source import SourceName, is_local, parse_source
+from compiler.ir.textfile import TextFile
 from compiler.resolve.selection import quantizations, select
-from compiler.resolve.sources import lock_sources, resolve_source
+from compiler.resolve.sources import changed_sources, lock_sources, resolve_source
 from compiler.resolve.tree import SourceMissingError
 from tests.generators.models import (
     llama_tensors,
@@ -100,8 +104,8 @@ def test_repositories(
         ("", "one line"),
         ("a\nb", "one line"),
         ("x" * 2000, "one line"),
-        ("qwen3:8b", "write `org/qwen3:8b` for the hub"),
-        ("gpt2", "`./gpt2` for a local path"),
+        ("qwen3:8b:x", "write `org/repo` for the hub"),
+        ("gpt 2", "`./path` for a local path"),
         ("a/b/c.safetensors", "is written `a/b:c.safetensors`"),
         ("a/b:../../etc/passwd", "outside its repository"),
         ("a/b@../c", "neither"),
@@ -115,13 +119,29 @@ def test_sources_that_are_not_understood(source: str, words: str) -> None:
         parse_source(source)
 
 
+@pytest.mark.parametrize(
+    ("source", "namespace", "model", "tag"),
+    [
+        ("qwen3:8b", "library", "qwen3", "8b"),
+        ("gpt2", "library", "gpt2", "latest"),
+        ("qwen2.5-coder:7b-instruct-q4_K_M", "library", "qwen2.5-coder", "7b-instruct-q4_K_M"),
+        ("registry.ollama.ai/someone/mine:v1", "someone", "mine", "v1"),
+    ],
+)
+def test_names_of_ollama(source: str, namespace: str, model: str, tag: str) -> None:
+    assert is_local(source)
+    found = parse_source(source).ollama
+    assert found is not None
+    assert (found.namespace, found.model, found.tag) == (namespace, model, tag)
+
+
 @given(st.text(max_size=60))
 def test_any_text_is_a_source_or_refused(text: str) -> None:
     try:
         name = parse_source(text)
     except ValueError:
         return
-    assert (name.path is None) == (name.repository is not None)
+    assert [name.path, name.repository, name.ollama].count(None) == 2
 
 
 # Selection
@@ -178,6 +198,23 @@ def test_empty_and_ambiguous_choices(files: list[str], selector: str | None, wor
     assert words in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("files", "selector", "file"),
+    [
+        (["M-Q6_K.gguf", "M-Q6_K_L.gguf"], "Q6_K", "M-Q6_K.gguf"),
+        (["M-Q6_K.gguf", "M-Q6_K_L.gguf"], "Q6_K_L", "M-Q6_K_L.gguf"),
+        (["m_q4_k_m_v2.gguf", "m_q8_0_v2.gguf"], "Q4_K_M", "m_q4_k_m_v2.gguf"),
+        (["M.i1-Q4_K_M.gguf", "M.imatrix.gguf"], "Q4_K_M", "M.i1-Q4_K_M.gguf"),
+        (["M-imatrix-Q4_K_M.gguf", "M-Q8_0.gguf"], "Q4_K_M", "M-imatrix-Q4_K_M.gguf"),
+        (["M-imatrix-Q4_K_M.gguf", "M-Q4_K_M.gguf"], "Q4_K_M", "M-Q4_K_M.gguf"),
+        (["q4_k_m/model.gguf", "q8_0/model.gguf"], "Q4_K_M", "q4_k_m/model.gguf"),
+        (["M-MXFP4.gguf"], "MXFP4_MOE", "M-MXFP4.gguf"),
+    ],
+)
+def test_neighbours_of_a_quantization(files: list[str], selector: str, file: str) -> None:
+    assert select(files, selector, None).gguf == (file,)
+
+
 def test_spellings_of_16_bit() -> None:
     assert select(["m-FP16.gguf"], "F16", None).gguf == ("m-FP16.gguf",)
     assert select(["m-f16.gguf"], "FP16", None).gguf == ("m-f16.gguf",)
@@ -208,7 +245,7 @@ def test_each_weight_counts_once(files: list[str], weights: list[str]) -> None:
 def test_mistral_without_a_config() -> None:
     own = ["params.json", "consolidated.safetensors", "tekken.json"]
     found = select(own, None, None)
-    assert (found.weights, found.companions) == (
+    assert (found.weights, found.documents) == (
         ("consolidated.safetensors",),
         ("params.json", "tekken.json"),
     )
@@ -345,7 +382,7 @@ def test_nothing_there(tmp_path: Path) -> None:
 
 
 def test_a_source_that_is_not_understood(tmp_path: Path) -> None:
-    fault("qwen3:8b", tmp_path, "source-invalid", "neither a path nor a repository")
+    fault("qwen3:8b:x", tmp_path, "source-invalid", "neither a path nor a repository")
 
 
 def test_damaged_files(tmp_path: Path) -> None:
@@ -358,6 +395,25 @@ def test_damaged_files(tmp_path: Path) -> None:
     fault("./m", tmp_path, "source-corrupt", "`config.json` is not valid JSON")
     write_folder(folder, {"config.json": []})
     fault("./m", tmp_path, "source-corrupt", "`config.json` is no JSON object")
+    write_folder(folder, {"config.json": "[" + "[]," * 300_000 + "[]]"})
+    fault("./m", tmp_path, "source-corrupt", "`config.json` holds far more values")
+    write_folder(folder, {"config.json": '{"architectures": ["\\ud800"]}'})
+    fault("./m", tmp_path, "source-corrupt", "`config.json` holds text that is no Unicode")
+
+
+def test_numbers_below_zero_say_nothing(tmp_path: Path) -> None:
+    hf_folder(tmp_path / "m", **{"config.json": qwen3_config(vocab_size=-5)})
+    assert resolve_source("./m", tmp_path).facts.vocabulary == 0
+    values = llama_values(**{"llama.context_length": -1})
+    write_gguf(tmp_path / "x.gguf", values, llama_tensors())
+    assert resolve_source("./x.gguf", tmp_path).facts.position_limit == 0
+
+
+def test_the_hint_of_an_ambiguous_folder_names_its_files(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        gguf(tmp_path / "m" / f"{name}.gguf")
+    hints = fault("./m", tmp_path, "source-missing", "2 models: `a.gguf`, `b.gguf`")
+    assert "on disk by the path of its file" in hints[0]
 
 
 def test_files_that_do_not_say_enough(tmp_path: Path) -> None:
@@ -365,8 +421,151 @@ def test_files_that_do_not_say_enough(tmp_path: Path) -> None:
     fault("./m", tmp_path, "facts-missing", "`config.json` does not say")
     write_folder(tmp_path / "lora", {"adapter_config.json": {}})
     fault("./lora", tmp_path, "facts-missing", "is a LoRA adapter")
-    write_gguf(tmp_path / "mmproj.gguf", llama_values(**{"general.type": "mmproj"}))
-    fault("./mmproj.gguf", tmp_path, "facts-missing", "multimodal projector")
+    write_gguf(tmp_path / "imatrix.gguf", llama_values(**{"general.type": "imatrix"}))
+    fault("./imatrix.gguf", tmp_path, "facts-missing", "holds data of kind `imatrix`")
+
+
+# Ollama's store
+
+MODEL_LAYER = "application/vnd.ollama.image.model"
+SPARE_LAYER = {"mediaType": "application/vnd.ollama.image.license", "digest": "sha256:" + "1" * 64}
+
+
+def pull(store: Path, name: str, *layers: dict[str, Any]) -> Path:
+    """What `ollama pull` leaves of a model: its manifest."""
+    path = store / "manifests" / "registry.ollama.ai" / "library" / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps({"schemaVersion": 2, "layers": layers}), encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A store of Ollama's with one model, `qwen3:8b`."""
+    blob = gguf(tmp_path / "model.gguf")
+    digest = hashlib.sha256(blob.read_bytes()).hexdigest()
+    (tmp_path / "store" / "blobs").mkdir(parents=True)
+    blob.rename(tmp_path / "store" / "blobs" / f"sha256-{digest}")
+    layer = {"mediaType": MODEL_LAYER, "digest": f"sha256:{digest}"}
+    pull(tmp_path / "store", "qwen3/8b", SPARE_LAYER, layer)
+    monkeypatch.setenv("OLLAMA_MODELS", str(tmp_path / "store"))
+    return tmp_path / "store"
+
+
+def test_a_model_that_ollama_has_pulled(store: Path, tmp_path: Path) -> None:
+    entry = resolve_source("qwen3:8b", tmp_path)
+    (blob,) = (store / "blobs").iterdir()
+    (file,) = entry.files
+    assert (file.name, file.bytes) == (f"blobs/{blob.name}", blob.stat().st_size)
+    assert file.sha256 == blob.name.removeprefix("sha256-")
+    assert (entry.repository, entry.facts.architecture) == (None, "llama")
+    assert resolve_source("registry.ollama.ai/library/qwen3:8b", tmp_path).facts == entry.facts
+
+
+def test_what_ollama_has_not(store: Path, tmp_path: Path) -> None:
+    hints = fault("qwen3", tmp_path, "source-missing", "of this model there is `qwen3:8b`")
+    assert hints[0] == "run `ollama pull qwen3:latest`"
+    assert "`org/repo` for the hub" in hints[1]
+    pull(store, "qwen3/4b", {"mediaType": MODEL_LAYER, "digest": "sha256:" + "0" * 64})
+    fault("qwen3:4b", tmp_path, "source-missing", "has its manifest and not its file")
+    pull(store, "qwen3/mlx", SPARE_LAYER)
+    fault("qwen3:mlx", tmp_path, "facts-missing", "no GGUF file among its layers")
+    pull(store, "qwen3/bad", {"mediaType": MODEL_LAYER, "digest": "sha256:../../etc/passwd"})
+    fault("qwen3:bad", tmp_path, "source-corrupt", "no sha256 digest")
+    pull(store, "qwen3/worse").write_text("[" * 100_000, encoding="utf-8")
+    fault("qwen3:worse", tmp_path, "source-corrupt", "manifest without layers")
+
+
+def test_without_ollama(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OLLAMA_MODELS", str(tmp_path / "nothing"))
+    fault("qwen3:8b", tmp_path, "source-missing", "no store of Ollama's on this machine")
+
+
+def test_the_users_own_store(store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    home = tmp_path / "home"
+    (home / ".ollama").mkdir(parents=True)
+    store.rename(home / ".ollama" / "models")
+    monkeypatch.delenv("OLLAMA_MODELS")
+    monkeypatch.setenv("HOME", str(home))
+    assert resolve_source("qwen3:8b", tmp_path).facts.architecture == "llama"
+
+
+def test_a_users_model_of_ollamas_reads_like_a_repository(
+    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    library = store / "manifests" / "registry.ollama.ai" / "library"
+    library.rename(library.with_name("me"))
+    assert resolve_source("registry.ollama.ai/me/qwen3:8b", tmp_path).facts.layers == 2
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+    with pytest.raises(CompileError) as caught:
+        resolve_source("me/qwen3:8b", tmp_path)
+    (found,) = caught.value.diagnostics
+    assert "write `registry.ollama.ai/me/qwen3:8b` for what Ollama has pulled" in found.hints
+
+
+# What an interrupted lock has left
+
+
+def test_a_partial_lock_adds_what_the_lock_has_not(tmp_path: Path) -> None:
+    before = lock_of(tmp_path, "./a.gguf")
+    text = lock_text(before)
+    partial = partial_lock_text(lock_of(tmp_path, "./a.gguf", "./b.gguf"), text)
+    found = with_partial_lock(before, text, TextFile(path="x", text=partial))
+    assert found is not None
+    assert [entry.source for entry in found.sources] == ["./a.gguf", "./b.gguf"]
+    alone = partial_lock_text(before, "")
+    assert with_partial_lock(None, "", TextFile(path="x", text=alone)) == before
+
+
+def test_what_the_lock_has_stays(tmp_path: Path) -> None:
+    before = lock_of(tmp_path, "./a.gguf")
+    (entry,) = before.sources
+    other = Lock(sources=[entry.model_copy(update={"revision": "0ff1ce"})])
+    partial = partial_lock_text(other, lock_text(before))
+    assert with_partial_lock(before, lock_text(before), TextFile(path="x", text=partial)) == before
+
+
+@pytest.mark.parametrize("end", [3, 70, 200, -3])
+def test_a_partial_lock_that_is_stale_or_cut_is_nothing(tmp_path: Path, end: int) -> None:
+    before = lock_of(tmp_path, "./a.gguf")
+    more = lock_of(tmp_path, "./a.gguf", "./b.gguf")
+    stale = TextFile(path="x", text=partial_lock_text(more, "another lock"))
+    assert with_partial_lock(before, lock_text(before), stale) == before
+    cut = TextFile(path="x", text=partial_lock_text(more, lock_text(before))[:end])
+    assert with_partial_lock(before, lock_text(before), cut) == before
+
+
+def lock_of(root: Path, *names: str) -> Lock:
+    for name in names:
+        gguf(root / name)
+    return lock_sources(names, root, None, frozenset())
+
+
+# What has changed since
+
+
+def test_sources_that_have_changed(tmp_path: Path) -> None:
+    gguf(tmp_path / "a.gguf")
+    hf_folder(tmp_path / "b")
+    lock = lock_sources(["./a.gguf", "./b"], tmp_path, None, frozenset())
+    assert changed_sources(lock, tmp_path) == []
+    write_gguf(tmp_path / "a.gguf", llama_values(**{"llama.context_length": 77}), llama_tensors())
+    write_folder(tmp_path / "b", {"config.json": {**qwen3_config(), "num_hidden_layers": 77}})
+    first, second = changed_sources(lock, tmp_path)
+    assert (first.code, second.code) == ("lock-stale", "lock-stale")
+    assert first.detail == "`./a.gguf` has changed since it was locked: `a.gguf`."
+    assert first.hints == ("Run `modelc lock --update ./a.gguf` and review what it changes.",)
+    assert "`config.json`" in second.detail
+    (tmp_path / "a.gguf").write_bytes(b"GGUF, cut off")
+    assert "`a.gguf`" in changed_sources(lock, tmp_path)[0].detail
+
+
+def test_sources_that_are_elsewhere_are_not_asked_for(tmp_path: Path) -> None:
+    gguf(tmp_path / "a.gguf")
+    lock = lock_sources(["./a.gguf"], tmp_path, None, frozenset())
+    (tmp_path / "a.gguf").unlink()
+    assert changed_sources(lock, tmp_path) == []
 
 
 # The lock
@@ -390,7 +589,7 @@ def test_a_lock_keeps_drops_and_updates(tmp_path: Path) -> None:
 
 def test_all_faults_at_once(tmp_path: Path) -> None:
     with pytest.raises(CompileError) as caught:
-        lock_sources(["./a.gguf", "bad", "./b"], tmp_path, None, frozenset())
+        lock_sources(["./a.gguf", "not good", "./b"], tmp_path, None, frozenset())
     assert sorted(found.code for found in caught.value.diagnostics) == [
         "source-invalid",
         "source-missing",

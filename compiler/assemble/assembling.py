@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from itertools import chain
 
+from compiler.assemble.files import (
+    companion_places,
+    located,
+    planned_companions,
+    read_dirs,
+    revision_of,
+)
 from compiler.assemble.growth import kv_sizes
 from compiler.assemble.layers import with_more_layers
 from compiler.assemble.naming import Named, name_replicas
 from compiler.assemble.order import Starter, start_order
 from compiler.assemble.passed import passed_over
 from compiler.diagnostics import CompileError, Diagnostic
+from compiler.engines.companions import companions_of
 from compiler.engines.registry import engine_of
 from compiler.ir.demand import Breakdown, Demand, Demands, Endpoint
 from compiler.ir.inventory import EngineInstall, EngineName, Gpu, Host, Inventory
@@ -26,11 +36,10 @@ from compiler.ir.plan import (
     Replica,
     Share,
 )
-from compiler.ir.source import parse_source
 from compiler.ir.spec import Spec
 from compiler.ir.units import GIB, MIB
 
-# Programs inside the engines' published images; a compose host's `bin` is not in there.
+# Programs inside the engines' published images; a host's `bin` is not in there.
 IMAGE_PROGRAMS: dict[EngineName, str] = {"vllm": "vllm", "llama.cpp": "/app/llama-server"}
 
 # A start reads the weights at disk or network speed, then compiles and captures graphs. A generous
@@ -99,19 +108,22 @@ def _replica(sources: Sources, named: Named, port: int, start_after: list[str]) 
     if locked is None:
         raise AssertionError(variant.model)
     gpus = [host.gpus[index] for index in placement.gpus]
-    shares = tuple(breakdown.high_bytes for breakdown in demand.devices)
-    model_path = _model_path(locked, variant.engine, host)
-    program = IMAGE_PROGRAMS[variant.engine] if host.target == "compose" else install.bin
+    place = located(locked, variant.engine, host)
+    companions = companions_of(variant, sources.lock)
+    places = companion_places(companions, variant.engine, host)
+    loaded = [locked, *chain(*companions.values())]
+    program = IMAGE_PROGRAMS[variant.engine] if host.runs_containers else install.bin
     launch = engine_of(variant.engine).launch(
         demand,
         Endpoint(
             bin=program,
-            model_path=model_path,
-            revision=locked.revision if model_path == locked.repository else None,
+            model_path=place.path,
+            revision=place.revision,
             served_name=service.name,
             listen="0.0.0.0",  # noqa: S104  A service is there to be reached; firewalls are the host's.
             port=port,
-            shares_bytes=shares,
+            shares_bytes=tuple(breakdown.high_bytes for breakdown in demand.devices),
+            companions=places,
         ),
     )
     cache_dir = _cache_dir(host, named.name)
@@ -126,18 +138,13 @@ def _replica(sources: Sources, named: Named, port: int, start_after: list[str]) 
         engine_version=install.version,
         host=host.name,
         target=host.target,
-        shares=[
-            Share(
-                gpu=gpu.index, uuid=gpu.uuid, kind=gpu.kind.name, share_bytes=share,
-                breakdown=_planned(breakdown),
-            )
-            for gpu, share, breakdown in zip(gpus, shares, demand.devices, strict=True)
-        ],
+        shares=_shares(gpus, demand),
         ram_bytes=demand.host.high_bytes,
         ram_breakdown=_planned(demand.host),
         source=variant.model,
-        revision=locked.revision or _content_label(locked),
-        model_path=model_path,
+        revision=revision_of(locked),
+        model_path=place.path,
+        companions=planned_companions(companions, places),
         context=demand.request.context,
         concurrency=demand.request.concurrency,
         kv_tokens=demand.kv_tokens,
@@ -151,12 +158,15 @@ def _replica(sources: Sources, named: Named, port: int, start_after: list[str]) 
         env=dict(sorted(env.items())),
         device_env=sorted(devices),
         secrets=list(service.secrets),
-        image=install.image if host.target == "compose" else None,
+        image=install.image if host.runs_containers else None,
         health_path=launch.health_path,
         start_after=start_after,
-        start_timeout_seconds=_start_timeout(variant.engine, locked),
+        start_timeout_seconds=_start_timeout(variant.engine, loaded),
         shm_bytes=_shm_bytes(variant.engine, demand),
         models_dir=host.models_dir,
+        read_dirs=read_dirs(
+            (each.path for each in (place, *chain(*places.values()))), host.models_dir
+        ),
         cache_dir=cache_dir,
         bin_dirs=[program.rpartition("/")[0]] if program.startswith("/") else [],
         assumed=list(demand.assumed),
@@ -164,31 +174,17 @@ def _replica(sources: Sources, named: Named, port: int, start_after: list[str]) 
     )  # fmt: skip
 
 
-def _model_path(locked: LockedSource, engine: EngineName, host: Host) -> str:
-    """What the engine is told to load.
-
-    vLLM takes a hub id and fetches the pinned revision itself. A GGUF file lies under models_dir,
-    in a folder named like its repository; a relative path is one under models_dir.
-    """
-    source = parse_source(locked.source)
-    if locked.repository is None:
-        path = source.path or ""
-        return path if path.startswith("/") else f"{host.models_dir}/{_inside(path)}"
-    if engine == "vllm" and locked.facts.format != "gguf":
-        return locked.repository
-    return f"{host.models_dir}/{locked.repository}/{locked.files[0].name}"
-
-
-def _content_label(locked: LockedSource) -> str | None:
-    """What stands for the revision of a local model: the start of its first file's digest."""
-    first = locked.files[0] if locked.files else None
-    digest = first and (first.sha256 or first.header_sha256)
-    return digest[:12] if digest else None
-
-
-def _inside(path: str) -> str:
-    """A relative path without steps that lead out of its folder."""
-    return "/".join(step for step in path.split("/") if step not in {"", ".", ".."})
+def _shares(gpus: list[Gpu], demand: Demand) -> list[Share]:
+    return [
+        Share(
+            gpu=gpu.index,
+            uuid=gpu.uuid,
+            kind=gpu.kind.name,
+            share_bytes=breakdown.high_bytes,
+            breakdown=_planned(breakdown),
+        )
+        for gpu, breakdown in zip(gpus, demand.devices, strict=True)
+    ]
 
 
 def _device_env(
@@ -229,15 +225,15 @@ def _cache_env(engine: EngineName, host: Host, cache_dir: str) -> dict[str, str]
     return {"HF_HOME": f"{host.models_dir}/huggingface", "VLLM_CACHE_ROOT": f"{cache_dir}/vllm"}
 
 
-def _start_timeout(engine: EngineName, locked: LockedSource) -> int:
-    size = sum(file.bytes for file in locked.files)
+def _start_timeout(engine: EngineName, loaded: Iterable[LockedSource]) -> int:
+    size = sum(file.bytes for locked in loaded for file in locked.files)
     return _START_BASE_SECONDS[engine] + size // _READ_BYTES_PER_SECOND
 
 
 def _shm_bytes(engine: EngineName, demand: Demand) -> int:
     if engine != "vllm":
         return 0
-    return _SHM_BYTES_SPLIT if demand.split.tensor_parallel > 1 else _SHM_BYTES_SINGLE
+    return _SHM_BYTES_SPLIT if len(demand.devices) > 1 else _SHM_BYTES_SINGLE
 
 
 def _starters(spec: Spec, named: list[Named], frozen: tuple[Replica, ...]) -> list[Starter]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Protocol
 
 from compiler.ir.demand import ArgumentProblem, Demand, Endpoint, Launch, Refusal, Request, Site
 from compiler.ir.facts import ModelFacts
 from compiler.ir.inventory import EngineName
 from compiler.ir.profile import ModelProfile
+from compiler.ir.spec import ArgValue
 
 
 class Engine(Protocol):
@@ -19,6 +21,16 @@ class Engine(Protocol):
 
     def check_version(self, version: str) -> str | None:
         """What is wrong with this version string, or None."""
+
+    def companions(self, args: Mapping[str, ArgValue]) -> Mapping[str, tuple[str, ...]]:
+        """Model sources that arguments name, by argument; values that are no source are left out.
+
+        They are locked like models, and `Request.companions` and `Endpoint.companions` carry what
+        they are and where they lie.
+        """
+
+    def gpus_per_shard(self, args: Mapping[str, ArgValue]) -> int:
+        """GPUs for each tensor parallel rank: stages x engines that arguments ask for, else 1."""
 
     def check_request(self, request: Request) -> list[ArgumentProblem]:
         """Faults that hold on any site: unknown or managed arguments, wrong task or format."""

@@ -73,6 +73,15 @@ class ModelChanged(Record):
     after: str
 
 
+class CompanionChanged(Record):
+    """What an argument names beside the model (draft model, projector, adapter) is another one."""
+
+    kind: Literal["companion-changed"] = "companion-changed"
+    argument: str
+    before: str
+    after: str
+
+
 class ArgumentChanged(Record):
     """A flag of the command line changed; none means absent."""
 
@@ -118,6 +127,7 @@ Reason = Annotated[
     | VariantChanged
     | EngineChanged
     | ModelChanged
+    | CompanionChanged
     | ArgumentChanged
     | EnvironmentChanged
     | ShareChanged

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
@@ -109,6 +110,9 @@ class Request:
     (llama.cpp)."""
     offload: Offload = "none"
     args: dict[str, ArgValue] = field(default_factory=dict)
+    companions: Mapping[str, tuple[ModelFacts, ...]] = field(default_factory=dict)
+    """Facts of the sources that arguments name (a draft model, a projector, adapters), by the
+    argument's name, in the order in which the argument names them."""
 
 
 DEFAULT_CONTEXT = 8192
@@ -116,7 +120,13 @@ DEFAULT_CONTEXT = 8192
 memory of a whole GPU for requests that most services never see."""
 
 
-def request_of(service: Service, variant: Variant, facts: ModelFacts, version: str) -> Request:
+def request_of(
+    service: Service,
+    variant: Variant,
+    facts: ModelFacts,
+    version: str,
+    companions: Mapping[str, tuple[ModelFacts, ...]],
+) -> Request:
     """The request that one variant makes of an engine of this version."""
     limit = facts.position_limit or DEFAULT_CONTEXT
     return Request(
@@ -129,6 +139,7 @@ def request_of(service: Service, variant: Variant, facts: ModelFacts, version: s
         kv_tokens=variant.kv_tokens,
         offload=variant.offload,
         args=variant.args,
+        companions=companions,
     )
 
 
@@ -212,11 +223,13 @@ class Growth:
 class Split:
     """How a replica is cut over its devices.
 
-    vLLM: tensor_parallel = number of GPUs. llama.cpp: gpu_layers (as -ngl counts them) and
-    tensor_split (as -ts, one number a GPU; empty for one GPU).
+    vLLM: tensor_parallel x pipeline_parallel x data_parallel = number of GPUs. llama.cpp:
+    gpu_layers (as -ngl counts them) and tensor_split (as -ts, one number a GPU; empty for one GPU).
     """
 
     tensor_parallel: int = 1
+    pipeline_parallel: int = 1
+    data_parallel: int = 1
     gpu_layers: int | None = None
     tensor_split: tuple[int, ...] = ()
 
@@ -235,9 +248,19 @@ class Demand:
     kv_tokens: int
     """Tokens that the KV cache holds: guaranteed size, or after growth the real one."""
     growth: Growth | None = None
+    utilization_permille: int | None = None
+    """Share of each GPU's CUDA total that was asked for; None: as the share of the plan allows."""
     host_layers: int = 0
     assumed: tuple[str, ...] = ()
     """Whole sentences: what the law had to guess, for warnings."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Located:
+    """Where an engine finds a source: a path on its host or a hub id, and the hub's revision."""
+
+    path: str
+    revision: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -253,6 +276,8 @@ class Endpoint:
     port: int
     shares_bytes: tuple[int, ...]
     """What each device grants this replica in all (KV growth included)."""
+    companions: Mapping[str, tuple[Located, ...]] = field(default_factory=dict)
+    """Where the engine finds what `Request.companions` describes, in the same order."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

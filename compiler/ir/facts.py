@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 Task = Literal["generate", "embed", "rerank", "classify"]
 ModelFormat = Literal["gguf", "safetensors", "config"]
+ModelRole = Literal["model", "mmproj", "adapter"]
 HeaderValue = JsonValue
 
 
@@ -70,6 +71,9 @@ class ModelFacts(Record):
     """
 
     format: ModelFormat
+    role: ModelRole = "model"
+    """What the file is to an engine (GGUF `general.type`): a model; a projector of pictures or
+    sound into a model (mmproj); a LoRA adapter of one."""
     architecture: str
     """GGUF general.architecture (`llama`), or the first of config.json's architectures."""
     task: Task

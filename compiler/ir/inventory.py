@@ -8,9 +8,11 @@ from typing import Literal
 from compiler.ir.units import permille_of
 
 EngineName = Literal["vllm", "llama.cpp"]
-Target = Literal["systemd", "compose", "script"]
+Target = Literal["systemd", "compose", "quadlet", "script"]
 Link = Literal["nvlink", "pcie"]
 Bound = Literal["reserved", "utilization", "cuda_total"]
+CONTAINER_TARGETS: frozenset[Target] = frozenset({"compose", "quadlet"})
+"""Targets that start an engine's image, and not the program that is installed on the host."""
 GpuKey = tuple[str, int]
 """Host and index: what `host/index` addresses."""
 
@@ -95,6 +97,11 @@ class Host:
     models_dir: str
     engines: dict[EngineName, EngineInstall]
     gpus: tuple[Gpu, ...]
+
+    @property
+    def runs_containers(self) -> bool:
+        """Whether engines start from their images here."""
+        return self.target in CONTAINER_TARGETS
 
     @property
     def ram_budget_bytes(self) -> int:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from typing import Any
 
 from pydantic import ValidationError
 
 from compiler.ir.facts import ModelFacts, Record
+from compiler.ir.textfile import TextFile
 
 LOCK_VERSION = 1
 
@@ -89,6 +91,33 @@ def read_lock_text(text: str) -> Lock:
             raise ValueError(f"`{entry.source[:80]}` is locked twice")
         known.add(entry.source)
     return lock
+
+
+def partial_lock_text(so_far: Lock, before: str) -> str:
+    """A lock that is not complete, under the digest of the lock's text that it goes on from."""
+    return f"{_digest(before)}\n{lock_text(so_far)}"
+
+
+def with_partial_lock(lock: Lock | None, before: str, partial: TextFile | None) -> Lock | None:
+    """The lock with the sources that an interrupted run had resolved beyond it.
+
+    What the lock has stays. A partial lock that goes on from another text of the lock, or that was
+    cut off itself, is worth nothing: its sources are resolved anew.
+    """
+    first, _, rest = partial.text.partition("\n") if partial else ("", "", "")
+    if first != _digest(before):
+        return lock
+    try:
+        more = read_lock_text(rest).sources
+    except ValueError:
+        return lock
+    known = lock.sources if lock else []
+    names = {entry.source for entry in known}
+    return Lock(sources=[*known, *(entry for entry in more if entry.source not in names)])
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _plain(entry: LockedSource) -> dict[str, Any]:

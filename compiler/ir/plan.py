@@ -6,6 +6,8 @@ import hashlib
 import json
 from typing import Literal
 
+from pydantic import Field
+
 from compiler.ir.demand import PartSums
 from compiler.ir.facts import Record, Task
 from compiler.ir.inventory import Bound, EngineName, Target
@@ -59,6 +61,15 @@ class Share(Record):
     breakdown: PlannedBreakdown
 
 
+class PlannedCompanion(Record):
+    """A source that an argument names beside the model: a draft model, a projector, an adapter."""
+
+    argument: str
+    source: str
+    revision: str | None
+    path: str
+
+
 class Replica(Record):
     """One running copy of a service, with everything that starting it takes."""
 
@@ -78,6 +89,8 @@ class Replica(Record):
     source: str
     revision: str | None
     model_path: str
+    companions: list[PlannedCompanion] = Field(default_factory=list)
+    """In the order of their arguments' names."""
     context: int
     concurrency: int
     kv_tokens: int
@@ -102,6 +115,8 @@ class Replica(Record):
     shm_bytes: int
     """Shared memory that the engine's processes need between them."""
     models_dir: str
+    read_dirs: list[str] = Field(default_factory=list)
+    """Files or folders outside models_dir that the engine reads: models named by absolute paths."""
     cache_dir: str
     """Writable folder of this replica on its host, kept over restarts."""
     bin_dirs: list[str]

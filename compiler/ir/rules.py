@@ -23,9 +23,9 @@ def takes_gpus_only(rules: PlacementRules) -> bool:
 
 
 def runs_engine(host: Host, engine: EngineName) -> bool:
-    """Whether the host can run the engine: a compose host also needs its image."""
+    """Whether the host can run the engine: a host of containers also needs its image."""
     install = host.engines.get(engine)
-    return install is not None and (host.target != "compose" or install.image is not None)
+    return install is not None and (not host.runs_containers or install.image is not None)
 
 
 def engine_hosts(inventory: Inventory, service: Service, engine: EngineName) -> list[Host]:

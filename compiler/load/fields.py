@@ -9,6 +9,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from compiler.ir.catalog import parse_compute
+from compiler.ir.credentials import looks_secret
 from compiler.ir.units import parse_size, permille
 
 SLUG = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,48}[a-z0-9])?")
@@ -44,6 +45,10 @@ def safe_text(value: object) -> str:
         )
     if len(value.encode("utf-8")) > MAX_TEXT:
         raise PydanticCustomError("unsafe_text", "It is longer than 32 KiB.")
+    if looks_secret(value):
+        raise PydanticCustomError(
+            "secret", "Name it under `secrets` instead; values never enter the repository"
+        )
     return value
 
 

@@ -9,9 +9,11 @@ from pydantic import BeforeValidator, Field, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from compiler.diagnostics import Diagnostic
+from compiler.ir.credentials import names_secret
 from compiler.ir.document import Document
 from compiler.ir.facts import Task
 from compiler.ir.inventory import EngineName
+from compiler.ir.source import is_ollama
 from compiler.ir.spec import (
     ArgValue,
     Offload,
@@ -37,11 +39,6 @@ DEFAULT_CONCURRENCY = 4
 """llama-server's own number of slots; vLLM's default of 256 or more reserves memory to match."""
 
 _ARGUMENT_NAME = re.compile(r"[a-z][a-z0-9_.]{0,99}")
-# Values that are keys wherever they stand, and names whose values are.
-_SECRET_VALUE = re.compile(
-    r"(?<![A-Za-z0-9])(hf_|sk-|ghp_|github_pat_|AKIA|xox[abp]-)[A-Za-z0-9_-]{12,}"
-)
-_SECRET_NAME = re.compile(r"(?i)(.*_)?(token|secret|password|passwd|api_key|apikey|access_key)")
 
 
 def _argument_name(value: object) -> str:
@@ -65,7 +62,7 @@ def _offload(value: object) -> Offload:
 
 def _argument(value: object) -> ArgValue:
     if isinstance(value, str):
-        return _no_secret(value)
+        return safe_text(value)
     if isinstance(value, bool | int | float):
         return value
     if isinstance(value, list):
@@ -80,16 +77,7 @@ def _env_value(value: object) -> str:
         raise PydanticCustomError("wrong_type", "Put the value in quotes: a program reads text")
     if isinstance(value, int | float):
         value = getattr(value, "text", str(value))
-    return _no_secret(value)
-
-
-def _no_secret(value: object) -> str:
-    text = safe_text(value)
-    if _SECRET_VALUE.search(text):
-        raise PydanticCustomError(
-            "secret", "Name it under `secrets` instead; values never enter the repository"
-        )
-    return text
+    return safe_text(value)
 
 
 def _names(value: object) -> tuple[str, ...]:
@@ -247,7 +235,7 @@ def _entry_faults(name: str, entry: ServiceEntry, document: Document) -> list[Di
     if not (has_model or document.holds(*place, "variants")):
         faults.append(_no_model(f"Service `{name}`", document, *place))
     for key, value in entry.env.items():
-        if _SECRET_NAME.fullmatch(key) and value:
+        if names_secret(key) and value:
             faults.append(
                 Diagnostic(
                     code="secret-in-spec",
@@ -314,5 +302,5 @@ def _variant(service: ServiceEntry, entry: VariantEntry) -> Variant:
 
 
 def _usual_engine(model: str) -> EngineName:
-    """llama.cpp for what is named GGUF, vLLM for everything else."""
-    return "llama.cpp" if "gguf" in model.lower() else "vllm"
+    """llama.cpp for what is named GGUF or as Ollama names it, vLLM for everything else."""
+    return "llama.cpp" if "gguf" in model.lower() or is_ollama(model) else "vllm"

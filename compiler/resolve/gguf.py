@@ -26,11 +26,13 @@ _STRING, _ARRAY = 8, 9
 # GGUF value type to struct format: u8 i8 u16 i16 u32 i32 f32 bool u64 i64 f64.
 _SCALARS = dict(zip((0, 1, 2, 3, 4, 5, 6, 7, 10, 11, 12), "BbHhIif?Qqd", strict=True))
 
-# Bounds far above every published model, so that a hostile header costs seconds and not hours.
+# Bounds far above every published model (a hundred values, a few thousand tensors), so that a
+# hostile header costs seconds and less than 200 MiB.
 _MAX_HEADER_BYTES = 256 << 20
 _MAX_WINDOW_BYTES = 8 << 20
-_MAX_VALUES = 1 << 16
-_MAX_TENSORS = 1 << 18
+_MAX_VALUES = 1 << 12
+_MAX_KEPT_ELEMENTS = 1 << 16
+_MAX_TENSORS = 1 << 15
 _MAX_STRINGS = 1 << 23
 _MAX_KEY_BYTES = 1024
 _MAX_TENSOR_NAME_BYTES = 256
@@ -205,6 +207,7 @@ def _read_version(cursor: _Cursor) -> tuple[int, bool]:
 def _read_values(cursor: _Cursor, count: int) -> tuple[dict[str, HeaderValue], dict[str, int]]:
     values: dict[str, HeaderValue] = {}
     lengths: dict[str, int] = {}
+    kept = 0
     for _ in range(count):
         key = _read_text(cursor, _MAX_KEY_BYTES, "a key")
         if key in values or key in lengths:
@@ -217,6 +220,9 @@ def _read_values(cursor: _Cursor, count: int) -> tuple[dict[str, HeaderValue], d
         else:
             value = _read_scalars(cursor, key, kind, 1)[0]
         values[key] = value
+        kept += len(value) if isinstance(value, list) else 0
+        if kept > _MAX_KEPT_ELEMENTS:
+            raise DamagedFileError(f"has more than {_MAX_KEPT_ELEMENTS} elements in short arrays")
     return {key: value for key, value in values.items() if value is not None}, lengths
 
 

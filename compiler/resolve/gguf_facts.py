@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from math import prod
 
-from compiler.ir.facts import HeaderValue, ModelFacts, Task, Tensor
+from compiler.ir.facts import HeaderValue, ModelFacts, ModelRole, Task, Tensor
 from compiler.resolve.ggml import FILE_TYPES
 from compiler.resolve.gguf import GgufHeader
 from compiler.resolve.groups import group_tensors, same_order
@@ -47,17 +47,15 @@ class FactsMissingError(Exception):
 def gguf_facts(headers: Sequence[GgufHeader]) -> ModelFacts:
     """Facts of a model from the headers of its files in their order.
 
-    Raises FactsMissingError for what is no language model (projector, adapter, vocabulary) and for
-    a header without the few values that every law needs.
+    Raises FactsMissingError for what no engine loads (a vocabulary alone, an importance matrix) and
+    for a header without the few values that every law needs.
     """
     first = headers[0]
     tensors = [tensor for header in headers for tensor in header.tensors]
     architecture = _architecture(first)
-    _refuse_other_kinds(first, architecture, len(tensors))
+    role = _role(first, architecture, len(tensors))
     header = _header(first.values, architecture)
-    layers = _integer(header, "block_count")
-    if not 0 < layers <= MAX_LAYERS:
-        raise FactsMissingError(f"speaks of {layers} layers")
+    layers = _layers(header, role)
     plain = [
         Tensor.model_construct(name=t.name, dtype=t.dtype, shape=t.shape, bytes=t.bytes)
         for t in tensors
@@ -66,13 +64,14 @@ def gguf_facts(headers: Sequence[GgufHeader]) -> ModelFacts:
     pooling = _POOLING.get(_integer(header, "pooling_type", -1))
     facts = ModelFacts(
         format="gguf",
+        role=role,
         architecture=architecture,
         task=_task(first, architecture, pooling, tensors={t.name: t.shape for t in plain}),
         pooling=pooling,
         parameters=sum(prod(tensor.shape) for tensor in plain),
         layers=layers,
         vocabulary=_vocabulary(first, header, plain),
-        position_limit=_integer(header, "context_length", 0),
+        position_limit=max(0, _integer(header, "context_length", 0)),
         quantization=_quantization(header, plain),
         header=header,
         tensors=groups,
@@ -98,19 +97,31 @@ def _architecture(header: GgufHeader) -> str:
     return found
 
 
-def _refuse_other_kinds(header: GgufHeader, architecture: str, n_tensors: int) -> None:
-    """Files that are GGUF but no language model (general.type of gguf.md)."""
+def _role(header: GgufHeader, architecture: str, n_tensors: int) -> ModelRole:
+    """What the file is to an engine (general.type of gguf.md)."""
     kind = header.values.get("general.type")
-    if kind == "mmproj" or architecture == "clip":
-        raise FactsMissingError(
-            "is a multimodal projector (mmproj), which belongs to a model but is none"
-        )
-    if kind == "adapter" or "adapter.type" in header.values:
-        raise FactsMissingError("is a LoRA adapter, which belongs to a model but is none")
     if kind == "imatrix" or architecture in {"controlvector", "imatrix"}:
         raise FactsMissingError(f"holds data of kind `{kind or architecture}` and no model")
     if not n_tensors:
         raise FactsMissingError("holds a vocabulary and no weights")
+    if kind == "mmproj" or architecture == "clip":
+        return "mmproj"
+    # Files from before general.type was written say it by their own keys.
+    return "adapter" if kind == "adapter" or "adapter.type" in header.values else "model"
+
+
+def _layers(header: dict[str, HeaderValue], role: ModelRole) -> int:
+    """Layers of the model, or of the larger encoder of a projector; an adapter has none."""
+    if role == "adapter":
+        return 0
+    keys = ["block_count"]
+    if role == "mmproj":
+        encoders = [f"{kind}.block_count" for kind in ("vision", "audio")]
+        keys = [key for key in encoders if key in header] or encoders
+    layers = max(_integer(header, key) for key in keys)
+    if not 0 < layers <= MAX_LAYERS:
+        raise FactsMissingError(f"speaks of {layers} layers")
+    return layers
 
 
 def _header(values: dict[str, HeaderValue], architecture: str) -> dict[str, HeaderValue]:
@@ -139,7 +150,7 @@ def _vocabulary(
     if "tokenizer.ggml.tokens" in first.lengths:
         return first.lengths["tokenizer.ggml.tokens"]
     if "vocab_size" in header:
-        return _integer(header, "vocab_size")
+        return max(0, _integer(header, "vocab_size"))
     rows = [t.shape[1] for t in tensors if t.name == "token_embd.weight" and len(t.shape) > 1]
     return rows[0] if rows else 0
 

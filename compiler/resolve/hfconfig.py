@@ -146,7 +146,7 @@ def layers(config: Config) -> int | None:
 
 def vocabulary(config: Config) -> int:
     """Rows of the embedding; 0 when the file does not tell."""
-    return first_integer(text_section(config), _VOCABULARY) or 0
+    return max(0, first_integer(text_section(config), _VOCABULARY) or 0)
 
 
 def position_limit(config: Config) -> int:

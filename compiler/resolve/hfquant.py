@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from math import prod
 from typing import Any
 
@@ -35,6 +35,7 @@ _ASIDE_ENDINGS = (
     "_scale_inv",
     "_scales",
     "_zero_point",
+    ".weight_g_idx",
     ".weight_shape",
     ".SCB",
     ".weight_format",
@@ -83,11 +84,11 @@ def quantization_name(section: Mapping[str, Any], dtype: object, tensors: Sequen
     return _DTYPES.get(common[0][0], common[0][0].lower()) if common else "unknown"
 
 
-def count_parameters(tensors: Iterable[Tensor], section: Mapping[str, Any]) -> int:
+def count_parameters(tensors: Sequence[Tensor], section: Mapping[str, Any]) -> int:
     """Number of weights: packed ones counted singly, scales and zero points left out."""
-    bits = _bits(section)
+    shapes = {tensor.name: tensor.shape for tensor in tensors}
     return sum(
-        prod(tensor.shape) * _packed(tensor, bits)
+        _weights(tensor, shapes, section)
         for tensor in tensors
         if not tensor.name.endswith(_ASIDE_ENDINGS) and "quant_state" not in tensor.name
     )
@@ -146,10 +147,47 @@ def _bits(section: Mapping[str, Any]) -> int:
     return 8 if section.get("load_in_8bit") else 4
 
 
-def _packed(tensor: Tensor, bits: int) -> int:
-    """Weights in one element of the file."""
-    if tensor.name.endswith((".qweight", ".weight_packed")) and tensor.dtype == "I32":
-        return 32 // bits
+def _weights(
+    tensor: Tensor, shapes: Mapping[str, Sequence[int]], section: Mapping[str, Any]
+) -> int:
+    """Weights in a tensor of the file, packed ones counted singly."""
+    elements = prod(tensor.shape)
+    if tensor.dtype == "I32" and tensor.name.endswith(".qweight"):
+        return elements * 32 // _layer_bits(tensor.name.removesuffix("qweight"), shapes, section)
+    if tensor.dtype == "I32" and tensor.name.endswith(".weight_packed"):
+        return _unpacked(tensor, shapes.get(f"{tensor.name.removesuffix('packed')}scale"), section)
     if tensor.dtype == "U8":  # NVFP4, MXFP4 and bitsandbytes keep two weights in a byte.
-        return 2
-    return 1
+        return elements * 2
+    return elements
+
+
+def _layer_bits(stem: str, shapes: Mapping[str, Sequence[int]], section: Mapping[str, Any]) -> int:
+    """Bits of one layer of AWQ or GPTQ: a row has a scale and a packed zero point a column.
+
+    GPTQModel `dynamic` and AutoRound `extra_config` give layers bits of their own.
+    """
+    zeros, scales = shapes.get(f"{stem}qzeros"), shapes.get(f"{stem}scales")
+    if zeros and scales and scales[-1]:
+        bits = 32 * zeros[-1] // scales[-1]
+        if bits in _PACKED_BITS:
+            return bits
+    return _bits(section)
+
+
+def _unpacked(tensor: Tensor, scale: Sequence[int] | None, section: Mapping[str, Any]) -> int:
+    """Weights of a compressed-tensors layer: of the group whose scales the layer has.
+
+    pack_to_int32 puts 32 // bits weights into an element and leaves the rest of it unused.
+    """
+    rows, columns = prod(tensor.shape[:-1]), tensor.shape[-1] if tensor.shape else 0
+    fits: list[tuple[int, int]] = []
+    for group in _groups(section):
+        weights = group.get("weights")
+        arguments = weights if isinstance(weights, Mapping) else {}
+        bits, size = arguments.get("num_bits"), arguments.get("group_size")
+        if bits in _PACKED_BITS and scale:
+            room = columns * (32 // bits)
+            scaled = scale[-1] * (size if isinstance(size, int) and size > 0 else room)
+            fits.append((abs(room - scaled), min(room, scaled)))
+    width = min(fits)[1] if fits else columns * (32 // _bits(section))
+    return rows * width

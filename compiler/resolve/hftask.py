@@ -16,7 +16,11 @@ _POOLING_FLAGS = {
 }
 _CLASSIFIER = re.compile(r"For(Sequence|Token)Classification$|For(Process)?RewardModel$|ForReward$")
 _RERANKER = re.compile(r"For(Sequence)?Ranking$|Reranker", re.IGNORECASE)
-_GENERATOR = re.compile(r"For(CausalLM|ConditionalGeneration|Seq2SeqLM)$|LMHeadModel$")
+_GENERATOR = re.compile(r"For(CausalLM|ConditionalGeneration|Seq2SeqLM)$|LMHeadModel$|ChatModel$")
+# What transformers takes a repository's own code for (`auto_map`), when the class does not say it.
+_GENERATING_AUTOS = re.compile(
+    r"AutoModelFor(CausalLM|Seq2SeqLM|ImageTextToText|Vision2Seq|MultimodalLM)"
+)
 # In a name, both are words of their own or start one: `Qwen3-Reranker`, `KaLM-embedding`.
 _RERANK_NAME = re.compile(r"(?<![a-z])rerank", re.IGNORECASE)
 _EMBED_NAME = re.compile(r"(?<![a-z])embed", re.IGNORECASE)
@@ -59,7 +63,15 @@ def _by_architecture(name: str, config: Mapping[str, Any]) -> Task:
     if _CLASSIFIER.search(name):
         one_score = _n_labels(config) == 1 and "Sequence" in name
         return "rerank" if one_score else "classify"
-    return "generate" if _GENERATOR.search(name) or not name else "embed"
+    if _GENERATOR.search(name) or not name or _generates_by_auto_map(config):
+        return "generate"
+    return "embed"
+
+
+def _generates_by_auto_map(config: Mapping[str, Any]) -> bool:
+    """Classes such as `InternVLChatModel`, `MiniCPMV` and `ChatGLMModel` generate."""
+    autos = config.get("auto_map")
+    return isinstance(autos, Mapping) and any(_GENERATING_AUTOS.match(str(auto)) for auto in autos)
 
 
 def _n_labels(config: Mapping[str, Any]) -> int:

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from operator import itemgetter
 from pathlib import Path
-from time import sleep
+from threading import Event
 from types import MappingProxyType
 from typing import Any, NamedTuple, NoReturn
 from urllib.parse import quote
@@ -50,6 +50,8 @@ class Hub:
     """Where huggingface_hub keeps downloads; read when offline."""
     first_wait_seconds: float = 0.5
     """Before the first repetition; doubled each time."""
+    stopped: Event = field(default_factory=Event, compare=False)
+    """Set when nobody waits for the answer any more: nothing is tried again."""
 
 
 def hub_from_environment(environment: Mapping[str, str] = MappingProxyType(os.environ)) -> Hub:
@@ -134,6 +136,10 @@ class _PassingError(Exception):
         self.wait_seconds = wait_seconds
 
 
+def _stopped_within(seconds: float, stopped: Event) -> bool:
+    return stopped.wait(seconds)
+
+
 def _session() -> Any:  # noqa: ANN401 (untyped: an httpx client of one generation or another)
     return _huggingface_utils().get_session()
 
@@ -158,9 +164,9 @@ class _Connection:
             try:
                 self._read_into(got, path, span)
             except _PassingError as fault:
-                if attempt == _ATTEMPTS:
-                    raise HubUnreachableError(f"{fault} ({_ATTEMPTS} attempts)") from fault
-                sleep(min(max(wait, fault.wait_seconds), _MAX_WAIT_SECONDS))
+                pause = min(max(wait, fault.wait_seconds), _MAX_WAIT_SECONDS)
+                if attempt == _ATTEMPTS or _stopped_within(pause, self.hub.stopped):
+                    raise HubUnreachableError(f"{fault} ({attempt} attempts)") from fault
                 wait *= 2
             else:
                 break

@@ -2,17 +2,33 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 # A header is read in windows of this size: one request brings most safetensors headers whole, and
 # a local read costs no more than it must.
 WINDOW_BYTES = 1 << 20
 
+_MAX_JSON_VALUES = 1 << 19
+
 
 class DamagedFileError(Exception):
     """A model file contradicts itself; the text says how, without the file's name."""
+
+
+def parse_json(raw: bytes) -> Any:  # noqa: ANN401 (any JSON value)
+    """The document of a model file; raises DamagedFileError when it is none, or beyond any model's.
+
+    A value of two bytes takes sixty and more in memory, so that values are counted before.
+    """
+    if sum(raw.count(mark) for mark in (b",", b"[", b"{")) > _MAX_JSON_VALUES:
+        raise DamagedFileError("holds far more values than such a file does")
+    try:
+        return json.loads(raw)
+    except (ValueError, RecursionError) as fault:
+        raise DamagedFileError("is not valid JSON") from fault
 
 
 class Ranges(Protocol):

@@ -15,7 +15,7 @@ from compiler.resolve.gguf import read_gguf
 from compiler.resolve.gguf_facts import FactsMissingError, gguf_facts
 from compiler.resolve.hf_facts import BIN_INDEX, READ_DOCUMENTS, hf_facts
 from compiler.resolve.mistral import PARAMS
-from compiler.resolve.ranges import DamagedFileError, Ranges
+from compiler.resolve.ranges import DamagedFileError, Ranges, parse_json
 from compiler.resolve.safetensors import read_safetensors
 from compiler.resolve.selection import INDEX, Selection, read_index, select, select_gguf_file
 from compiler.resolve.tree import SourceMissingError, Tree
@@ -77,7 +77,7 @@ def _read_hf(
     _check_index(index, tensors)
     heads = dict(zip(sharded, (header.sha256 for header in headers), strict=True))
     files = [_locked(tree, name, heads.get(name)) for name in chosen.weights]
-    files += [_locked(tree, name, None, digests.get(name)) for name in chosen.companions]
+    files += [_locked(tree, name, None, digests.get(name)) for name in chosen.documents]
     described = "config.json" if "config.json" in documents else PARAMS
     facts = _guarded(described, lambda: hf_facts(tree.name, documents, tensors))
     return sorted(files, key=lambda file: file.name), facts
@@ -106,10 +106,10 @@ def _guarded(name: str, read: Callable[[], Header]) -> Header:
 def _read_documents(tree: Tree, chosen: Selection) -> dict[str, bytes]:
     wanted = [
         name
-        for name in chosen.companions
+        for name in chosen.documents
         if name in READ_DOCUMENTS or name.endswith("Pooling/config.json")
     ]
-    if BIN_INDEX in chosen.companions and chosen.weights[0].endswith(".bin"):
+    if BIN_INDEX in chosen.documents and chosen.weights[0].endswith(".bin"):
         wanted.append(BIN_INDEX)
     return {name: _guarded(name, partial(_whole, tree, name)) for name in wanted}
 
@@ -124,13 +124,21 @@ def _whole(tree: Tree, name: str) -> bytes:
 def _parsed(name: str, raw: bytes) -> Any:  # noqa: ANN401 (any JSON value)
     if name.endswith(".jinja"):
         return raw.decode("utf-8", "replace")
-    try:
-        document = json.loads(raw)
-    except (ValueError, RecursionError) as fault:
-        raise DamagedFileError("is not valid JSON") from fault
+    document = parse_json(raw)
+    if name != "tokenizer_config.json" and not _is_unicode(document):
+        raise DamagedFileError("holds text that is no Unicode")
     if name in {"config.json", PARAMS} and not isinstance(document, dict):
         raise DamagedFileError("is no JSON object")
     return document
+
+
+def _is_unicode(document: Any) -> bool:  # noqa: ANN401 (any JSON value)
+    """JSON can escape half of a surrogate pair, which no file can hold."""
+    try:
+        json.dumps(document, ensure_ascii=False).encode()
+    except (UnicodeEncodeError, RecursionError):
+        return False
+    return True
 
 
 def _once(tensors: Any) -> list[Tensor]:  # noqa: ANN401 (an iterable)

@@ -7,17 +7,19 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import prod
-from typing import Any
 
 from compiler.ir.facts import Tensor
 from compiler.resolve.ranges import DamagedFileError, Ranges
 
-# The reference implementation refuses longer headers (MAX_HEADER_SIZE).
-_MAX_HEADER_BYTES = 100_000_000
+# The reference implementation allows 100 MB; 262,144 tensors take some 40.
+_MAX_HEADER_BYTES = 64 << 20
 _LENGTH_BYTES = 8
+# A file of 50 GB, the longest the hub takes, with 512 experts a layer has some 220,000.
+_MAX_TENSORS = 1 << 18
 # Most headers are smaller than this, and a model of a hundred shards costs some megabytes.
 _FIRST_READ_BYTES = 1 << 16
 # Bits of one element (safetensors Dtype).
@@ -47,6 +49,25 @@ _BITS = {
 }
 
 
+# The header is read entry by entry: as a whole it would take twenty times its size in memory.
+# Repetitions are possessive, so that no text makes the match go back.
+_STRING = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
+_ENTRY = re.compile(rb"\s*+(" + _STRING + rb")\s*+:\s*+(\{[^{}]{0,4096}\})\s*+([,}])", re.DOTALL)
+_METADATA = re.compile(
+    rb'\s*+"__metadata__"\s*+:\s*+(?:null|\{\s*+(?:'
+    + _STRING
+    + rb"\s*+:\s*+"
+    + _STRING
+    + rb"\s*+,?+\s*+)*+\})\s*+([,}])",
+    re.DOTALL,
+)
+_NAME = re.compile(rb"\s*+(" + _STRING + rb")\s*+:", re.DOTALL)
+_EMPTY = re.compile(rb"\s*+\{\s*+\}\s*+")
+# One set for all of them.
+_ALL_FIELDS = set(Tensor.model_fields)
+_SPACE = b" \t\r\n"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SafetensorsHeader:
     """What the header of one file says; tensors in the order of their data."""
@@ -68,25 +89,49 @@ def read_safetensors(file: Ranges) -> SafetensorsHeader:
     raw = start[:end]
     if len(raw) < end:
         raw += file.read(len(raw), end - len(raw))
-    entries = _parse(raw[_LENGTH_BYTES:])
     placed = sorted(
-        (_tensor(name, entry) for name, entry in entries.items()), key=lambda pair: pair[0]
+        (_tensor(name, entry) for name, entry in _entries(raw)), key=lambda pair: pair[0]
     )
+    if len({tensor.name for _, tensor in placed}) != len(placed):
+        raise DamagedFileError("has two tensors of the same name")
     _check_layout([span for span, _ in placed], file.size_bytes - end)
     return SafetensorsHeader(
         tensors=tuple(tensor for _, tensor in placed), sha256=hashlib.sha256(raw).hexdigest()
     )
 
 
-def _parse(raw: bytes) -> dict[str, Any]:
-    try:
-        document = json.loads(raw)
-    except (ValueError, RecursionError) as fault:
-        raise DamagedFileError("has a header that is not valid JSON") from fault
-    if not isinstance(document, dict):
+def _entries(raw: bytes) -> Iterator[tuple[str, object]]:
+    """Name and description of each tensor of the header, which begins after its length."""
+    if _EMPTY.fullmatch(raw, _LENGTH_BYTES):
+        return
+    position, after = raw.find(b"{", _LENGTH_BYTES) + 1, b","
+    if not position or raw[_LENGTH_BYTES : position - 1].strip(_SPACE):
         raise DamagedFileError("has a header that is no JSON object")
-    document.pop("__metadata__", None)
-    return document
+    count = 0
+    while after == b",":
+        found = _METADATA.match(raw, position) or _ENTRY.match(raw, position)
+        if found is None:
+            raise _not_understood(raw, position)
+        position, after = found.end(), found[found.re.groups]
+        if found.re is _METADATA:
+            continue
+        count += 1
+        if count > _MAX_TENSORS:
+            raise DamagedFileError(f"has more than {_MAX_TENSORS} tensors")
+        try:
+            yield json.loads(found[1].decode()), json.loads(found[2].decode())
+        except ValueError as fault:
+            raise DamagedFileError("has a header that is not valid JSON") from fault
+    if raw[position:].strip(_SPACE):
+        raise DamagedFileError("has a header that goes on after its end")
+
+
+def _not_understood(raw: bytes, position: int) -> DamagedFileError:
+    named = _NAME.match(raw, position)
+    if named is None:
+        return DamagedFileError(f"has a header that is not valid JSON at byte {position}")
+    name = named[1][1:81].decode("utf-8", "replace").removesuffix('"')
+    return DamagedFileError(f"describes the tensor `{name}` in no known way")
 
 
 def _tensor(name: str, entry: object) -> tuple[tuple[int, int], Tensor]:
@@ -99,13 +144,16 @@ def _tensor(name: str, entry: object) -> tuple[tuple[int, int], Tensor]:
             size = end - begin
         case _:
             raise DamagedFileError(f"describes the tensor `{name[:80]}` in no known way")
-    if "*" in name:  # It stands for a number in tensor groups.
-        raise DamagedFileError(f"has a tensor `{name[:80]}`, a name that no model has")
+    # A `*` stands for a number in tensor groups.
+    if "*" in name or not name.isprintable():
+        raise DamagedFileError(f"has a tensor {name[:80]!a}, a name that no model has")
     if dtype not in _BITS:
         raise DamagedFileError(f"stores `{name[:80]}` as `{dtype[:20]}`, which is not known")
     if begin < 0 or size * 8 != prod(shape) * _BITS[dtype]:
         raise DamagedFileError(f"gives `{name[:80]}` {size} bytes, which its shape does not take")
-    tensor = Tensor.model_construct(name=name, dtype=dtype, shape=shape, bytes=size)
+    tensor = Tensor.model_construct(
+        _fields_set=_ALL_FIELDS, name=name, dtype=dtype, shape=shape, bytes=size
+    )
     return (begin, end), tensor
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fnmatch
-import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ from pathlib import PurePosixPath
 
 from compiler.resolve.gguf_facts import FactsMissingError, split_parts
 from compiler.resolve.mistral import PARAMS
-from compiler.resolve.ranges import DamagedFileError
+from compiler.resolve.ranges import DamagedFileError, parse_json
 from compiler.resolve.tree import SourceMissingError
 
 INDEX = "model.safetensors.index.json"
@@ -20,13 +19,22 @@ _QUANT = re.compile(
     r"MXFP4(?:_MOE)?|NVFP4|BF16|FP?16|FP?32))(?=[-._/]|$)",
     re.IGNORECASE,
 )
+_PROJECTOR = re.compile(r"(^|[-._/])mmproj", re.IGNORECASE)
+_IMATRIX = re.compile(r"(^|[-._/])imatrix", re.IGNORECASE)
 # Two spellings of one type; people and file names mix them.
-_ALIASES = {"FP16": "F16", "F16": "FP16", "FP32": "F32", "F32": "FP32", "MXFP4": "MXFP4_MOE"}
+_ALIASES = {
+    "FP16": "F16",
+    "F16": "FP16",
+    "FP32": "F32",
+    "F32": "FP32",
+    "MXFP4": "MXFP4_MOE",
+    "MXFP4_MOE": "MXFP4",
+}
 _DEFAULT_SELECTORS = {"latest", "default"}
 _MAX_LISTED = 12
 
 # What an engine reads beside the weights; all small but the tokenizer.
-_COMPANIONS = (
+_DOCUMENTS = (
     "*.json",
     "*.jinja",
     "*.model",
@@ -46,7 +54,8 @@ class Selection:
     gguf: tuple[str, ...] = ()
     weights: tuple[str, ...] = ()
     """Weight files of a Hugging Face set, of one format, in the order they are read."""
-    companions: tuple[str, ...] = ()
+    documents: tuple[str, ...] = ()
+    """What an engine reads beside the weights of a Hugging Face set."""
 
 
 def select_gguf_file(name: str, files: Iterable[str]) -> Selection:
@@ -66,10 +75,10 @@ def select(
     if selector is not None and selector.lower() not in _DEFAULT_SELECTORS:
         return _select_gguf(files, ggufs, selector)
     if "config.json" in files and not (ggufs and not _weights(files, index)):
-        return _with_companions(_weights(files, index), files)
+        return _with_documents(_weights(files, index), files)
     own = [name for name in files if _matches(name, ("consolidated*.safetensors",))]
     if PARAMS in files and own:
-        return _with_companions(own, files)
+        return _with_documents(own, files)
     if ggufs:
         return _one_of(_sets(_models(ggufs)), set(files))
     if "adapter_config.json" in files:
@@ -77,17 +86,17 @@ def select(
     raise SourceMissingError("there is neither a config.json nor a GGUF file in it")
 
 
-def _with_companions(weights: Sequence[str], files: Sequence[str]) -> Selection:
-    companions = sorted(name for name in files if _matches(name, _COMPANIONS))
-    return Selection(weights=tuple(weights), companions=tuple(companions))
+def _with_documents(weights: Sequence[str], files: Sequence[str]) -> Selection:
+    documents = sorted(name for name in files if _matches(name, _DOCUMENTS))
+    return Selection(weights=tuple(weights), documents=tuple(documents))
 
 
 def read_index(raw: bytes) -> dict[str, str]:
     """The weight map of model.safetensors.index.json: tensor to file."""
     try:
-        found = json.loads(raw)["weight_map"]
+        found = parse_json(raw)["weight_map"]
         pairs = [(name, file) for name, file in found.items() if isinstance(file, str)]
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as fault:
+    except (KeyError, TypeError, AttributeError) as fault:
         raise DamagedFileError("has no weight map") from fault
     if len(pairs) != len(found):
         raise DamagedFileError("has a weight map with something else than file names in it")
@@ -125,11 +134,14 @@ def _select_gguf(files: Sequence[str], ggufs: Sequence[str], selector: str) -> S
         named = [name for name in ggufs if _glob(name, selector)]
         return _one_of(_sets(named), set(files), wanted=selector, there=ggufs)
     models = _models(ggufs)
-    for quant in (selector, _ALIASES.get(selector.upper(), selector)):
-        named = _of_quant(models, quant)
-        if named:
-            return _one_of(_sets(named), set(files), wanted=selector, there=models)
-    raise _nothing(selector, models)
+    # Names like `M-imatrix-Q4_K_M.gguf` say how a model was quantized.
+    by_imatrix = [name for name in ggufs if _IMATRIX.search(_base(name)) and quantizations([name])]
+    for there in (models, by_imatrix):
+        for quant in (selector, _ALIASES.get(selector.upper(), selector)):
+            named = _of_quant(there, quant)
+            if named:
+                return _one_of(_sets(named), set(files), wanted=selector, there=there)
+    raise _nothing(selector, sorted({*models, *by_imatrix}))
 
 
 def _glob(name: str, selector: str) -> bool:
@@ -139,8 +151,12 @@ def _glob(name: str, selector: str) -> bool:
 def _of_quant(models: Sequence[str], quant: str) -> list[str]:
     """Files with the quantization as a word of their names; `UD-` ones only when asked for."""
     before = r"[-._/]" if _QUANT.fullmatch(quant) else r"[-./]"
-    word = re.compile(rf"(?:^|{before})(UD-)?{re.escape(quant)}(?=[-._/]|$)", re.IGNORECASE)
-    found = [(match, name) for name in models if (match := word.search(_stem(name)))]
+    # `Q6_K_L` is a quantization of its own beside `Q6_K`; other words may follow after `_`.
+    for after in (r"[-./]", r"[-._/]"):
+        word = re.compile(rf"(?:^|{before})(UD-)?{re.escape(quant)}(?={after}|$)", re.IGNORECASE)
+        found = [(match, name) for name in models if (match := word.search(_stem(name)))]
+        if found:
+            break
     plain = [name for match, name in found if match.group(1) is None]
     return plain or [name for _, name in found]
 
@@ -157,7 +173,8 @@ def _one_of(
     if len(sets) > 1:
         raise SourceMissingError(
             f"it holds {len(sets)} models: {_listed(sets.values())}",
-            "say which one by its quantization or file name after a colon",
+            "say which one: on the hub by its quantization or file name after a colon, "
+            "on disk by the path of its file",
         )
     return Selection(gguf=_complete(next(iter(sets.values())), files))
 
@@ -191,9 +208,12 @@ def _complete(name: str, files: set[str]) -> tuple[str, ...]:
 
 def _models(ggufs: Iterable[str]) -> list[str]:
     """Without projectors and importance matrices, which lie beside many models."""
-    aside = re.compile(r"(^|[-._/])(mmproj|imatrix)", re.IGNORECASE)
     found = list(ggufs)
-    return [name for name in found if not aside.search(_base(name))] or found
+    return [
+        name
+        for name in found
+        if not (_PROJECTOR.search(_base(name)) or _IMATRIX.search(_base(name)))
+    ] or found
 
 
 def _matches(name: str, patterns: Iterable[str]) -> bool:

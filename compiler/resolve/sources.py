@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import os
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import replace
 from pathlib import Path
+from threading import Event
 
 from compiler.diagnostics import CompileError, Diagnostic
 from compiler.ir.lock import Lock, LockedSource
 from compiler.ir.source import SourceName, is_local, parse_source
 from compiler.resolve.gguf_facts import FactsMissingError
 from compiler.resolve.hub import HubUnreachableError, hub_from_environment, hub_tree
+from compiler.resolve.ollama import ollama_tree, pulled_by_ollama
+from compiler.resolve.ranges import DamagedFileError
 from compiler.resolve.read import FileFaultError, read_file, read_tree
 from compiler.resolve.tree import SourceMissingError, local_tree
 
-__all__ = ["is_local", "lock_sources", "parse_source", "resolve_source"]
+__all__ = ["changed_sources", "is_local", "lock_sources", "parse_source", "resolve_source"]
 
 # Each reads up to eight files at once; a hub takes many more from one address for an attack.
 _SOURCES_AT_ONCE = 4
@@ -53,25 +58,70 @@ def lock_sources(
     return _lock(entries, wanted)
 
 
-def resolve_source(source: str, root: Path) -> LockedSource:
-    """One source with its files and facts, read now; raises CompileError."""
+def changed_sources(lock: Lock, root: Path) -> list[Diagnostic]:
+    """Local sources whose files are here and are not what was locked.
+
+    A source that is not on this machine is not asked for: the lock says what it is.
+    """
+    found = []
+    for entry in lock.sources:
+        if not is_local(entry.source):
+            continue
+        try:
+            detail = _difference(entry, resolve_source(entry.source, root))
+        except CompileError as error:
+            codes = {each.code for each in error.diagnostics}
+            detail = None if codes <= {"source-missing"} else error.diagnostics[0].detail
+        if detail:
+            hint = f"Run `modelc lock --update {entry.source}` and review what it changes."
+            found.append(Diagnostic(code="lock-stale", detail=detail, hints=(hint,)))
+    return found
+
+
+def _difference(locked: LockedSource, now: LockedSource) -> str | None:
+    before, after = ({file.name: file for file in each.files} for each in (locked, now))
+    names = sorted(
+        name for name in before.keys() | after.keys() if before.get(name) != after.get(name)
+    )
+    if not names:
+        return None
+    more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+    return f"`{locked.source}` has changed since it was locked: `{names[0]}`{more}."
+
+
+def resolve_source(source: str, root: Path, stopped: Event | None = None) -> LockedSource:
+    """One source with its files and facts, read now; raises CompileError.
+
+    Once `stopped` is set, the hub is not asked again.
+    """
     try:
         name = parse_source(source)
     except ValueError as fault:
         raise _error("source-invalid", source, str(fault)) from fault
     try:
-        return _resolve(source, name, root)
+        return _resolve(source, name, root, stopped or Event())
     except SourceMissingError as fault:
-        raise _error("source-missing", source, str(fault), *fault.hints) from fault
+        hints = (*fault.hints, *_ollama_hint(name))
+        raise _error("source-missing", source, str(fault), *hints) from fault
     except FactsMissingError as fault:
         raise _error("facts-missing", source, f"it {fault}") from fault
     except FileFaultError as fault:
         code = "source-corrupt" if fault.damaged else "facts-missing"
         raise _error(code, source, str(fault)) from fault
+    except DamagedFileError as fault:
+        raise _error("source-corrupt", source, f"it {fault}") from fault
     except HubUnreachableError as fault:
-        raise _error("source-network", source, str(fault)) from fault
+        raise _error("source-network", source, str(fault), *_ollama_hint(name)) from fault
     except OSError as fault:
         raise _error("source-missing", source, fault.strerror or str(fault)) from fault
+
+
+def _ollama_hint(name: SourceName) -> Iterator[str]:
+    """A name with one slash is the hub's, though Ollama may have pulled a model of that name."""
+    store = os.environ.get("OLLAMA_MODELS")
+    if name.repository and pulled_by_ollama(name.repository, name.selector, store):
+        tag = name.selector or "latest"
+        yield f"write `registry.ollama.ai/{name.repository}:{tag}` for what Ollama has pulled"
 
 
 def _resolve_all(
@@ -82,24 +132,29 @@ def _resolve_all(
     Several sources of the hub are on the way at once. A local header is read faster than a thread
     starts, and one at a time bounds the memory that damaged files can take.
     """
+    stopped = Event()
     for source in filter(is_local, sources):
         progress(source)
-        yield source, _attempt(source, root)
+        yield source, _attempt(source, root, stopped)
     waiting = deque(source for source in sources if not is_local(source))
     running: dict[Future[LockedSource | CompileError], str] = {}
     with ThreadPoolExecutor(_SOURCES_AT_ONCE) as pool:
-        while waiting or running:
-            while waiting and len(running) < _SOURCES_AT_ONCE:
-                source = waiting.popleft()
-                progress(source)
-                running[pool.submit(_attempt, source, root)] = source
-            for future in wait(running, return_when=FIRST_COMPLETED).done:
-                yield running.pop(future), future.result()
+        # An interruption must not wait for a hub that is tried again and again.
+        try:
+            while waiting or running:
+                while waiting and len(running) < _SOURCES_AT_ONCE:
+                    source = waiting.popleft()
+                    progress(source)
+                    running[pool.submit(_attempt, source, root, stopped)] = source
+                for future in wait(running, return_when=FIRST_COMPLETED).done:
+                    yield running.pop(future), future.result()
+        finally:
+            stopped.set()
 
 
-def _attempt(source: str, root: Path) -> LockedSource | CompileError:
+def _attempt(source: str, root: Path, stopped: Event) -> LockedSource | CompileError:
     try:
-        return resolve_source(source, root)
+        return resolve_source(source, root, stopped)
     except CompileError as error:
         return error
 
@@ -108,13 +163,17 @@ def _silent(source: str) -> None:
     """Nobody wants to know."""
 
 
-def _resolve(source: str, name: SourceName, root: Path) -> LockedSource:
+def _resolve(source: str, name: SourceName, root: Path, stopped: Event) -> LockedSource:
     if name.repository is not None:
-        tree, commit = hub_tree(hub_from_environment(), name.repository, name.revision)
+        hub = replace(hub_from_environment(), stopped=stopped)
+        tree, commit = hub_tree(hub, name.repository, name.revision)
         files, facts = read_tree(tree, name.selector)
         return LockedSource(
             source=source, repository=name.repository, revision=commit, files=files, facts=facts
         )
+    if name.ollama is not None:
+        files, facts = read_file(*ollama_tree(name.ollama, os.environ.get("OLLAMA_MODELS")))
+        return LockedSource(source=source, files=files, facts=facts)
     local, file = local_tree(root / Path(name.path or ".").expanduser())
     files, facts = read_tree(local, None) if file is None else read_file(local, file)
     return LockedSource(source=source, files=files, facts=facts)

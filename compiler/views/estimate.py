@@ -64,7 +64,13 @@ def _summary(demand: Demand, *, color: bool) -> list[str]:
 
 def _split(demand: Demand) -> str:
     if demand.split.gpu_layers is None:
-        return f"tensor parallel over {counted(demand.split.tensor_parallel, 'GPU')}"
+        cut = demand.split
+        text = f"tensor parallel over {counted(cut.tensor_parallel, 'GPU')}"
+        if cut.pipeline_parallel > 1:
+            text += f" in {counted(cut.pipeline_parallel, 'pipeline stage')}"
+        if cut.data_parallel > 1:
+            text += f" of {counted(cut.data_parallel, 'data parallel engine')}"
+        return text
     layers = demand.request.facts.layers
     return f"{layers - demand.host_layers} of {counted(layers, 'layer')} on GPUs"
 

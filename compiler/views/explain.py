@@ -54,6 +54,7 @@ def _summary(replica: Replica, *, color: bool) -> list[str]:
     rows = [
         ("service", f"{replica.service}, variant {replica.variant}, to {replica.task}"),
         ("model", f"{replica.source}{at_revision}"),
+        *((each.argument, each.source) for each in replica.companions),
         ("engine", f"{replica.engine} {replica.engine_version}, {split_words(replica)}"),
         ("requests", f"{replica.context:,} tokens each, {replica.concurrency:,} at once"),
         (

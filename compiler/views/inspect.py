@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import assert_never
 
+from compiler.ir.facts import ModelRole
 from compiler.ir.lock import LockedFile, LockedSource
 from compiler.ir.profile import LayerRun, ModelProfile, WeightType
 from compiler.ir.units import demand_mib
@@ -23,6 +24,12 @@ UNKNOWN = "unknown"
 _TOKENIZERS = frozenset(
     {"tekken.json", "tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt"}
 )
+# What is no model of its own, and the argument that takes it.
+_ROLES: dict[ModelRole, str] = {
+    "model": "model",
+    "mmproj": "projector of pictures or sound into a model (`mmproj` of llama.cpp)",
+    "adapter": "LoRA adapter of a model (`lora` of llama.cpp)",
+}
 # Runs of layers that repeat together; published models have at most four.
 _MAX_PERIOD = 8
 # Nobody reads more than this, folded or not; published models have at most 64.
@@ -32,11 +39,9 @@ _MAX_RUNS = 256
 def inspect_text(locked: LockedSource, profile: ModelProfile, *, color: bool) -> str:
     """The model for people at a terminal."""
     locked, profile = safe_record(_without_tensors(locked)), safe_record(profile)
-    rows = [
-        *_model_rows(locked),
-        *_layer_rows(profile, locked.facts.layers),
-        *_cache_rows(profile),
-    ]
+    rows = _model_rows(locked)
+    if locked.facts.role == "model":
+        rows += [*_layer_rows(profile, locked.facts.layers), *_cache_rows(profile)]
     blocks = [
         [paint(locked.source, "bold", color=color), *indented(columns(rows))],
         [paint("Weights", "bold", color=color), *indented(_weight_lines(profile.weights))],
@@ -69,6 +74,15 @@ def _model_rows(locked: LockedSource) -> list[tuple[str, str]]:
     rows = [
         ("architecture", facts.architecture),
         ("format", f"{facts.format}, {facts.quantization}"),
+    ]
+    if facts.role != "model":
+        rows += [
+            ("role", _ROLES[facts.role]),
+            ("parameters", f"{facts.parameters:,}"),
+            ("layers", f"{facts.layers:,}" if facts.layers else "those of its model"),
+        ]
+        return rows
+    rows += [
         ("task", f"{facts.task}, pooling {facts.pooling}" if facts.pooling else facts.task),
         ("parameters", f"{facts.parameters:,}" if facts.parameters else UNKNOWN),
         ("vocabulary", _tokens(facts.vocabulary)),

@@ -6,6 +6,7 @@ from typing import assert_never
 
 from compiler.ir.changes import (
     ArgumentChanged,
+    CompanionChanged,
     EngineChanged,
     EnvironmentChanged,
     LeftOut,
@@ -47,6 +48,8 @@ def reason_text(reason: Reason) -> str:  # noqa: C901, PLR0912  One case for eac
             return f"engine {before} -> {after}"
         case ModelChanged(before=before, after=after):
             return f"model {before} -> {after}"
+        case CompanionChanged(argument=argument, before=before, after=after):
+            return f"{argument} {before} -> {after}"
         case ArgumentChanged(argument=argument, before=before, after=after):
             return _from_to(argument, " ", before, after)
         case EnvironmentChanged(name=name, before=before, after=after):

@@ -33,7 +33,9 @@ def split_words(replica: Replica) -> str:
     if not replica.shares:
         return "CPU only"
     if replica.gpu_layers is None:
-        return f"tp {replica.tensor_parallel}"
+        others = len(replica.shares) // replica.tensor_parallel
+        # Pipeline stages and data parallel engines, which the command line tells apart.
+        return f"tp {replica.tensor_parallel}" + (f" x {others}" if others > 1 else "")
     return f"{replica.layers - replica.host_layers} of {replica.layers} layers"
 
 
