@@ -92,13 +92,13 @@ def test_managed_arguments_say_where_to_put_them(name: str) -> None:
 
 
 UNSUPPORTED: list[tuple[str, ArgValue]] = [
-    ("pipeline_parallel_size", 2),
-    ("data_parallel_size", 2),
+    ("data_parallel_size_local", 2),
     ("kv_transfer_config", {"kv_connector": "LMCacheConnectorV1"}),
     ("kv_cache_dtype", "nvfp4"),
     ("quantization", "torchao"),
-    ("speculative_config", {"model": "org/draft", "num_speculative_tokens": 4}),
-    ("speculative_config", {"method": "eagle3", "model": "org/eagle"}),
+    ("speculative_config", {"method": "mlp_speculator", "num_speculative_tokens": 4}),
+    ("speculative_config", {"method": "eagle3", "num_speculative_tokens": 4}),
+    ("speculative_config", {"method": "ngram"}),
     ("compilation_config", {"pass_config": {}}),
     ("model_impl", "transformers"),
     ("dtype", "float32"),
@@ -161,7 +161,7 @@ def test_arguments_that_suit_this_model(model: str, name: str, value: ArgValue) 
 
 
 def test_every_fault_is_reported_at_once() -> None:
-    found = problems("0.33.0", swap_space=4, host="::", enforce_eager=1, data_parallel_size=2)
+    found = problems("0.33.0", swap_space=4, host="::", enforce_eager=1, nnodes=2)
     assert [problem.code for problem in found] == [
         "unknown-argument",
         "managed-argument",

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from compiler.engines.vllm import ENGINE
 from compiler.engines.vllm.config import shape_of
 from compiler.engines.vllm.flags import flag_table
-from compiler.engines.vllm.law import estimate_of
+from compiler.engines.vllm.law import estimates_of
 from compiler.engines.vllm.utilization import highest_steps, least_steps, requested_bytes
 from compiler.engines.vllm.versions import parse_version
 from compiler.ir.demand import Demand
@@ -202,7 +202,7 @@ def test_a_share_passes_the_check_at_start(spare_bytes: int, version: str, kind:
     total = KINDS[kind].cuda_total_bytes
     share = min(found.devices[0].high_bytes + spare_bytes, total)
     utilization = float(str(flag(argv(found, share), "--gpu-memory-utilization")))
-    estimate = estimate_of(found.request, found.site)
+    estimate = estimates_of(found.request, found.site)[0]
     free = share - estimate.runtime.context_bytes
     assert math.ceil(total * utilization) <= free
     # Without KV in bytes the utilization alone must leave room for the guaranteed KV.
@@ -211,7 +211,7 @@ def test_a_share_passes_the_check_at_start(spare_bytes: int, version: str, kind:
 
 def test_the_least_utilization_starts_and_one_step_less_does_not() -> None:
     found = demand(request("Llama-3.1-8B", context=8192), "l40s")
-    estimate, total = estimate_of(found.request, found.site), KINDS["l40s"].cuda_total_bytes
+    estimate, total = estimates_of(found.request, found.site)[0], KINDS["l40s"].cuda_total_bytes
     steps = least_steps(estimate, total, 8192)
     assert estimate.kv_within(total * steps // 10_000) >= estimate.request_bytes
     assert estimate.kv_within(total * (steps - 1) // 10_000) < estimate.request_bytes

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from benchmarks.vllm_truth import TRUTH
 from compiler.engines.vllm import ENGINE
-from compiler.engines.vllm.law import estimate_of
+from compiler.engines.vllm.law import estimates_of
 from compiler.ir.demand import Refusal
 from compiler.ir.facts import ModelFacts, TensorGroup
 from compiler.ir.inventory import EngineName
@@ -256,7 +256,7 @@ def test_growing_to_the_maximum_holds_every_request() -> None:
 def test_at_a_utilization_the_kv_is_what_is_left() -> None:
     found = demand(request("Llama-3.1-8B", concurrency=256), "l40s")
     filled = ENGINE.at_utilization(found, 900)
-    estimate = estimate_of(found.request, found.site)
+    estimate = estimates_of(found.request, found.site)[0]
     budget = -(-KINDS["l40s"].cuda_total_bytes * 900 // 1000)
     spare = budget - estimate.charged_bytes - filled.devices[0].kv.bytes
     assert 0 <= spare < estimate.layout.block_bytes

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 from compiler.engines.vllm import command, law
+from compiler.engines.vllm.argument_values import as_mapping
 from compiler.engines.vllm.arguments import check_arguments, normalize_arguments
-from compiler.engines.vllm.decide import version_of
+from compiler.engines.vllm.decide import parallel_sizes, version_of
 from compiler.engines.vllm.profile import profile_of
 from compiler.engines.vllm.refusals import request_problems
 from compiler.engines.vllm.versions import parse_version
 from compiler.ir.demand import ArgumentProblem, Demand, Endpoint, Launch, Refusal, Request, Site
 from compiler.ir.facts import ModelFacts
 from compiler.ir.profile import ModelProfile
+from compiler.ir.spec import ArgValue
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +31,21 @@ class VllmEngine:
             return None
         return f"`{version[:40]}` is not a vLLM version; write it as `0.33.0`"
 
+    def companions(self, args: Mapping[str, ArgValue]) -> Mapping[str, tuple[str, ...]]:
+        """The draft model that `speculative_config` names."""
+        model = as_mapping(args.get("speculative_config", {})).get("model")
+        return {"speculative_config": (model,)} if isinstance(model, str) and model else {}
+
+    def gpus_per_shard(self, args: Mapping[str, ArgValue]) -> int:
+        """Pipeline stages x data parallel engines."""
+        stages, engines = parallel_sizes(args)
+        return stages * engines
+
     def check_request(self, request: Request) -> list[ArgumentProblem]:
         """Faults of a request that hold on any site."""
+        if request.facts.role != "model":
+            detail = "the file is no model but a projector or an adapter of one"
+            return [ArgumentProblem(code="engine-format", argument="model", detail=detail)]
         version = version_of(request)
         args = normalize_arguments(request.args, version)
         return check_arguments(args, version) + request_problems(request)

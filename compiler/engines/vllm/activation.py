@@ -61,7 +61,14 @@ def activation_of(shape: Shape, options: Options) -> Activation:
             )
     if shape.vision and not options.language_model_only and options.profile_images:
         forward_bytes = _with_vision(shape, shape.vision, options, forward_bytes)
-    persistent_bytes = workspace_bytes + _tables(shape, options)
+    persistent_bytes = workspace_bytes + _tables(shape, options) + _received(shape, options)
+    draft = options.drafts_here
+    if draft is not None:
+        # Target and draft run one after the other. The hidden states between them are kept
+        # (v1/spec_decode/llm_base_proposer.py, before 0.15 eagle.py).
+        persistent_bytes += options.batched_tokens * shape.hidden * shape.dtype_bytes
+        if draft.shape is not None:
+            forward_bytes = max(forward_bytes, _decoder_forward(draft.shape, options))
     if options.flashinfer_attention:
         persistent_bytes += _FLASHINFER_WORKSPACE_BYTES
     cold_peak, cold_stays = _cold(shape, options, max(forward_bytes, _sampler(shape, options)))
@@ -89,7 +96,8 @@ def _decoder_forward(shape: Shape, options: Options) -> int:
         mla = shape.mla
         per_head = 2 * (mla.nope_dim + mla.rope_dim) + mla.nope_dim + 2 * mla.value_dim
         attention = shape.heads // ranks * per_head
-    width_bytes = (2 * shape.hidden + max(mlp, attention)) * shape.dtype_bytes
+    mixer = 3 * shape.recurrent.inner // ranks if shape.recurrent else 0
+    width_bytes = (2 * shape.hidden + max(mlp, attention, mixer)) * shape.dtype_bytes
     if shape.mla and shape.mla.index_heads:
         width_bytes = max(width_bytes, _INDEXED_TOKEN_BYTES)
     return options.batched_tokens * width_bytes
@@ -100,7 +108,9 @@ def _with_experts(
 ) -> tuple[int, int]:
     """Forward peak and workspace of fused experts (layers/fused_moe/modular_kernel.py)."""
     tokens, number, hidden = options.batched_tokens, shape.dtype_bytes, shape.hidden
-    width = experts.width if options.expert_parallel else experts.width // options.tensor_parallel
+    width = experts.width // options.expert_shards
+    # Data parallel ranks send their tokens to one another (all2all_backend, its default).
+    tokens *= options.data_parallel
     routed = tokens * experts.active
     if shape.model_type == "gpt_oss":
         buffers_bytes = routed * (3 * width + hidden) * number
@@ -129,6 +139,8 @@ def _with_vision(shape: Shape, vision: Vision, options: Options, forward_bytes: 
 
 def _sampler(shape: Shape, options: Options) -> int:
     """Sampling works on a few copies of the logits; pooling on one hidden state a sequence."""
+    if not options.is_last_stage:
+        return 0
     kept_bytes = options.batched_tokens * shape.hidden * shape.dtype_bytes
     if shape.encoder:
         return options.sequences * shape.hidden * _LOGIT_BYTES
@@ -140,22 +152,44 @@ def _sampler(shape: Shape, options: Options) -> int:
     )
     if uses_runner_v2(shape, options) and not options.flashinfer_sampler:
         centi = _NATIVE_V2_CENTI
-    return options.sequences * shape.vocabulary * _LOGIT_BYTES * centi // 100 + kept_bytes
+    peak_bytes = options.sequences * shape.vocabulary * _LOGIT_BYTES * centi // 100
+    if options.draft_tokens:
+        peak_bytes = max(peak_bytes, _verification(shape, options))
+    return peak_bytes + kept_bytes
+
+
+def _verification(shape: Shape, options: Options) -> int:
+    """Logits of every drafted token, in the model's type and in 32 bits (rejection_sampler.py)."""
+    rows = options.sequences * (1 + options.draft_tokens)
+    return rows * shape.vocabulary * (shape.dtype_bytes + _LOGIT_BYTES)
 
 
 def _tables(shape: Shape, options: Options) -> int:
     """Runner V2 keeps token counts and a bit mask of prompt tokens for each sequence and token."""
-    if options.pooling or shape.encoder or not uses_runner_v2(shape, options):
+    pooled = options.pooling or shape.encoder
+    if pooled or not options.is_last_stage or not uses_runner_v2(shape, options):
         return 0
     cells = options.sequences * shape.vocabulary
     return cells * 4 + cells // 8
+
+
+def _received(shape: Shape, options: Options) -> int:
+    """A later stage keeps a buffer for the hidden states and residuals of a whole batch.
+
+    v1/worker/gpu_model_runner.py `make_empty_intermediate_tensors`, 0.8 to 0.33.
+    """
+    if options.is_first_stage:
+        return 0
+    return 2 * options.batched_tokens * shape.hidden * shape.dtype_bytes
 
 
 def _cold(shape: Shape, options: Options, warm_bytes: int) -> tuple[int, int]:
     """Compilation benchmarks kernels on tensors as large as their arguments, the embedding too."""
     if not options.compiles or shape.encoder:
         return warm_bytes, 0
-    table_bytes = vocabulary_rows(shape, options) * shape.hidden * shape.dtype_bytes
+    table_bytes = 0
+    if options.is_first_stage or options.is_last_stage:
+        table_bytes = vocabulary_rows(shape, options) * shape.hidden * shape.dtype_bytes
     if options.rules.cold_compile_peaks:
         return max(warm_bytes, table_bytes + _COLD_PEAK_BYTES), 0
     if options.rules.cold_compile_stays:

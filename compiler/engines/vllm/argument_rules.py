@@ -35,14 +35,12 @@ MANAGED: dict[str, str] = {
 # Why a flag cannot be carried: each of these changes the memory of a GPU, of the host, or the
 # number of processes, in a way that the law has no formula for.
 REFUSED: dict[str, str] = {
-    "pipeline_parallel_size": "a replica is cut by tensor parallelism only",
-    "data_parallel_size": "each data parallel rank is a replica of its own",
-    "data_parallel_size_local": "each data parallel rank is a replica of its own",
-    "data_parallel_rank": "each data parallel rank is a replica of its own",
-    "data_parallel_start_rank": "each data parallel rank is a replica of its own",
-    "data_parallel_backend": "each data parallel rank is a replica of its own",
-    "data_parallel_hybrid_lb": "each data parallel rank is a replica of its own",
-    "data_parallel_external_lb": "each data parallel rank is a replica of its own",
+    "data_parallel_size_local": "all data parallel ranks of a replica stand on one host",
+    "data_parallel_rank": "modelc starts all data parallel ranks of a replica together",
+    "data_parallel_start_rank": "modelc starts all data parallel ranks of a replica together",
+    "data_parallel_backend": "Ray keeps an object store of its own",
+    "data_parallel_hybrid_lb": "modelc starts all data parallel ranks of a replica together",
+    "data_parallel_external_lb": "modelc starts all data parallel ranks of a replica together",
     "nnodes": "a replica stands on one host",
     "node_rank": "a replica stands on one host",
     "master_addr": "a replica stands on one host",

@@ -11,9 +11,9 @@ from compiler.ir.spec import ArgValue
 HINTS: dict[str, str] = {
     "spec_method": "Write `speculative_config: {method: ..., num_speculative_tokens: ...}`.",
     "spec_tokens": "Write `speculative_config: {method: ..., num_speculative_tokens: ...}`.",
-    "data_parallel_size": "Set `replicas` in the service.",
-    "pipeline_parallel_size": "Allow more GPUs in `placement.gpus.tensor_parallel`.",
-    "speculative_config": "Methods without a draft model of their own are covered: `ngram`, `mtp`.",
+    "speculative_config": (
+        "Covered are `ngram`, `mtp`, and with a `model` `draft_model`, `eagle`, `eagle3`, `medusa`."
+    ),
 }
 _KIND_NAMES: dict[FlagKind, str] = {
     "bool": "true or false",
@@ -49,10 +49,12 @@ _LEAST = {
     "api_server_count": 1,
     "block_size": 1,
     "cpu_offload_gb": 0,
+    "data_parallel_size": 1,
     "max_loras": 1,
     "max_num_batched_tokens": 1,
     "mm_processor_cache_gb": 0,
     "optimization_level": 0,
+    "pipeline_parallel_size": 1,
 }
 _HIGHEST_LEVEL = 3
 _LINE = 60
@@ -63,6 +65,10 @@ _COMPILATION_KEYS = frozenset(
     | {"cudagraph_num_of_warmups", "full_cuda_graph", "use_cudagraph"}
 )
 _DRAFTLESS = frozenset({"ngram", "suffix", "mtp"})
+DRAFTING = frozenset({"draft_model", "eagle", "eagle3", "medusa"})
+"""Methods with a model of their own."""
+# Keys of --speculative-config that change what a draft model takes.
+_SPECULATIVE_KEYS = frozenset({"quantization", "kv_cache_dtype", "moe_backend", "max_model_len"})
 
 
 def mismatch(kind: FlagKind, name: str, value: ArgValue) -> str | None:
@@ -146,10 +152,15 @@ def _is_json_object(value: ArgValue) -> bool:
 
 def _speculative(config: Mapping[str, ArgValue]) -> str | None:
     method = str(config.get("method") or "")
-    if config.get("model") and method not in _DRAFTLESS:
-        return "the draft model's weights and KV are not in modelc.lock"
-    if not (method in _DRAFTLESS or method.endswith("_mtp")):
+    known = method in _DRAFTLESS | DRAFTING or method.endswith("_mtp")
+    # Without a method vLLM tells it by the draft model, and so does the law.
+    if not (known or (not method and config.get("model"))):
         return f"the method `{method}` has no formula yet"
+    if method in DRAFTING and not config.get("model"):
+        return f"`{method}` needs the `model` that drafts"
+    unknown = sorted(set(config) & _SPECULATIVE_KEYS)
+    if unknown:
+        return f"its key `{unknown[0]}` has no formula yet"
     tokens = config.get("num_speculative_tokens")
     if not isinstance(tokens, int) or tokens < 1:
         return "`num_speculative_tokens` is not said"

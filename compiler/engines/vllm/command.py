@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 
+from compiler.engines.vllm.argument_values import as_mapping
 from compiler.engines.vllm.arguments import normalize_arguments
 from compiler.engines.vllm.decide import header_overrides
 from compiler.engines.vllm.estimate import Estimate
 from compiler.engines.vllm.flags import FlagTable, flag_table
-from compiler.engines.vllm.law import estimate_of
+from compiler.engines.vllm.law import estimates_of
 from compiler.engines.vllm.options import Options
-from compiler.engines.vllm.utilization import share_steps, show_steps
+from compiler.engines.vllm.utilization import share_steps, show_permille, show_steps
 from compiler.engines.vllm.versions import Version
 from compiler.ir.demand import Demand, Endpoint, Launch, Request
 from compiler.ir.facts import HeaderValue
@@ -23,23 +25,23 @@ _WRITTEN_ABOVE = frozenset({"max_num_batched_tokens", "dtype", "hf_overrides", "
 
 def launch_of(demand: Demand, endpoint: Endpoint) -> Launch:
     """The command line and environment of a demand with its share."""
-    estimate = estimate_of(demand.request, demand.site)
-    options, table = estimate.options, flag_table()
+    estimates = estimates_of(demand.request, demand.site)
+    options, table = estimates[0].options, flag_table()
     argv = [endpoint.bin, "serve", endpoint.model_path]
     if endpoint.revision is not None:
         argv += ["--revision", endpoint.revision]
     argv += ["--served-model-name", endpoint.served_name]
     argv += ["--host", endpoint.listen, "--port", str(endpoint.port)]
-    argv += _task_flags(demand.request, estimate, table)
+    argv += _task_flags(demand.request, options, table)
     argv += _size_flags(options)
     if demand.site.kinds:
-        argv += _memory_flags(demand, endpoint, estimate, table)
-    argv += _user_flags(demand.request.args, options.version, table)
+        argv += _memory_flags(demand, endpoint, estimates, table)
+    args = _with_places(demand.request.args, endpoint)
+    argv += _user_flags(args, options.version, table)
     return Launch(argv=tuple(argv), env=_environment(demand))
 
 
-def _task_flags(request: Request, estimate: Estimate, table: FlagTable) -> list[str]:
-    options = estimate.options
+def _task_flags(request: Request, options: Options, table: FlagTable) -> list[str]:
     flags: list[str] = []
     if options.pooling and table.emits("runner", options.version):
         flags += ["--runner", "pooling"]
@@ -72,14 +74,31 @@ def _size_flags(options: Options) -> list[str]:
 
 
 def _memory_flags(
-    demand: Demand, endpoint: Endpoint, estimate: Estimate, table: FlagTable
+    demand: Demand, endpoint: Endpoint, estimates: Sequence[Estimate], table: FlagTable
 ) -> list[str]:
-    steps = share_steps(estimate, demand.site.kinds, endpoint.shares_bytes)
+    if demand.utilization_permille is not None:
+        # Asked for, so that vLLM is to size its KV cache by it alone.
+        return ["--gpu-memory-utilization", show_permille(demand.utilization_permille)]
+    steps = share_steps(estimates, demand.site.kinds, endpoint.shares_bytes)
     flags = ["--gpu-memory-utilization", show_steps(steps)]
-    kv_bytes = demand.devices[0].kv.bytes
-    if kv_bytes and table.emits("kv-cache-memory-bytes", estimate.options.version):
+    # One size for all GPUs: the one with the largest blocks decides how many there are.
+    kv_bytes = max(device.kv.bytes for device in demand.devices)
+    if kv_bytes and table.emits("kv-cache-memory-bytes", estimates[0].options.version):
         flags += ["--kv-cache-memory-bytes", str(kv_bytes)]
     return flags
+
+
+def _with_places(args: dict[str, ArgValue], endpoint: Endpoint) -> dict[str, ArgValue]:
+    """The arguments with the places of the models that they name."""
+    placed = dict(args)
+    for argument, places in endpoint.companions.items():
+        config = dict(as_mapping(args.get(argument, {})))
+        if config and places:
+            config["model"] = places[0].path
+            if places[0].revision is not None:
+                config["revision"] = places[0].revision
+            placed[argument] = config
+    return placed
 
 
 def _user_flags(args: dict[str, ArgValue], version: Version, table: FlagTable) -> list[str]:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from compiler.engines.vllm.recurrent import PURE_MAMBA, listed_kinds, recurrent_of
 from compiler.engines.vllm.rope import position_limit, rope_of
-from compiler.engines.vllm.sections import Header, first_whole, whole
-from compiler.engines.vllm.shape import Attention, Experts, Mla, Recurrent, Shape
+from compiler.engines.vllm.sections import Header, first_whole, number, section, whole
+from compiler.engines.vllm.shape import Attention, Experts, Mla, Shape
 from compiler.engines.vllm.vision import vision_of
 from compiler.ir.facts import HeaderValue
+from compiler.ir.units import round_up
 
 # Decoders whose MLP has one matrix up and one down instead of a gated pair.
 _UNGATED = frozenset(
@@ -23,18 +25,6 @@ _FOUR_NORMS = ("gemma2", "gemma3", "gemma4")
 # Parts of architecture names of models that attend in both directions and keep no KV.
 _ENCODER_NAMES = ("Bert", "Roberta", "NewModel", "NewForSequence", "GteModel", "GteNewModel")
 _MODALITIES = ("vision_config", "audio_config", "visual")
-# Keys of models whose layers are of several kinds: Jamba, Mamba and Falcon-H1, ModernBERT, Kimi
-# Linear (transformers 5.23 and the models' own code).
-_MIXED_LAYERS = frozenset(
-    {
-        "attn_layer_period",
-        "global_attn_every_n_layers",
-        "linear_attn_config",
-        "mamba_d_state",
-        "ssm_cfg",
-        "ssm_state_size",
-    }
-)
 # No published model comes near; a damaged or hostile config can say anything.
 _MAX_LAYERS = 4096
 _WINDOW_BY_DEFAULT = frozenset({"mistral", "phi3", "starcoder2"})
@@ -55,9 +45,9 @@ def shape_of(header: Header) -> Shape:
 
 def _missing(shape: Shape) -> Iterator[str]:
     """Sizes without which the model cannot exist: damaged files have them as zero or less."""
-    if min(shape.inner, shape.positions, shape.rope.positions, shape.window + 1) < 1:
+    if min(shape.inner + 1, shape.positions, shape.rope.positions, shape.window + 1) < 1:
         yield "width, positions or window of its layers"
-    attends = "full" in shape.attention or "sliding" in shape.attention
+    attends = not {"full", "sliding", "both"}.isdisjoint(shape.attention)
     if attends and shape.mla is None and min(shape.heads, shape.kv_heads, shape.head_dim) < 1:
         yield "number and size of its attention heads"
     if "sliding" in shape.attention and shape.window < 1:
@@ -73,24 +63,24 @@ def _missing(shape: Shape) -> Iterator[str]:
 
 
 def _read(header: Header) -> Shape:
-    text = _text_section(header)
+    text = canonical(_text_section(header))
     _require(text, "hidden_size", "num_hidden_layers", "vocab_size")
     hidden, layers = whole(text, "hidden_size"), whole(text, "num_hidden_layers")
     heads = whole(text, "num_attention_heads")
-    head_dim = whole(text, "head_dim") or (hidden // heads if heads else 0)
+    head_dim = _head_dim(text, hidden, heads)
     family = str(header.get("model_type") or "")
     model_type = str(text.get("model_type") or family)
     architecture = _architecture(header)
     encoder = _is_encoder(architecture, model_type)
-    mla, attention = _mla(text, model_type), _attention(text, model_type, layers)
-    positions = first_whole(text, ("max_position_embeddings", "n_positions")) or 4096
+    mla, attention = _mla(text), _attention(text, model_type, layers)
+    positions = whole(text, "max_position_embeddings") or 4096
     quantization = text.get("quantization_config") or text.get("compression_config")
     return Shape(
         architecture=architecture,
         model_type=model_type,
         hidden=hidden,
         layers=layers,
-        inner=first_whole(text, ("intermediate_size", "n_inner")) or 4 * hidden,
+        inner=_inner(text, model_type, hidden),
         heads=heads,
         kv_heads=_kv_heads(text, heads),
         head_dim=head_dim,
@@ -118,22 +108,37 @@ def _read(header: Header) -> Shape:
         type_vocabulary=whole(text, "type_vocab_size") if encoder else 0,
         learnt_positions=_learnt_positions(text, model_type, encoder=encoder),
         mla=mla,
-        recurrent=_recurrent(text, attention),
+        recurrent=recurrent_of(text, model_type, hidden, attention),
         experts=_experts(text, model_type, layers),
         vision=vision_of(header, hidden),
         rope=rope_of(text, family, head_dim=head_dim, positions=positions, mla=mla),
         quantization=quantization if isinstance(quantization, dict) else None,
+        shared_blocks=whole(text, "num_mem_blocks") if model_type == "zamba2" else 0,
+        adapter_rank=whole(text, "adapter_rank"),
         draft_layers=first_whole(text, ("num_nextn_predict_layers", "mtp_num_hidden_layers")),
         cross_attention=bool(text.get("is_encoder_decoder") or header.get("is_encoder_decoder")),
         multimodal=any(isinstance(header.get(key), dict) for key in _MODALITIES),
     )
 
 
-def names_recurrent_layers(header: Header) -> bool:
-    """Whether any section speaks of layers that are not attention."""
-    return not _MIXED_LAYERS.isdisjoint(header) or any(
-        names_recurrent_layers(section) for section in header.values() if isinstance(section, dict)
-    )
+# Other names of the same sizes (the attribute maps of transformers' configurations, 5.23).
+_NAMES: dict[str, tuple[str, ...]] = {
+    "hidden_size": ("n_embd", "d_model", "dim", "n_embed"),
+    "intermediate_size": ("n_inner", "ffn_dim", "ffn_hidden_size", "hidden_dim"),
+    "max_position_embeddings": ("n_positions", "n_ctx", "max_seq_len"),
+    "num_attention_heads": ("n_head", "n_heads"),
+    "num_hidden_layers": ("n_layer", "n_layers", "num_layers"),
+    "vocab_size": ("padded_vocab_size", "n_vocab"),
+}
+
+
+def canonical(text: Header) -> dict[str, HeaderValue]:
+    """The section with sizes under their usual names as well; DBRX keeps some further inside."""
+    found = {**section(text, "ffn_config"), **text}
+    for name, others in _NAMES.items():
+        if not whole(found, name) and (value := first_whole(found, others)):
+            found[name] = value
+    return found
 
 
 def _require(text: Header, *keys: str) -> None:
@@ -144,9 +149,13 @@ def _require(text: Header, *keys: str) -> None:
         raise ShapeError(f"config.json says more than {_MAX_LAYERS:,} layers")
 
 
+# Where the speculators format keeps the layers of a draft model.
+_DRAFTS = ("transformer_layer_config",)
+
+
 def _text_section(header: Header) -> dict[str, HeaderValue]:
     """The language model's own section, with what only the outer config says filled in."""
-    for key in ("text_config", "llm_config", "language_config", "thinker_config"):
+    for key in ("text_config", "llm_config", "language_config", "thinker_config", *_DRAFTS):
         section = header.get(key)
         if isinstance(section, dict):
             nested = section.get("text_config")
@@ -185,6 +194,34 @@ def _architecture(header: Header) -> str:
     return ""
 
 
+def _head_dim(text: Header, hidden: int, heads: int) -> int:
+    """The size of a head, where it is not the hidden size over the heads."""
+    named = first_whole(text, ("head_dim", "kv_channels", "attention_head_dim"))
+    named = named or whole(text, "hidden_size_per_head")
+    return named or (hidden // heads if heads else 0)
+
+
+def _inner(text: Header, model_type: str, hidden: int) -> int:
+    """The width of the MLP; 0 for models without one."""
+    if model_type in PURE_MAMBA:
+        return 0
+    own = first_whole(text, ("intermediate_size", "shared_intermediate_size"))
+    if model_type == "lfm2":
+        return _lfm2_inner(text, own or 4 * hidden)
+    if model_type == "granitemoehybrid":
+        return whole(text, "shared_intermediate_size") or own
+    return own or 4 * hidden
+
+
+def _lfm2_inner(text: Header, own: int) -> int:
+    """Two thirds of the width that is named, in whole steps (models/lfm2.py `Lfm2MLP`)."""
+    own = first_whole(text, ("block_ff_dim",)) or own
+    if text.get("block_auto_adjust_ff_dim", True) is False:
+        return own
+    width = int(number(text, "block_ffn_dim_multiplier", 1) * int(2 * own / 3))
+    return round_up(width, whole(text, "block_multiple_of") or 256)
+
+
 def _is_encoder(architecture: str, model_type: str) -> bool:
     if any(name in architecture for name in _ENCODER_NAMES):
         return True
@@ -203,7 +240,9 @@ def _kv_heads(text: Header, heads: int) -> int:
     """Falcon's multi-query attention has one; without a number every head has its own."""
     if text.get("multi_query") and not text.get("new_decoder_architecture"):
         return 1
-    return whole(text, "num_key_value_heads") or whole(text, "num_kv_heads") or heads
+    attends = section(text, "attn_config")
+    own = first_whole(text, ("num_key_value_heads", "num_kv_heads", "multi_query_group_num"))
+    return own or whole(attends, "kv_n_heads") or heads
 
 
 def _tied_by_default(model_type: str) -> bool:
@@ -212,16 +251,16 @@ def _tied_by_default(model_type: str) -> bool:
 
 
 def _dtype(text: Header, header: Header) -> str:
-    for section in (text, header):
+    for part in (text, header):
         for key in ("torch_dtype", "dtype"):
-            value = section.get(key)
+            value = part.get(key)
             if isinstance(value, str) and value:
                 return value.removeprefix("torch.")
     return "bfloat16"
 
 
-def _mla(text: Header, model_type: str) -> Mla | None:
-    if not whole(text, "kv_lora_rank") or model_type == "kimi_linear":
+def _mla(text: Header) -> Mla | None:
+    if not whole(text, "kv_lora_rank"):
         return None
     return Mla(
         query_rank=whole(text, "q_lora_rank"),
@@ -252,6 +291,8 @@ def _experts(text: Header, model_type: str, layers: int) -> Experts | None:
     shared = whole(text, "shared_expert_intermediate_size")
     if not shared:
         shared = first_whole(text, ("n_shared_experts", "num_shared_experts")) * width
+    if model_type == "granitemoehybrid":
+        shared = whole(text, "shared_intermediate_size")
     active = first_whole(text, _ACTIVE_COUNTS) or 1
     if model_type.startswith("llama4"):
         shared = width
@@ -279,34 +320,23 @@ def _expert_layers(text: Header, layers: int) -> frozenset[int]:
     skipped = (
         {index for index in dense if isinstance(index, int)} if isinstance(dense, list) else set()
     )
+    period = whole(text, "expert_layer_period")
+    if period:
+        # Jamba counts from an offset.
+        offset = whole(text, "expert_layer_offset")
+        return frozenset(range(offset % period, layers, period))
     step = whole(text, "decoder_sparse_step") or whole(text, "interleave_moe_layer_step") or 1
-    first = whole(text, "first_k_dense_replace")
+    first = first_whole(text, ("first_k_dense_replace", "num_dense_layers"))
     return frozenset(
         index for index in range(first, layers) if index not in skipped and (index + 1) % step == 0
     )
 
 
-_KINDS: dict[str, Attention] = {
-    "full_attention": "full",
-    "attention": "full",
-    "sliding_attention": "sliding",
-    "chunked_attention": "full",
-    "linear_attention": "linear",
-    "mamba": "mamba",
-    "conv": "mamba",
-}
-# Nemotron-H writes its layers as letters: Mamba, attention, MLP.
-_LETTERS: dict[str, Attention] = {"M": "mamba", "*": "full", "-": "none", "E": "none"}
-
-
 def _attention(text: Header, model_type: str, layers: int) -> tuple[Attention, ...]:
     """The kind of each layer: listed, or by the pattern that the model's code hard-wires."""
-    listed = text.get("layer_types") or text.get("layers_block_type")
-    if isinstance(listed, list):
-        return tuple(_KINDS.get(str(kind), "full") for kind in listed)[:layers]
-    pattern = text.get("hybrid_override_pattern")
-    if isinstance(pattern, str):
-        return tuple(_LETTERS.get(letter, "none") for letter in pattern)[:layers]
+    listed = listed_kinds(text, model_type, layers)
+    if listed is not None:
+        return listed
     interval = whole(text, "full_attention_interval")
     if interval:
         return _every(layers, interval, "linear")
@@ -327,33 +357,9 @@ def _every(layers: int, step: int, rest: Attention) -> tuple[Attention, ...]:
     return tuple(full if (index + 1) % step == 0 else rest for index in range(layers))
 
 
-def _recurrent(text: Header, attention: tuple[Attention, ...]) -> Recurrent | None:
-    state_bytes = 4 if text.get("mamba_ssm_dtype") == "float32" else 2
-    if "linear" in attention:
-        return Recurrent(
-            key_heads=whole(text, "linear_num_key_heads"),
-            value_heads=whole(text, "linear_num_value_heads"),
-            key_dim=whole(text, "linear_key_head_dim"),
-            value_dim=whole(text, "linear_value_head_dim"),
-            kernel=whole(text, "linear_conv_kernel_dim") or 4,
-            state_bytes=state_bytes,
-        )
-    if "mamba" in attention:
-        return Recurrent(
-            key_heads=whole(text, "mamba_n_groups") or whole(text, "n_groups") or 1,
-            value_heads=whole(text, "mamba_n_heads") or whole(text, "mamba_num_heads"),
-            key_dim=whole(text, "mamba_d_state") or whole(text, "ssm_state_size"),
-            value_dim=whole(text, "mamba_d_head") or whole(text, "mamba_head_dim"),
-            kernel=whole(text, "mamba_d_conv") or whole(text, "conv_kernel") or 4,
-            state_bytes=state_bytes,
-            mamba=True,
-        )
-    return None
-
-
 def _learnt_positions(text: Header, model_type: str, *, encoder: bool) -> int:
     """Rows of a learnt position table; models with rotary positions have none."""
-    rows = first_whole(text, ("max_position_embeddings", "n_positions"))
+    rows = whole(text, "max_position_embeddings")
     if encoder:
         kind = text.get("position_embedding_type")
         rotary = model_type in _GATED_ENCODERS or kind in ("rope", "rotary")

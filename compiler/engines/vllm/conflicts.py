@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
-from compiler.engines.vllm.argument_values import as_mapping, uncovered
+from compiler.engines.vllm.argument_values import DRAFTING, as_mapping, uncovered
 from compiler.engines.vllm.arguments import normalize_arguments
-from compiler.engines.vllm.decide import prefills_in_chunks, version_of
+from compiler.engines.vllm.config import ShapeError
+from compiler.engines.vllm.decide import (
+    parallel_sizes,
+    prefills_in_chunks,
+    sequences_of,
+    version_of,
+)
+from compiler.engines.vllm.drafts import draft_of, method_of
 from compiler.engines.vllm.shape import Shape
-from compiler.engines.vllm.versions import rules_of
+from compiler.engines.vllm.versions import rules_of, show_version
 from compiler.ir.demand import ArgumentProblem, Request
+from compiler.ir.spec import ArgValue
 
 # config/model.py `_verify_quantization`: what --quantization may say of a checkpoint's method.
 _SAME_METHOD: dict[str, frozenset[str]] = {
@@ -36,7 +44,7 @@ def _batch(request: Request, shape: Shape) -> Iterator[tuple[str, str, str]]:
     own = request.args.get("max_num_batched_tokens")
     if not isinstance(own, int):
         return
-    needed, reason = request.concurrency, "one token for each of the requests in flight"
+    needed, reason = sequences_of(request), "one token for each of the requests in flight"
     if not prefills_in_chunks(request, shape, rules_of(version_of(request))):
         needed, reason = max(needed, request.context), "the longest request, which is not cut up"
     if own < needed:
@@ -61,7 +69,44 @@ def _model(request: Request, shape: Shape) -> Iterator[tuple[str, str, str]]:
     args = normalize_arguments(request.args, version_of(request))
     if args.get("enable_expert_parallel") is True and shape.experts is None:
         yield "enable_expert_parallel", f"`{shape.architecture}` has no experts.", "Leave it out."
-    method = str(as_mapping(args.get("speculative_config", {})).get("method") or "")
+    stages, _ = parallel_sizes(args)
+    if stages > 1 and not rules_of(version_of(request)).kv_bytes_flag:
+        # Stages differ in size, and one utilization would size the caches of all.
+        detail = "Pipeline stages need `--kv-cache-memory-bytes`, which vLLM has from 0.10.2 on."
+        yield "pipeline_parallel_size", detail, "Use a newer vLLM, or tensor parallelism alone."
+    config = as_mapping(args.get("speculative_config", {}))
+    method = str(config.get("method") or "")
     if "mtp" in method and not shape.draft_layers:
         detail = f"`{shape.architecture}` has no layers that predict several tokens."
         yield "speculative_config", detail, "Use the method `ngram`."
+    if config.get("model") and (not method or method in DRAFTING):
+        for detail, hint in _draft(request, shape, config):
+            yield "speculative_config", detail, hint
+
+
+def _draft(
+    request: Request, shape: Shape, config: Mapping[str, ArgValue]
+) -> Iterator[tuple[str, str]]:
+    """Why a draft model does not go with the model or the version."""
+    companions = request.companions.get("speculative_config", ())
+    if not companions:
+        yield f"The draft model `{config['model']}` was not read.", "Run `modelc lock`."
+        return
+    version, facts = version_of(request), companions[0]
+    method = method_of(config, facts)
+    if method == "draft_model" and not rules_of(version).drafts_with_models:
+        detail = f"vLLM {show_version(version)} drafts with no whole model; 0.15.0 does."
+        yield detail, "Use an `eagle` or `eagle3` model, or `ngram`."
+    if facts.format == "gguf":
+        yield "vLLM drafts with no GGUF files.", "Name the original repository."
+        return
+    try:
+        draft = draft_of(config, facts, 1)
+    except ShapeError as error:
+        yield f"The draft model's {error}.", ""
+        return
+    own = draft.shape
+    if own is not None and method == "draft_model" and own.vocabulary != shape.vocabulary:
+        # config/speculative.py `verify_equal_vocab_size_if_draft_model`, 0.15 to 0.33.
+        detail = f"The draft model has {own.vocabulary:,} tokens, the model {shape.vocabulary:,}."
+        yield detail, "Use a smaller model of the same family."

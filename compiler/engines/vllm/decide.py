@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from compiler.engines.vllm.argument_values import as_mapping
+from compiler.engines.vllm.argument_values import DRAFTING, as_mapping
 from compiler.engines.vllm.arguments import normalize_arguments
 from compiler.engines.vllm.config import shape_of
+from compiler.engines.vllm.drafts import draft_of
 from compiler.engines.vllm.gguf import config_of
-from compiler.engines.vllm.options import CudagraphMode, Lora, Options, batch_defaults
+from compiler.engines.vllm.options import CudagraphMode, Draft, Lora, Options, batch_defaults
 from compiler.engines.vllm.shape import Shape
 from compiler.engines.vllm.versions import NEWEST, Rules, Version, parse_version, rules_of
 from compiler.ir.demand import Request
@@ -74,28 +75,36 @@ def request_shape(request: Request) -> Shape:
 
 
 def options_of(request: Request, shape: Shape, kind: GpuKind | None, ranks: int) -> Options:
-    """Complete options of a launch on `ranks` GPUs of one kind; without a kind, on the CPU."""
+    """Complete options of a launch on `ranks` GPUs of one kind; without a kind, on the CPU.
+
+    What pipeline and data parallelism leave of the GPUs are tensor parallel ranks; a number that
+    does not divide is refused elsewhere.
+    """
     version = version_of(request)
     args = normalize_arguments(request.args, version)
     rules = rules_of(version)
     pooling = shape.encoder or request.task != "generate"
     sizes, limit, mode = _graphs(args)
     images = _images(args)
+    stages, engines = parallel_sizes(request.args)
     speculative = as_mapping(args.get("speculative_config", {}))
     method = str(speculative.get("method") or "")
+    tensor_parallel = max(1, ranks // (stages * engines))
     return Options(
         version=version,
-        tensor_parallel=max(1, ranks),
+        tensor_parallel=tensor_parallel,
+        pipeline_parallel=stages,
+        data_parallel=engines,
         expert_parallel=bool(args.get("enable_expert_parallel")),
         context=request.context,
-        sequences=request.concurrency,
+        sequences=sequences_of(request),
         batched_tokens=_batched_tokens(request, args, shape, rules, kind),
         dtype=_dtype(args, shape, kind),
         kv_dtype=_kv_dtype(args, shape, kind),
         quantization=_text(args, "quantization"),
         block_size=_whole(args, "block_size") or (None if kind else _CPU_BLOCK),
         pooling=pooling,
-        prefix_caching=args.get("enable_prefix_caching") is not False,
+        prefix_caching=_flag(args, "enable_prefix_caching"),
         async_scheduling=args.get("async_scheduling") is not False,
         hybrid_kv=args.get("disable_hybrid_kv_cache_manager") is not True,
         compiles=_compiles(args),
@@ -109,17 +118,38 @@ def options_of(request: Request, shape: Shape, kind: GpuKind | None, ranks: int)
         lora=_lora(args),
         draft_tokens=_whole(speculative, "num_speculative_tokens") or 0,
         draft_layers=shape.draft_layers if "mtp" in method else 0,
+        draft=_draft(request, speculative, tensor_parallel),
         cpu_offload_bytes=_offload(args, shape, rules),
         sleeps=bool(args.get("enable_sleep_mode")),
-        api_servers=_whole(args, "api_server_count") or 1,
+        api_servers=_whole(args, "api_server_count") or (engines if rules.servers_by_rank else 1),
         image_cache_bytes=_image_cache(args, shape),
         flashinfer_attention="FLASHINFER" in str(args.get("attention_backend", "")).upper(),
         flashinfer_sampler=kind is not None and kind.compute >= (7, 5),
         mxfp4_backend=_moe_backend(args),
-        ssm_dtype_bytes={"float32": 4, "float16": 2, "bfloat16": 2}.get(
-            str(args.get("mamba_ssm_cache_dtype"))
-        ),
+        ssm_dtype_bytes=_state_bytes(args, kind),
     )
+
+
+def _draft(request: Request, config: Mapping[str, ArgValue], tensor_parallel: int) -> Draft | None:
+    """The draft model, where the arguments name one that is none of the target's own layers."""
+    method = str(config.get("method") or "")
+    companions = request.companions.get("speculative_config", ())
+    if not companions or (method and method not in DRAFTING):
+        return None
+    return draft_of(config, companions[0], tensor_parallel)
+
+
+def parallel_sizes(args: Mapping[str, ArgValue]) -> tuple[int, int]:
+    """Pipeline stages and data parallel engines that the arguments ask for."""
+    return (
+        max(1, _whole(args, "pipeline_parallel_size") or 1),
+        max(1, _whole(args, "data_parallel_size") or 1),
+    )
+
+
+def sequences_of(request: Request) -> int:
+    """Requests in flight on one data parallel engine: they are dealt out evenly."""
+    return -(-request.concurrency // parallel_sizes(request.args)[1])
 
 
 def prefills_in_chunks(request: Request, shape: Shape, rules: Rules) -> bool:
@@ -170,7 +200,8 @@ def _batched_tokens(
     tokens = batch_defaults(kind, rules)[0] if kind else _CPU_TOKENS
     if not prefills_in_chunks(request, shape, rules):
         tokens = max(tokens, request.context)
-    return max(min(tokens, request.concurrency * request.context), request.concurrency)
+    sequences = sequences_of(request)
+    return max(min(tokens, sequences * request.context), sequences)
 
 
 def _dtype(args: Mapping[str, ArgValue], shape: Shape, kind: GpuKind | None) -> str:
@@ -271,9 +302,20 @@ def _image_cache(args: Mapping[str, ArgValue], shape: Shape) -> int:
     return int(gigabytes * GIB) if isinstance(gigabytes, int | float) else 0
 
 
+def _state_bytes(args: Mapping[str, ArgValue], kind: GpuKind | None) -> int | None:
+    """Bytes of a number of recurrent states; the CPU backend keeps them in 32 bits (cpu.py)."""
+    said = {"float32": 4, "float16": 2, "bfloat16": 2}.get(str(args.get("mamba_ssm_cache_dtype")))
+    return said or (None if kind else 4)
+
+
 def _moe_backend(args: Mapping[str, ArgValue]) -> str | None:
     own = _text(args, "moe_backend")
     return own if own in {"marlin", "triton"} else None
+
+
+def _flag(args: Mapping[str, ArgValue], name: str) -> bool | None:
+    value = args.get(name)
+    return value if isinstance(value, bool) else None
 
 
 def _text(args: Mapping[str, ArgValue], name: str) -> str | None:

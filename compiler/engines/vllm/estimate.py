@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from compiler.engines.vllm.activation import Activation, activation_of
+from compiler.engines.vllm.drafts import draft_weights
 from compiler.engines.vllm.gguf import gguf_weights
 from compiler.engines.vllm.graphs import Graphs, graphs_of
 from compiler.engines.vllm.headers import weights_from_tensors
@@ -32,6 +33,8 @@ class Estimate:
     options: Options
     layout: Layout
     weights_bytes: int
+    draft_bytes: int
+    """Part of the weights that is a draft model's."""
     activation: Activation
     graphs: Graphs
     runtime: Runtime
@@ -75,20 +78,27 @@ class Estimate:
 
     def kv_bytes(self, tokens: int) -> int:
         """KV that holds this many tokens, one full-length request at least."""
-        if not self.layout.exists:
-            return 0
-        return blocks_for(self.layout, self.options, tokens) * self.layout.block_bytes
+        return self.blocks(tokens) * self.layout.block_bytes
 
     def kv_within(self, budget_bytes: int) -> int:
         """KV that vLLM makes of a budget, in whole blocks."""
         if not self.layout.exists:
             return 0
+        return self.blocks_within(budget_bytes) * self.layout.block_bytes
+
+    def blocks(self, tokens: int) -> int:
+        """Blocks that hold this many tokens, one full-length request at least."""
+        return blocks_for(self.layout, self.options, tokens) if self.layout.exists else 0
+
+    def blocks_within(self, budget_bytes: int) -> int:
+        """Whole blocks that vLLM makes of a budget."""
         free_bytes = max(0, budget_bytes - self.charged_bytes)
-        return free_bytes // self.layout.block_bytes * self.layout.block_bytes
+        return free_bytes // self.layout.block_bytes if self.layout.block_bytes else 0
 
     def tokens(self, kv_bytes: int) -> int:
         """What vLLM logs as the size of this KV cache."""
-        return logged_tokens(self.layout, self.options, kv_bytes)
+        blocks = max(0, kv_bytes) // self.layout.block_bytes if self.layout.block_bytes else 0
+        return logged_tokens(self.layout, self.options, blocks)
 
 
 def estimate_on(
@@ -105,10 +115,12 @@ def estimate_on(
     if weights_bytes is None:
         weights_bytes = weights_from_shape(shape, options, kind)
     weights_bytes += lora_bytes(shape, options)
+    draft_bytes = draft_weights(shape, options, kind)
     return Estimate(
         options=options,
         layout=layout_of(shape, options),
-        weights_bytes=max(0, weights_bytes - options.cpu_offload_bytes),
+        weights_bytes=max(0, weights_bytes - options.cpu_offload_bytes) + draft_bytes,
+        draft_bytes=draft_bytes,
         activation=activation_of(shape, options),
         graphs=graphs_of(shape, options, kind),
         runtime=runtime_of(shape, options, kind, linked=linked),

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from compiler.engines.vllm.config import names_recurrent_layers
+from compiler.engines.vllm.classes import class_assumption
 from compiler.engines.vllm.estimate import Estimate
 from compiler.engines.vllm.kv import Layout, logged_tokens
 from compiler.engines.vllm.options import Options
 from compiler.engines.vllm.quantization import scheme_of
+from compiler.engines.vllm.recurrent import names_recurrent_layers
 from compiler.engines.vllm.shape import Shape
+from compiler.engines.vllm.stages import stage_layers
 from compiler.engines.vllm.versions import NEWEST, OLDEST, show_version
 from compiler.ir.demand import Request
 from compiler.ir.inventory import GpuKind
@@ -26,22 +28,32 @@ _CLIP_FAMILIES = ("gemma3", "llava", "mistral3", "pixtral")
 
 def why_weights(shape: Shape, estimate: Estimate) -> str:
     """How the weights were weighed."""
-    ranks = estimate.options.tensor_parallel
+    options = estimate.options
+    ranks, stages = options.tensor_parallel, options.pipeline_parallel
     shared = f", one of {ranks} shards" if ranks > 1 else ""
-    return (
-        f"{shape.layers} layers of {shape.hidden:,} and an embedding of {shape.vocabulary:,} "
-        f"tokens as vLLM allocates them{shared}."
-    )
+    embedding = f"an embedding of {shape.vocabulary:,} tokens"
+    if stages == 1:
+        held = f"{shape.layers} layers of {shape.hidden:,} and {embedding}"
+    else:
+        here = stage_layers(shape, options)
+        held = f"Stage {options.stage + 1} of {stages}: {len(here)} layers of {shape.hidden:,}"
+        if options.is_first_stage:
+            held += f" and {embedding}"
+        elif options.is_last_stage:
+            held += " and the output"
+    text = f"{held} as vLLM allocates them{shared}."
+    if estimate.draft_bytes:
+        text += f" The draft model takes {show_mib(estimate.draft_bytes)} of it."
+    return text
 
 
-def why_kv(layout: Layout, options: Options, kv_bytes: int) -> str:
+def why_kv(layout: Layout, options: Options, blocks: int) -> str:
     """What the KV cache holds."""
     if not layout.exists:
         return "The model keeps no KV cache."
-    blocks = kv_bytes // layout.block_bytes
     return (
         f"{blocks:,} blocks of {layout.block_size:,} tokens, {layout.block_bytes:,} B each, hold "
-        f"{logged_tokens(layout, options, kv_bytes):,} tokens as vLLM counts them."
+        f"{logged_tokens(layout, options, blocks):,} tokens as vLLM counts them."
     )
 
 
@@ -109,6 +121,8 @@ def _about_model(request: Request, shape: Shape, options: Options) -> Iterator[s
         yield "Weights are computed from config.json alone; no tensor was read."
     if facts.format == "gguf":
         yield "vLLM loads GGUF files experimentally; no launch of one was measured."
+    if sentence := class_assumption(shape.architecture, options.version):
+        yield sentence
     mixed = set(shape.attention) == {"full"} and not shape.encoder
     if mixed and names_recurrent_layers(facts.header):
         yield (

@@ -5,6 +5,7 @@ from __future__ import annotations
 from compiler.engines.vllm.allocator import allocated_bytes
 from compiler.engines.vllm.options import Options
 from compiler.engines.vllm.shape import Shape
+from compiler.engines.vllm.stages import has_embedding, stage_layers
 from compiler.engines.vllm.weights import rope_bytes
 from compiler.ir.facts import HeaderValue, ModelFacts
 
@@ -62,10 +63,17 @@ def gguf_weights(facts: ModelFacts, shape: Shape, options: Options) -> int:
     model_executor/layers/quantization/gguf.py, vLLM 0.8 to 0.28; matrices are cut over the ranks.
     """
     ranks, sizes = options.tensor_parallel, [rope_bytes(shape)]
+    here = stage_layers(shape, options)
     for group in facts.tensors:
         size = group.bytes if group.dtype not in _FLOATS else _count(group.shape) * 2
         cut = ranks if len(group.shape) > 1 else 1
-        sizes += [size // cut] * group.count()
+        if group.index:
+            count = sum(1 for layer in group.indices()[0] if layer in here)
+        elif group.name == "token_embd.weight":
+            count = int(has_embedding(shape, options))
+        else:
+            count = int(options.is_last_stage)
+        sizes += [size // cut] * count
     return sum(allocated_bytes(size, options.rules) for size in sizes)
 
 

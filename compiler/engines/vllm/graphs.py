@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from compiler.engines.vllm.options import Options, layers_on_rank
+from compiler.engines.vllm.options import Options
 from compiler.engines.vllm.shape import Shape
+from compiler.engines.vllm.stages import stage_layers
 from compiler.ir.inventory import GpuKind
 from compiler.ir.units import KIB, MIB
 
@@ -49,7 +50,7 @@ def graphs_of(shape: Shape, options: Options, kind: GpuKind) -> Graphs:
     if options.cudagraph == "none":
         return NO_GRAPHS
     rules, sizes = options.rules, capture_sizes(options, kind)
-    layers = layers_on_rank(shape, options)
+    layers = len(stage_layers(shape, options)) + _draft_layers(options)
     if rules.graph_pool_by_layer or (shape.experts and rules.expert_graphs_by_layer):
         pool_bytes = layers * len(sizes) * _OLD_GRAPH_BYTES
         return Graphs(sizes=len(sizes), charged_bytes=0, actual_bytes=pool_bytes)
@@ -78,11 +79,17 @@ def capture_sizes(options: Options, kind: GpuKind) -> tuple[int, ...]:
             if kind.compute[0] == _BLACKWELL and options.rules.huge_gpus
             else _LIMIT
         )
-        limit = min(options.sequences * 2, ceiling)
+        drafted = options.draft_tokens if options.rules.graphs_for_drafts else 0
+        limit = min(options.sequences * (1 + drafted) * 2, ceiling)
     limit = min(limit, options.batched_tokens)
     small = tuple(size for size in _SMALL_SIZES if size <= limit)
     middle = tuple(range(8, min(limit + 1, 256), 8))
     return small + middle + tuple(range(256, limit + 1, options.rules.graph_step))
+
+
+def _draft_layers(options: Options) -> int:
+    draft = options.drafts_here
+    return draft.shape.layers if draft is not None and draft.shape is not None else 0
 
 
 def _graph_count(options: Options, sizes: tuple[int, ...]) -> int:

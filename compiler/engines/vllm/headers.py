@@ -12,6 +12,7 @@ from compiler.engines.vllm.allocator import allocated_bytes
 from compiler.engines.vllm.options import Options
 from compiler.engines.vllm.quantization import Scheme, scheme_of
 from compiler.engines.vllm.shape import Shape
+from compiler.engines.vllm.stages import has_embedding, stage_layers
 from compiler.engines.vllm.weights import (
     mxfp4_backend,
     mxfp4_sizes,
@@ -34,6 +35,8 @@ _BY_OUTPUT = frozenset(
     | {"gate_proj", "up_proj", "gate_up_proj", "w1", "w3", "fc1", "c_fc", "dense_h_to_4h"}
     | {"q_b_proj", "kv_b_proj", "in_proj", "in_proj_qkvz", "in_proj_qkv", "in_proj_z"}
     | {"in_proj_ba", "in_proj_b", "in_proj_a", "conv1d", "A_log", "dt_bias", "D", "sinks"}
+    | {"dt_proj", "f_b_proj", "g_b_proj", "b_proj", "q_conv1d", "k_conv1d", "v_conv1d", "A"}
+    | {"conv", "output_gate"}
     | {"qkv", "linear_fc1"}
 )
 _BY_INPUT = frozenset(
@@ -47,10 +50,12 @@ _BY_INPUT = frozenset(
         "dense_4h_to_h",
         "proj",
         "linear_fc2",
+        "x_proj",
     }
 )
 _FEW_KEYS = frozenset({"k_proj", "v_proj"})
 _EMBEDDINGS = frozenset({"embed_tokens", "wte", "word_embeddings", "tok_embeddings", "embeddings"})
+_POSITIONS = frozenset({"wpe", "embed_positions", "position_embeddings"})
 _HEADS = frozenset({"lm_head", "output", "embed_out"})
 # Parameters that vLLM reads and does not keep, or keeps as a handful of bytes.
 _DROPPED = re.compile(
@@ -113,10 +118,30 @@ def _add_group(
     layers, copies = _numbers(group, place)
     key = _FUSED.get(place.module, place.module)
     copies_on_rank = -(-copies // options.expert_ranks) if place.expert else copies
-    limit = _layer_limit(place, shape, options)
+    limit, here = _layer_limit(place, shape, options), _on_stage(place, shape, options)
     for layer in layers:
-        if layer < limit:
+        if layer < limit and layer in here:
             sums[(place.stem, layer, f"{key}.{place.leaf}")] += size * copies_on_rank
+
+
+def _on_stage(place: _Place, shape: Shape, options: Options) -> range:
+    """Which of a group's layers this pipeline stage holds; layer 0 stands for what has none.
+
+    Towers stand on every stage, embeddings on the first, and what follows the layers on the last.
+    """
+    everywhere, nowhere = range(1 << 30), range(0)
+    if place.vision or options.pipeline_parallel == 1:
+        return everywhere
+    drafts = place.stem.startswith(("mtp", "model.mtp"))
+    if "*" in place.stem and not drafts:
+        here = stage_layers(shape, options)
+        # Prediction layers are numbered behind the last one.
+        return range(here.start, 1 << 30) if options.is_last_stage else here
+    if place.module in _EMBEDDINGS:
+        return everywhere if has_embedding(shape, options) else nowhere
+    if place.module in _POSITIONS:
+        return everywhere if options.is_first_stage else nowhere
+    return everywhere if options.is_last_stage else nowhere
 
 
 def _place(name: str) -> _Place:
@@ -184,6 +209,8 @@ def _on_rank(group: TensorGroup, place: _Place, shape: Shape, options: Options, 
         return size
     if place.module in _FEW_KEYS and shape.kv_heads < ranks:
         return size // max(1, shape.kv_heads)
+    if place.expert:
+        ranks = options.expert_shards
     if place.module in _BY_OUTPUT:
         return size // ranks
     if place.module in _BY_INPUT and not _is_by_row(group, place):
@@ -241,15 +268,23 @@ def _computed_sizes(
     """What vLLM holds beside the checkpoint's tensors, or in another layout."""
     if not shape.learnt_positions:
         yield rope_bytes(shape)
+    here = stage_layers(shape, options)
     if shape.mla:
         heads = shape.heads // options.tensor_parallel
-        for _ in range(shape.layers):
+        for _ in _latent_layers(shape, here):
             yield heads * shape.mla.nope_dim * shape.mla.kv_rank * shape.dtype_bytes
             yield heads * shape.mla.value_dim * shape.mla.kv_rank * shape.dtype_bytes
     if shape.experts and scheme.kind == "mxfp4" and shape.model_type == "gpt_oss":
-        ranks, whole = options.tensor_parallel, options.expert_ranks > 1
-        width = shape.experts.width if whole else shape.experts.width // ranks
+        width = shape.experts.width // options.expert_shards
         count = -(-shape.experts.count // options.expert_ranks)
         backend = mxfp4_backend(options, kind)
-        for _ in shape.experts.layers:
+        for _ in shape.experts.layers.intersection(here):
             yield from mxfp4_sizes(shape.hidden, width, count, backend)
+
+
+def _latent_layers(shape: Shape, here: range) -> list[int]:
+    """Layers of a stage with latent attention; some models mix them with recurrent ones."""
+    kinds = shape.attention
+    return [
+        layer for layer in here if layer >= len(kinds) or kinds[layer] not in {"linear", "mamba"}
+    ]

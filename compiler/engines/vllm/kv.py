@@ -2,31 +2,27 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+import math
+from dataclasses import dataclass, replace
 
-from compiler.engines.vllm.options import Options, layers_on_rank
-from compiler.engines.vllm.shape import Attention, Recurrent, Shape
-from compiler.engines.vllm.weights import kv_heads_and_dim
-
-GroupKind = Literal["full", "sliding", "state"]
+from compiler.engines.vllm.caches import CacheKind, LayerCache, layer_caches, token_bytes
+from compiler.engines.vllm.options import Options
+from compiler.engines.vllm.shape import Recurrent, Shape
 
 # v1/attention/backends: the block size of every CUDA backend but FlashMLA.
 _BLOCK = 16
-# One token in DeepSeek's packed fp8 layout (fp8_ds_mla): 512 values, 4 fp32 scales, 64 bf16.
-_PACKED_MLA_BYTES = 656
-# The sparse indexer keeps an fp8 key and one fp32 scale a token.
-_INDEX_SCALE_BYTES = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Group:
     """Layers of one kind that take pages from the shared pool together."""
 
-    kind: GroupKind
+    kind: CacheKind
     block: int
     """Tokens in one block."""
     window: int = 0
+    states: int = 1
+    """States that a request holds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,39 +31,58 @@ class Layout:
 
     block_size: int
     block_bytes: int
-    """One block of the pool on one GPU: the page of every layer of a group."""
+    """One block of the pool on this GPU: the page of every layer of the widest group here."""
     groups: tuple[Group, ...]
+    whole_block_bytes: int
+    """The same with the layers of all pipeline stages."""
 
     @property
     def exists(self) -> bool:
         """Whether the model keeps a KV cache at all."""
-        return bool(self.groups) and self.block_bytes > 0
+        return bool(self.groups) and self.whole_block_bytes > 0
 
 
-NO_CACHE = Layout(block_size=_BLOCK, block_bytes=0, groups=())
+NO_CACHE = Layout(block_size=_BLOCK, block_bytes=0, groups=(), whole_block_bytes=0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Page:
+    """A layer with the pages that it takes from the pool."""
+
+    layer: LayerCache
+    block: int
+    page_bytes: int
 
 
 def layout_of(shape: Shape, options: Options) -> Layout:
-    """The layout of the KV cache on one GPU (v1/core/kv_cache_utils.py, vLLM 0.8 to 0.33)."""
-    if shape.encoder:
+    """The layout of the KV cache on one GPU (v1/core/kv_cache_utils.py, vLLM 0.8 to 0.33).
+
+    Layers are grouped over the whole model, and each pipeline stage holds its part of every group.
+    """
+    layers = _managed(layer_caches(shape, options), options)
+    if not layers:
         return NO_CACHE
-    if shape.mla:
-        return _mla_layout(shape, options)
-    full_attention: Attention = "full"
-    drafts = (full_attention,) * options.draft_layers
-    kinds = shape.attention[: layers_on_rank(shape, options)] + drafts
-    own = len(kinds) - shape.kv_shared_layers
-    kinds = kinds[:own] if shape.kv_shared_layers else kinds
-    full, sliding = kinds.count("full"), kinds.count("sliding")
-    state = kinds.count("linear") + kinds.count("mamba")
-    if state and shape.recurrent:
-        return _state_layout(shape, shape.recurrent, options, full=full, state=state)
-    return _attention_layout(shape, options, full=full, sliding=sliding)
-
-
-def kv_number_bytes(options: Options) -> int:
-    """Bytes of one number in the cache."""
-    return 1 if options.kv_dtype.startswith(("fp8", "int8")) else 2
+    block = _block_size(shape, options, layers)
+    if not any(layer.kind == "state" for layer in layers) and _is_uniform(layers):
+        return _uniform_layout(layers, options, block)
+    pages = _same_pages([_page(layer, block) for layer in layers], options)
+    page_bytes = max(page.page_bytes for page in pages)
+    buckets = _buckets(pages)
+    size = _group_size([len(bucket) for bucket in buckets], options)
+    groups: list[Group] = []
+    widest = widest_here = 0
+    for bucket in buckets:
+        count = -(-len(bucket) // size)
+        for part in (bucket[start::count] for start in range(count)):
+            groups.append(_group(part[0], shape, options))
+            here = sum(1 for page in part if page.layer.stage == options.stage)
+            widest, widest_here = max(widest, len(part)), max(widest_here, here)
+    return Layout(
+        block_size=block,
+        block_bytes=page_bytes * widest_here,
+        groups=tuple(groups),
+        whole_block_bytes=page_bytes * widest,
+    )
 
 
 def request_blocks(layout: Layout, options: Options, tokens: int | None = None) -> int:
@@ -80,7 +95,11 @@ def blocks_for(layout: Layout, options: Options, tokens: int) -> int:
     """Blocks of a pool that holds this many tokens, one request of full length at least."""
     one = request_blocks(layout, options)
     wanted = -(-one * tokens // options.context)
-    return max(one, wanted) + reserved_blocks(options)
+    least = one
+    if options.rules.stages_hold_all and layout.block_bytes:
+        # Its memory is compared with what the layers of all stages would take.
+        least = -(-one * layout.whole_block_bytes // layout.block_bytes)
+    return max(least, wanted) + reserved_blocks(options)
 
 
 def reserved_blocks(options: Options) -> int:
@@ -88,11 +107,10 @@ def reserved_blocks(options: Options) -> int:
     return 1 if options.rules.null_block else 0
 
 
-def logged_tokens(layout: Layout, options: Options, kv_bytes: int) -> int:
-    """The number that vLLM logs as `GPU KV cache size` for this much memory on each GPU."""
+def logged_tokens(layout: Layout, options: Options, blocks: int) -> int:
+    """The number that vLLM logs as `GPU KV cache size` for this many blocks."""
     if not layout.exists:
         return 0
-    blocks = max(0, kv_bytes) // layout.block_bytes
     match options.rules.logged_tokens:
         case "blocks":
             return blocks * layout.block_size
@@ -103,114 +121,133 @@ def logged_tokens(layout: Layout, options: Options, kv_bytes: int) -> int:
             return blocks * options.context // request_blocks(layout, options)
 
 
-def _group_blocks(group: Group, options: Options, length: int) -> int:
-    match group.kind:
-        case "full":
-            return -(-length // group.block)
-        case "sliding":
-            batches = 1
-            if options.rules.async_batches:
-                batches = options.pipeline_parallel + int(options.async_scheduling)
-            in_flight = options.batched_tokens * batches
-            return -(-min(group.window - 1 + in_flight, length) // group.block) + 1
-        case "state":
-            aligned = options.rules.mamba_align and options.prefix_caching
-            return (2 if aligned else 1) + options.draft_tokens
-
-
-def _mla_layout(shape: Shape, options: Options) -> Layout:
-    """One latent vector a token, the same on every rank of a tensor parallel group."""
-    mla = shape.mla
-    if mla is None:
-        return NO_CACHE
-    layers = layers_on_rank(shape, options) + options.draft_layers
-    block = options.block_size or options.rules.mla_block
-    token_bytes = (mla.kv_rank + mla.rope_dim) * kv_number_bytes(options)
-    if options.kv_dtype == "fp8_ds_mla":
-        token_bytes = _PACKED_MLA_BYTES
-    if mla.index_heads:
-        token_bytes += mla.index_dim + _INDEX_SCALE_BYTES
-    return Layout(
-        block_size=block,
-        block_bytes=block * token_bytes * layers,
-        groups=(Group(kind="full", block=block),),
+def _managed(layers: tuple[LayerCache, ...], options: Options) -> tuple[LayerCache, ...]:
+    """Windows are cached whole beside full layers where there is no hybrid cache manager."""
+    if options.hybrid_kv and options.rules.hybrid_groups:
+        return layers
+    return tuple(
+        replace(layer, kind="full", window=0) if layer.kind == "sliding" else layer
+        for layer in layers
     )
 
 
-def _attention_layout(shape: Shape, options: Options, *, full: int, sliding: int) -> Layout:
-    """Full and sliding layers: one group a kind, or groups of equal size that share pages."""
-    block = options.block_size or _BLOCK
-    full_bytes = _token_bytes(shape, options, is_full=True)
-    sliding_bytes = _token_bytes(shape, options, is_full=False)
-    hybrid = options.hybrid_kv and options.rules.hybrid_groups
-    if sliding and not full and hybrid:
-        group = Group(kind="sliding", block=block, window=shape.window)
-        return Layout(
-            block_size=block, block_bytes=block * sliding_bytes * sliding, groups=(group,)
-        )
-    if sliding and full and hybrid:
-        size = _group_size(full, sliding, options)
-        page_bytes = block * max(full_bytes, sliding_bytes)
-        groups = (
-            *[Group(kind="full", block=page_bytes // full_bytes)] * -(-full // size),
-            *[Group(kind="sliding", block=page_bytes // sliding_bytes, window=shape.window)]
-            * -(-sliding // size),
-        )
-        return Layout(block_size=block, block_bytes=page_bytes * size, groups=groups)
+def _block_size(shape: Shape, options: Options, layers: tuple[LayerCache, ...]) -> int:
+    """Attention pages grow until one holds a recurrent state.
+
+    models/config.py `HybridAttentionMambaModelConfig`, 0.10 to 0.18; platforms/interface.py
+    `_align_hybrid_block_size`, 0.20 to 0.33.
+    """
+    rules = options.rules
+    block = options.block_size or (rules.mla_block if shape.mla else _BLOCK)
+    states = [layer.size_bytes for layer in layers if layer.kind == "state"]
+    if not states or all(layer.kind == "state" for layer in layers):
+        return block
+    step = max(block, rules.mla_state_block) if shape.mla else block
+    if shape.recurrent is not None and _keeps_every_block(shape, shape.recurrent, options):
+        step = math.lcm(step, shape.recurrent.chunk)
+    page_bytes = step * token_bytes(shape, options, is_full=True)
+    return step * -(-max(states) // page_bytes)
+
+
+def _is_uniform(layers: tuple[LayerCache, ...]) -> bool:
+    """Whether all layers need the same tokens, be they of different size."""
+    return len({(layer.kind, layer.window) for layer in layers}) == 1
+
+
+def _uniform_layout(layers: tuple[LayerCache, ...], options: Options, block: int) -> Layout:
+    first = layers[0]
+    here = sum(layer.size_bytes for layer in layers if layer.stage == options.stage)
     return Layout(
         block_size=block,
-        block_bytes=block * (full_bytes * full + sliding_bytes * sliding),
-        groups=(Group(kind="full", block=block),),
+        block_bytes=block * here,
+        groups=(Group(kind=first.kind, block=block, window=first.window),),
+        whole_block_bytes=block * sum(layer.size_bytes for layer in layers),
     )
 
 
-def _group_size(full: int, sliding: int, options: Options) -> int:
-    """Layers in a group: the smaller count, or the larger when that wastes less than half."""
-    small, large = min(full, sliding), max(full, sliding)
+def _page(layer: LayerCache, block: int) -> _Page:
+    if layer.kind == "state":
+        return _Page(layer=layer, block=block, page_bytes=layer.size_bytes)
+    return _Page(layer=layer, block=block, page_bytes=block * layer.size_bytes)
+
+
+def _same_pages(pages: list[_Page], options: Options) -> list[_Page]:
+    """Smaller pages hold more tokens, as far as that gives whole ones; the rest is padding."""
+    largest = max(page.page_bytes for page in pages)
+    result = []
+    for page in pages:
+        times = largest // page.page_bytes
+        grows = page.layer.kind != "state" and largest % page.page_bytes == 0
+        # Before pages could be padded there was no model whose pages do not divide.
+        grows = grows or (page.layer.kind != "state" and not options.rules.pads_pages)
+        block = page.block * times if grows else page.block
+        result.append(replace(page, block=block, page_bytes=largest))
+    return result
+
+
+def _buckets(pages: list[_Page]) -> list[list[_Page]]:
+    """Layers that may share a group: of one kind, window and block."""
+    found: dict[tuple[CacheKind, int, int, int], list[_Page]] = {}
+    for page in pages:
+        layer = page.layer
+        found.setdefault((layer.kind, layer.window, page.block, layer.size_bytes), []).append(page)
+    return list(found.values())
+
+
+def _group(page: _Page, shape: Shape, options: Options) -> Group:
+    kind, window = page.layer.kind, page.layer.window
+    if kind != "state" or shape.recurrent is None:
+        return Group(kind=kind, block=page.block, window=window)
+    if _keeps_every_block(shape, shape.recurrent, options):
+        return Group(kind="full", block=page.block)
+    return Group(kind=kind, block=page.block, states=_states(shape, shape.recurrent, options))
+
+
+def _states(shape: Shape, recurrent: Recurrent, options: Options) -> int:
+    """States that a request holds: with prefix caching one at the last block's end as well."""
+    states = 1 + options.draft_tokens
+    if _caches_prefixes(shape, options):
+        states += 1
+        if options.rules.mamba_checkpoints and recurrent.kind == "mamba2":
+            states += 1
+    return states
+
+
+def _caches_prefixes(shape: Shape, options: Options) -> bool:
+    """Models without attention cache prefixes only when told to (config/model.py)."""
+    attends = "full" in shape.attention or "both" in shape.attention
+    if options.prefix_caching is None:
+        return options.rules.hybrid_prefixes and attends
+    return options.prefix_caching
+
+
+def _keeps_every_block(shape: Shape, recurrent: Recurrent, options: Options) -> bool:
+    """Cache mode `all`: a state for each block, in models of state space layers until 0.27."""
+    able = recurrent.kind in {"mamba", "mamba2"} and options.rules.mamba_every_block
+    return able and not options.draft_tokens and _caches_prefixes(shape, options)
+
+
+def _group_size(counts: list[int], options: Options) -> int:
+    """Layers in a group: the smallest count, or the largest when that wastes less than half."""
+    small, large = min(counts), max(counts)
     if small == large or (options.rules.hybrid_uneven and 2 * large < 3 * small):
         return large
     return small
 
 
-def _token_bytes(shape: Shape, options: Options, *, is_full: bool) -> int:
-    heads, head_dim = kv_heads_and_dim(shape, options.tensor_parallel, is_full=is_full)
-    return 2 * heads * head_dim * kv_number_bytes(options)
+def _group_blocks(group: Group, options: Options, length: int) -> int:
+    match group.kind:
+        case "full":
+            return -(-length // group.block)
+        case "sliding":
+            in_flight = options.batched_tokens * _batches(options)
+            return -(-min(group.window - 1 + in_flight, length) // group.block) + 1
+        case "state":
+            return group.states
 
 
-def _state_layout(
-    shape: Shape, recurrent: Recurrent, options: Options, *, full: int, state: int
-) -> Layout:
-    """Attention pages grow until one holds a recurrent state (models/config.py, 0.10 to 0.33)."""
-    state_bytes = recurrent_state_bytes(recurrent, options)
-    if not full:
-        return Layout(
-            block_size=_BLOCK,
-            block_bytes=state_bytes * state,
-            groups=(Group(kind="state", block=_BLOCK),),
-        )
-    token_bytes = _token_bytes(shape, options, is_full=True)
-    block = _BLOCK * -(-state_bytes // (_BLOCK * token_bytes))
-    size = min(full, state)
-    groups = (
-        *[Group(kind="full", block=block)] * -(-full // size),
-        *[Group(kind="state", block=block)] * -(-state // size),
-    )
-    return Layout(block_size=block, block_bytes=block * token_bytes * size, groups=groups)
-
-
-def recurrent_state_bytes(recurrent: Recurrent, options: Options) -> int:
-    """Convolution window and recurrent state of one request in one layer on one GPU.
-
-    model_executor/layers/mamba/mamba_utils.py, MambaStateShapeCalculator.
-    """
-    ranks = options.tensor_parallel
-    number = options.ssm_dtype_bytes or recurrent.state_bytes
-    if recurrent.mamba:
-        inner = recurrent.value_heads * recurrent.value_dim
-        width = inner + 2 * max(recurrent.key_heads, ranks) * recurrent.key_dim
-        cells = inner // ranks * recurrent.key_dim
-    else:
-        keys = recurrent.key_heads * recurrent.key_dim
-        width = 2 * keys + recurrent.value_heads * recurrent.value_dim
-        cells = recurrent.value_heads // ranks * recurrent.key_dim * recurrent.value_dim
-    return width // ranks * (recurrent.kernel - 1 + options.draft_tokens) * 2 + cells * number
+def _batches(options: Options) -> int:
+    """Batches whose tokens a window keeps (config/vllm.py `max_concurrent_batches`, from 0.28)."""
+    if not options.rules.async_batches:
+        return 1
+    return options.pipeline_parallel + int(options.async_scheduling)

@@ -16,7 +16,7 @@ from compiler.engines.vllm.explain import (
     why_runtime,
     why_weights,
 )
-from compiler.engines.vllm.kv import layout_of, logged_tokens
+from compiler.engines.vllm.kv import logged_tokens
 from compiler.engines.vllm.options import Options
 from compiler.engines.vllm.refusals import site_refusal
 from compiler.engines.vllm.runtime import process_bytes
@@ -43,89 +43,127 @@ def demands_of(request: Request, site: Site) -> tuple[Demand, ...] | Refusal:
     return (_gpu_demand(request, shape, site),)
 
 
-def estimate_of(request: Request, site: Site) -> Estimate:
-    """The estimate behind a demand, recomputed from its request and site."""
+def estimates_of(request: Request, site: Site) -> tuple[Estimate, ...]:
+    """The estimates behind a demand, one for each of its GPUs, or for the host without any."""
     shape = request_shape(request)
     kind = site.kinds[0] if site.kinds else None
     options = options_of(request, shape, kind, len(site.kinds))
-    return estimate_on(request.facts, shape, options, kind or _NO_GPU, linked=site.linked)
+    return _ranks(request, shape, options, kind or _NO_GPU, linked=site.linked)
 
 
 def grown(demand: Demand, kv_bytes: int) -> Demand:
-    """The demand with this much KV on each GPU: whole blocks, from what it has to its maximum."""
+    """The demand with this much KV on the GPU that has most: whole blocks, up to its maximum."""
     if demand.growth is None:
         return demand
     step = demand.growth.step_bytes
-    own_bytes = demand.devices[0].kv.bytes
-    target_bytes = min(kv_bytes, demand.growth.max_kv_bytes) // step * step
-    return _with_kv(demand, max(own_bytes, target_bytes))
+    own = max(device.kv.bytes for device in demand.devices) // step
+    return _with_blocks(demand, max(own, min(kv_bytes, demand.growth.max_kv_bytes) // step))
 
 
 def at_utilization(demand: Demand, utilization_permille: int) -> Demand:
     """What vLLM would make of --gpu-memory-utilization alone, without a KV size said."""
     if not demand.site.kinds or not demand.devices:
         return demand
-    estimate = estimate_of(demand.request, demand.site)
     total_bytes = min(kind.cuda_total_bytes for kind in demand.site.kinds)
     # gpu_worker.py `request_memory`: ceil(total x utilization).
     budget_bytes = -(-total_bytes * utilization_permille // 1000)
-    return _with_kv(demand, estimate.kv_within(budget_bytes))
+    estimates = estimates_of(demand.request, demand.site)
+    # The GPU with the fewest blocks decides for all (v1/core/kv_cache_utils.py).
+    fewest = min(estimate.blocks_within(budget_bytes) for estimate in estimates)
+    return replace(_with_blocks(demand, fewest), utilization_permille=utilization_permille)
 
 
-def _with_kv(demand: Demand, kv_bytes: int) -> Demand:
-    request, site = demand.request, demand.site
-    shape = request_shape(request)
-    options = options_of(request, shape, site.kinds[0] if site.kinds else None, len(site.kinds))
-    layout = layout_of(shape, options)
-    why = why_kv(layout, options, kv_bytes)
-    devices = tuple(device.with_kv(kv_bytes, why) for device in demand.devices)
-    tokens = logged_tokens(layout, options, kv_bytes)
-    return replace(demand, devices=devices, kv_tokens=tokens)
+def _ranks(
+    request: Request, shape: Shape, options: Options, kind: GpuKind, *, linked: bool
+) -> tuple[Estimate, ...]:
+    """One estimate a GPU: ranks are numbered by tensor, then pipeline, then data parallelism."""
+    stages = [
+        estimate_on(request.facts, shape, replace(options, stage=stage), kind, linked=linked)
+        for stage in range(options.pipeline_parallel)
+    ]
+    one_engine = [stage for stage in stages for _ in range(options.tensor_parallel)]
+    return tuple(one_engine * options.data_parallel)
+
+
+def _with_blocks(demand: Demand, blocks: int) -> Demand:
+    estimates = estimates_of(demand.request, demand.site)
+    devices = tuple(
+        device.with_kv(blocks * estimate.layout.block_bytes, _why_kv(estimate, blocks))
+        for device, estimate in zip(demand.devices, estimates, strict=True)
+    )
+    return replace(demand, devices=devices, kv_tokens=_held_tokens(estimates[0], blocks))
+
+
+def _why_kv(estimate: Estimate, blocks: int) -> str:
+    return why_kv(estimate.layout, estimate.options, blocks)
+
+
+def _held_tokens(estimate: Estimate, blocks: int) -> int:
+    """Tokens of the whole replica: each data parallel rank has a cache of its own."""
+    tokens = logged_tokens(estimate.layout, estimate.options, blocks)
+    return tokens * estimate.options.data_parallel
 
 
 def _gpu_demand(request: Request, shape: Shape, site: Site) -> Demand:
-    kind, ranks = site.kinds[0], len(site.kinds)
-    options = options_of(request, shape, kind, ranks)
-    estimate = estimate_on(request.facts, shape, options, kind, linked=site.linked)
-    kv_bytes = estimate.kv_bytes(request.kv_tokens or request.context)
-    device = Breakdown(
-        weights=_part("weights", estimate.weights_bytes, why_weights(shape, estimate)),
-        kv=Part.exact(kv_bytes, why_kv(estimate.layout, options, kv_bytes)),
-        compute=_compute_part(estimate, kv_bytes),
-        graphs=_part("graphs", estimate.graphs.larger_bytes, why_graphs(estimate)),
-        runtime=_runtime_part(estimate),
-    )
+    kind, gpus = site.kinds[0], len(site.kinds)
+    options = options_of(request, shape, kind, gpus)
+    estimates = _ranks(request, shape, options, kind, linked=site.linked)
+    blocks = _blocks(request.kv_tokens or request.context, estimates)
     return Demand(
         request=request,
         site=site,
-        split=Split(tensor_parallel=ranks),
-        devices=(device,) * ranks,
-        host=_gpu_host(estimate, ranks),
-        kv_tokens=estimate.tokens(kv_bytes),
-        growth=_growth(request, estimate),
+        split=Split(
+            tensor_parallel=options.tensor_parallel,
+            pipeline_parallel=options.pipeline_parallel,
+            data_parallel=options.data_parallel,
+        ),
+        devices=tuple(_device(shape, estimate, blocks) for estimate in estimates),
+        host=_gpu_host(estimates, gpus),
+        kv_tokens=_held_tokens(estimates[0], blocks),
+        growth=_growth(request, estimates),
         assumed=assumptions(request, shape, options, kind),
     )
 
 
-def _gpu_host(estimate: Estimate, gpus: int) -> Breakdown:
+def _blocks(tokens: int, estimates: tuple[Estimate, ...]) -> int:
+    """Blocks on every GPU that hold these tokens, each data parallel rank its part of them."""
+    own = -(-tokens // estimates[0].options.data_parallel)
+    return max(estimate.blocks(own) for estimate in estimates)
+
+
+def _device(shape: Shape, estimate: Estimate, blocks: int) -> Breakdown:
+    kv_bytes = blocks * estimate.layout.block_bytes
+    return Breakdown(
+        weights=_part("weights", estimate.weights_bytes, why_weights(shape, estimate)),
+        kv=Part.exact(kv_bytes, _why_kv(estimate, blocks)),
+        compute=_compute_part(estimate, kv_bytes),
+        graphs=_part("graphs", estimate.graphs.larger_bytes, why_graphs(estimate)),
+        runtime=_runtime_part(estimate),
+    )
+
+
+def _gpu_host(estimates: tuple[Estimate, ...], gpus: int) -> Breakdown:
     """RAM of the processes, with the weights that are kept or may be moved there."""
-    options = estimate.options
-    moved_bytes = options.cpu_offload_bytes
+    options = estimates[0].options
+    moved_bytes = options.cpu_offload_bytes * gpus
     if options.sleeps:
-        moved_bytes += estimate.weights_bytes
+        moved_bytes += sum(estimate.weights_bytes for estimate in estimates)
     weights = Part()
     if moved_bytes:
-        weights = Part.exact(moved_bytes * gpus, "Weights in pinned RAM.")
+        weights = Part.exact(moved_bytes, "Weights in pinned RAM.")
     processes = _processes(options, gpus)
-    # The API server and the engine core each keep processed images as they come.
-    cache_bytes = options.image_cache_bytes * (options.api_servers + 1)
+    # The API servers and the engine cores each keep processed images as they come.
+    cache_bytes = options.image_cache_bytes * (options.api_servers + options.data_parallel)
     processes = replace(processes, high_bytes=processes.high_bytes + cache_bytes)
     return Breakdown(weights=weights, runtime=processes)
 
 
 def _processes(options: Options, gpus: int) -> Part:
-    workers = f" and {gpus} workers" if gpus > 1 else ""
+    workers = f" and {gpus} workers" if gpus > options.data_parallel else ""
     why = f"RSS of {options.api_servers} API server, the engine core{workers}."
+    if options.data_parallel > 1:
+        cores = f"{options.data_parallel} engine cores{workers}"
+        why = f"RSS of {options.api_servers} API servers, a coordinator, {cores}."
     return _part("processes", process_bytes(options, gpus), why)
 
 
@@ -134,10 +172,11 @@ def _cpu_demand(request: Request, shape: Shape, site: Site) -> Demand:
     options = options_of(request, shape, None, 1)
     estimate = estimate_on(request.facts, shape, options, _NO_GPU, linked=False)
     kv_bytes = round_up(estimate.kv_bytes(request.kv_tokens or request.context), GIB)
+    blocks = kv_bytes // estimate.layout.block_bytes if estimate.layout.exists else 0
     compute_bytes = estimate.activation.transient_bytes + estimate.activation.persistent_bytes
     host = Breakdown(
         weights=_part("weights", estimate.weights_bytes, why_weights(shape, estimate)),
-        kv=Part.exact(kv_bytes, why_kv(estimate.layout, options, kv_bytes)),
+        kv=Part.exact(kv_bytes, _why_kv(estimate, blocks)),
         compute=_part("compute", compute_bytes, why_compute(estimate)),
         runtime=_processes(options, 0),
     )
@@ -153,13 +192,13 @@ def _cpu_demand(request: Request, shape: Shape, site: Site) -> Demand:
     )
 
 
-def _growth(request: Request, estimate: Estimate) -> Growth | None:
-    if not estimate.layout.exists:
+def _growth(request: Request, estimates: tuple[Estimate, ...]) -> Growth | None:
+    """By blocks of the GPU that has the largest of them."""
+    block_bytes = max(estimate.layout.block_bytes for estimate in estimates)
+    if not block_bytes:
         return None
-    return Growth(
-        step_bytes=estimate.layout.block_bytes,
-        max_kv_bytes=estimate.kv_bytes(request.context * request.concurrency),
-    )
+    most = _blocks(request.context * request.concurrency, estimates)
+    return Growth(step_bytes=block_bytes, max_kv_bytes=most * block_bytes)
 
 
 def _compute_part(estimate: Estimate, kv_bytes: int) -> Part:

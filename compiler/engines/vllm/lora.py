@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from compiler.engines.vllm.options import Options, layers_on_rank
+from compiler.engines.vllm.options import Options
 from compiler.engines.vllm.shape import Shape
+from compiler.engines.vllm.stages import stage_layers
 
 _NUMBER_BYTES = 2
 
@@ -26,4 +27,4 @@ def lora_bytes(shape: Shape, options: Options) -> int:
         inputs += 2 * hidden + shape.inner // ranks
         outputs += 2 * shape.inner // ranks + hidden
     numbers = lora.adapters * lora.rank * (inputs + outputs)
-    return layers_on_rank(shape, options) * numbers * _NUMBER_BYTES
+    return len(stage_layers(shape, options)) * numbers * _NUMBER_BYTES

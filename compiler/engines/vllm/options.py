@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from compiler.engines.vllm.shape import Shape
 from compiler.engines.vllm.versions import Rules, Version, rules_of
+from compiler.ir.facts import ModelFacts
 from compiler.ir.inventory import GpuKind
 from compiler.ir.units import GIB
 
+DraftMethod = Literal["draft_model", "eagle", "eagle3", "medusa"]
 CudagraphMode = Literal["none", "piecewise", "full_decode", "full_and_piecewise"]
 
 
@@ -22,6 +24,17 @@ class Lora:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Draft:
+    """A second model that proposes tokens; it stands on the last pipeline stage."""
+
+    method: DraftMethod
+    facts: ModelFacts = field(compare=False, hash=False)
+    shape: Shape | None
+    """None for Medusa's heads, which have no layers of their own."""
+    tensor_parallel: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
     """One launch of one version on one kind of GPU."""
 
@@ -29,11 +42,13 @@ class Options:
     tensor_parallel: int = 1
     pipeline_parallel: int = 1
     data_parallel: int = 1
+    stage: int = 0
+    """The pipeline stage that is looked at."""
     expert_parallel: bool = False
     context: int
     """--max-model-len."""
     sequences: int
-    """--max-num-seqs."""
+    """--max-num-seqs: requests in flight on each data parallel rank."""
     batched_tokens: int
     """--max-num-batched-tokens."""
     dtype: str = "auto"
@@ -42,7 +57,8 @@ class Options:
     """--quantization, only where the checkpoint names none."""
     block_size: int | None = None
     pooling: bool = False
-    prefix_caching: bool = True
+    prefix_caching: bool | None = None
+    """None: as the version decides for the model."""
     async_scheduling: bool = True
     hybrid_kv: bool = True
     cudagraph: CudagraphMode = "full_and_piecewise"
@@ -61,6 +77,7 @@ class Options:
     """Tokens proposed a step by speculative decoding."""
     draft_layers: int = 0
     """Multi-token prediction layers loaded from the checkpoint itself."""
+    draft: Draft | None = None
     cpu_offload_bytes: int = 0
     """Weights that each GPU leaves in RAM."""
     sleeps: bool = False
@@ -83,9 +100,37 @@ class Options:
         return rules_of(self.version)
 
     @property
+    def is_first_stage(self) -> bool:
+        """Whether the embedding stands here."""
+        return self.stage == 0
+
+    @property
+    def is_last_stage(self) -> bool:
+        """Whether the output stands here, and tokens are sampled."""
+        return self.stage == self.pipeline_parallel - 1
+
+    @property
+    def drafts_here(self) -> Draft | None:
+        """The draft model, where this stage holds it."""
+        return self.draft if self.is_last_stage else None
+
+    @property
+    def gpus(self) -> int:
+        """GPUs of the whole replica."""
+        return self.tensor_parallel * self.pipeline_parallel * self.data_parallel
+
+    @property
     def expert_ranks(self) -> int:
         """Ranks over which whole experts are spread; 1 when every rank holds a slice of each."""
         return self.tensor_parallel * self.data_parallel if self.expert_parallel else 1
+
+    @property
+    def expert_shards(self) -> int:
+        """Ranks over which each expert is cut: data parallel ones count like tensor parallel ones.
+
+        layers/fused_moe/config.py `FusedMoEParallelConfig.make`, 0.8.5 to 0.33.
+        """
+        return 1 if self.expert_parallel else self.tensor_parallel * self.data_parallel
 
 
 def batch_defaults(kind: GpuKind, rules: Rules, *, offline: bool = False) -> tuple[int, int]:
@@ -114,14 +159,11 @@ def uses_runner_v2(shape: Shape, options: Options) -> bool:
     if options.runner_v2 is not None:
         return options.runner_v2
     rules = options.rules
+    if options.draft is not None and options.draft.method == "medusa":
+        return False
     if rules.v2_all:
         return True
     if not rules.v2_dense or shape.experts or options.pooling or shape.recurrent or shape.encoder:
         return False
     named = shape.architecture in {"LlamaForCausalLM", "MistralForCausalLM", "Qwen3ForCausalLM"}
     return "ForCausalLM" in shape.architecture and (named or rules.v2_decoders)
-
-
-def layers_on_rank(shape: Shape, options: Options) -> int:
-    """Layers of the rank that holds most of them."""
-    return -(-shape.layers // options.pipeline_parallel)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from compiler.engines.vllm.config import names_recurrent_layers, shape_of
+from compiler.engines.vllm.config import shape_of
 from compiler.engines.vllm.gguf import config_of
-from compiler.engines.vllm.kv import layout_of, recurrent_state_bytes
+from compiler.engines.vllm.kv import layout_of
 from compiler.engines.vllm.options import Options
+from compiler.engines.vllm.recurrent import names_recurrent_layers
 from compiler.engines.vllm.sections import Header, whole
 from compiler.engines.vllm.shape import Attention as OwnAttention
 from compiler.engines.vllm.shape import Mla, Shape
+from compiler.engines.vllm.states import recurrent_state_bytes
 from compiler.engines.vllm.versions import NEWEST
 from compiler.engines.vllm.weights import kv_heads_and_dim
 from compiler.ir.facts import ModelFacts
@@ -92,9 +94,10 @@ def _kind(shape: Shape, own: OwnAttention, index: int) -> LayerKind:
         return LayerKind(
             attention="latent", heads=shape.heads, kv_heads=1, head_size=_latent_row(shape.mla)
         )
-    kv_heads, head_size = kv_heads_and_dim(shape, 1, is_full=own == "full")
+    kv_heads, head_size = kv_heads_and_dim(shape, 1, is_full=own != "sliding")
     return LayerKind(
         attention="sliding" if own == "sliding" else "full",
+        state=_state(shape, own),
         window=shape.window if own == "sliding" else 0,
         heads=shape.heads,
         kv_heads=kv_heads,
@@ -107,8 +110,9 @@ def _state(shape: Shape, own: OwnAttention) -> State:
     match own:
         case "linear":
             return "linear"
-        case "mamba":
-            return "convolution" if shape.model_type.startswith("lfm2") else "recurrent"
+        case "mamba" | "both":
+            convolves = shape.recurrent is not None and shape.recurrent.kind == "conv"
+            return "convolution" if convolves else "recurrent"
         case _:
             return "none"
 
@@ -117,7 +121,7 @@ def _token_cache(shape: Shape) -> list[TokenCache]:
     """What one token takes on one GPU (v1/kv_cache_interface.py, page_size_bytes)."""
     kinds = _attention(shape)
     own = kinds[: max(0, shape.layers - shape.kv_shared_layers)]
-    full, sliding = own.count("full"), own.count("sliding")
+    full, sliding = own.count("full") + own.count("both"), own.count("sliding")
     if shape.encoder or not full + sliding:
         return []
     return [
@@ -149,7 +153,7 @@ def _latent_row(mla: Mla) -> int:
 
 
 def _state_bytes(shape: Shape) -> int | None:
-    layers = shape.count("linear") + shape.count("mamba")
+    layers = shape.count("linear") + shape.count("mamba") + shape.count("both")
     if not layers:
         return 0
     if shape.recurrent is None or shape.recurrent.least < 1:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from compiler.engines.vllm.classes import class_problems, encoder_decoder_problem
 from compiler.engines.vllm.config import ShapeError
 from compiler.engines.vllm.conflicts import conflict_problems
 from compiler.engines.vllm.decide import (
@@ -9,6 +10,7 @@ from compiler.engines.vllm.decide import (
     header_overrides,
     needs_half,
     options_of,
+    parallel_sizes,
     request_shape,
     version_of,
 )
@@ -45,24 +47,28 @@ def site_refusal(request: Request, shape: Shape, site: Site) -> Refusal | None:
     if 0 < shape.position_limit < request.context:
         return Refusal(code="context", detail=context_detail(request, shape))
     if not site.kinds:
-        return _cpu_refusal(shape)
+        return _cpu_refusal(request, shape)
     kind = site.kinds[0]
     options = options_of(request, shape, kind, len(site.kinds))
-    return _compute_refusal(shape, options, kind) or _split_refusal(shape, options, site)
+    return (
+        _parallel_refusal(shape, options, len(site.kinds))
+        or _compute_refusal(shape, options, kind)
+        or _split_refusal(shape, options, site)
+    )
 
 
 def request_problems(request: Request) -> list[ArgumentProblem]:
     """What is wrong with a request on any site, its arguments' names and kinds apart."""
+    pair = encoder_decoder_problem(request)
+    if pair is not None:
+        return [pair]
     try:
         shape = request_shape(request)
     except ShapeError as error:
         return [ArgumentProblem(code="facts-missing", argument="model", detail=f"{error}.")]
-    problems = []
+    problems = class_problems(request, shape)
     if request.facts.format == "gguf" and not reads_architecture(request.facts):
         problems.append(_gguf_problem(request))
-    if shape.cross_attention:
-        detail = f"`{shape.architecture}` has an encoder and a decoder; the law covers neither."
-        problems.append(ArgumentProblem(code="engine-format", argument="model", detail=detail))
     if request.task == "generate" and shape.encoder:
         detail = f"`{shape.architecture}` reads text in both directions and cannot generate."
         problems.append(ArgumentProblem(code="task-mismatch", argument="task", detail=detail))
@@ -110,7 +116,10 @@ def _gguf_problem(request: Request) -> ArgumentProblem:
     )
 
 
-def _cpu_refusal(shape: Shape) -> Refusal | None:
+def _cpu_refusal(request: Request, shape: Shape) -> Refusal | None:
+    if parallel_sizes(request.args) != (1, 1):
+        detail = "Pipeline stages and data parallel engines stand on GPUs, of which there is none."
+        return Refusal(code="ranks", detail=detail)
     kind = scheme_of(shape.quantization, None).kind
     if kind in _ON_CPU:
         return None
@@ -150,16 +159,36 @@ def _compute_refusal(shape: Shape, options: Options, kind: GpuKind) -> Refusal |
     return None
 
 
+def _parallel_refusal(shape: Shape, options: Options, gpus: int) -> Refusal | None:
+    """Stages and engines that the arguments ask for, against the GPUs and the layers."""
+    if options.gpus != gpus:
+        stages, engines = options.pipeline_parallel, options.data_parallel
+        parts = [f"{stages} pipeline stages"] if stages > 1 else []
+        parts += [f"{engines} data parallel engines"] if engines > 1 else []
+        detail = f"{gpus} GPUs do not make {' in each of '.join(parts)} of equal size."
+        return Refusal(code="ranks", detail=detail)
+    if options.pipeline_parallel > shape.layers:
+        detail = f"{shape.layers} layers do not make {options.pipeline_parallel} pipeline stages."
+        return Refusal(code="layers", detail=detail)
+    draft, ranks = options.draft, options.tensor_parallel
+    allowed = {ranks} if draft is not None and draft.method == "draft_model" else {1, ranks}
+    if draft is not None and draft.tensor_parallel not in allowed:
+        # config/speculative.py, v1/spec_decode/draft_model.py, 0.15 to 0.33.
+        detail = f"The draft model cannot be cut over {draft.tensor_parallel} of {ranks} ranks."
+        return Refusal(code="ranks", detail=detail)
+    return None
+
+
 def _split_refusal(shape: Shape, options: Options, site: Site) -> Refusal | None:
-    ranks = len(site.kinds)
-    if ranks == 1:
+    if len(site.kinds) == 1:
         return None
     if any(kind.mig for kind in site.kinds):
         detail = "CUDA shows a process one MIG slice only, so a replica cannot be cut over several."
         return Refusal(code="mig", detail=detail)
     if any(kind.name != site.kinds[0].name for kind in site.kinds):
         return Refusal(code="unequal-gpus", detail="Tensor parallelism needs GPUs of one kind.")
-    if shape.encoder:
+    ranks = options.tensor_parallel
+    if shape.encoder and ranks > 1:
         detail = f"`{shape.architecture}` is small and is not cut over GPUs."
         return Refusal(code="heads-not-divisible", detail=detail)
     return _divisibility(shape, options, ranks)
@@ -176,9 +205,14 @@ def _divisibility(shape: Shape, options: Options, ranks: int) -> Refusal | None:
         return Refusal(code="heads-not-divisible", detail=detail)
     if shape.recurrent and (
         shape.recurrent.value_heads % ranks
-        or (not shape.recurrent.mamba and shape.recurrent.key_heads % ranks)
+        or (shape.recurrent.kind == "gdn" and shape.recurrent.key_heads % ranks)
     ):
         detail = f"{shape.recurrent.value_heads} recurrent heads cannot be cut over {ranks} GPUs."
+        return Refusal(code="heads-not-divisible", detail=detail)
+    groups = shape.recurrent.key_heads if shape.recurrent else 0
+    if shape.recurrent and shape.recurrent.kind == "mamba2" and groups > 1 and groups % ranks:
+        # mamba_mixer2.py: only a single group is copied to every rank.
+        detail = f"{groups} groups of recurrent heads cannot be cut over {ranks} GPUs."
         return Refusal(code="heads-not-divisible", detail=detail)
     return _block_divisibility(shape, options, ranks)
 
@@ -187,17 +221,15 @@ def _block_divisibility(shape: Shape, options: Options, ranks: int) -> Refusal |
     """Quantized shards must end on a scale: fp8 blocks and integer groups are not cut."""
     scheme = scheme_of(shape.quantization, options.quantization)
     step = scheme.block[1] if scheme.block else scheme.group
-    widths = [shape.experts.width if shape.experts and options.expert_ranks == 1 else 0]
-    widths.append(
-        0
-        if shape.experts and not shape.experts.shared_width
-        else shape.inner
-        if not shape.experts
-        else shape.experts.shared_width
-    )
-    for width in widths:
-        if width and (width % ranks or (step and scheme.kind != "mxfp4" and width // ranks % step)):
-            detail = f"MLP width {width:,} cannot be cut over {ranks} GPUs" + (
+    widths = [(shape.inner, ranks)]
+    if shape.experts:
+        widths = [
+            (shape.experts.width, options.expert_shards),
+            (shape.experts.shared_width, ranks),
+        ]
+    for width, parts in widths:
+        if width and (width % parts or (step and scheme.kind != "mxfp4" and width // parts % step)):
+            detail = f"MLP width {width:,} cannot be cut over {parts} GPUs" + (
                 f" in whole groups of {step}." if step else "."
             )
             return Refusal(code="heads-not-divisible", detail=detail)

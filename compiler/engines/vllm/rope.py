@@ -10,6 +10,8 @@ _STRETCHED = frozenset({"linear", "dynamic", "ntk"})
 # Scalings whose max_position_embeddings already is the longest context.
 _UNSTRETCHED = frozenset({"", "default", "llama3", "longrope", "mrope", "su"})
 _MROPE_FAMILIES = ("qwen2_vl", "qwen2_5_vl", "qwen3_vl", "qwen3_5")
+# Model classes without rotary positions (model_executor/models/, 0.10 to 0.33).
+_UNROTATED = frozenset({"falcon_mamba", "jamba", "mamba", "mamba2", "nemotron_h"})
 _LENGTH_KEYS = (
     "max_position_embeddings",
     "n_positions",
@@ -38,7 +40,7 @@ def rope_of(text: Header, family: str, *, head_dim: int, positions: int, mla: Ml
     local = str(text.get("model_type") or "").startswith("gemma3")
     return Rope(
         positions=rows,
-        dim=mla.rope_dim if mla else int(head_dim * _rotated_part(text)),
+        dim=_rotated_dim(text, head_dim, mla),
         number_bytes=4 if mla else 2,
         local_positions=positions if local else 0,
     )
@@ -82,6 +84,15 @@ def _parameters(text: Header) -> Header:
 
 def _kind(scaling: Header) -> str:
     return str(scaling.get("rope_type") or scaling.get("type") or "")
+
+
+def _rotated_dim(text: Header, head_dim: int, mla: Mla | None) -> int:
+    """Numbers of a head that are rotated; hybrids may leave positions to their recurrent layers."""
+    kind = text.get("position_embedding_type")
+    off = kind == "nope" or text.get("mla_use_nope") is True or text.get("use_mem_rope") is False
+    if off or str(text.get("model_type")) in _UNROTATED:
+        return 0
+    return mla.rope_dim if mla else int(head_dim * _rotated_part(text))
 
 
 def _rotated_part(text: Header) -> float:

@@ -45,16 +45,16 @@ def runtime_of(shape: Shape, options: Options, kind: GpuKind, *, linked: bool) -
     ranks, rules = options.tensor_parallel, options.rules
     charged_bytes = _KERNELS_BYTES
     context_bytes = _CONTEXT_BYTES.get(kind.compute[0], _CONTEXT_OTHER_BYTES)
+    nvlink = linked or kind.link == "nvlink"
+    channels_bytes = sum(_by_ranks(_NCCL_BYTES, size) for size in _communicators(shape, options))
     if ranks > 1:
-        nvlink = linked or kind.link == "nvlink"
         # From 0.20 on FlashInfer's all-reduce takes its workspace over PCIe too.
         large = nvlink or rules.graphs_in_budget
         charged_bytes = _by_ranks(_NVLINK_BYTES, ranks) if large else _PCIE_BYTES
-        channels_bytes = _by_ranks(_NCCL_BYTES, ranks)
-        if rules.snapshot_after_nccl:
-            context_bytes += channels_bytes
-        elif nvlink:
-            charged_bytes += channels_bytes
+    if rules.snapshot_after_nccl:
+        context_bytes += channels_bytes
+    elif nvlink:
+        charged_bytes += channels_bytes
     if shape.recurrent:
         charged_bytes += _LINEAR_ATTENTION_BYTES
     if rules.charges_whole_device:
@@ -63,13 +63,33 @@ def runtime_of(shape: Shape, options: Options, kind: GpuKind, *, linked: bool) -
     return Runtime(charged_bytes=charged_bytes, context_bytes=context_bytes)
 
 
+def _communicators(shape: Shape, options: Options) -> list[int]:
+    """Ranks of each NCCL communicator that moves data (distributed/parallel_state.py).
+
+    Tensor parallel ranks, pipeline stages, and the data parallel ranks of a mixture of experts;
+    other data parallel ranks have nothing to say to each other. Channels of other communicators
+    than the tensor parallel one were not measured and are taken to be as large.
+    """
+    sizes = [options.tensor_parallel, options.pipeline_parallel]
+    if shape.experts:
+        sizes.append(options.data_parallel)
+    return [size for size in sizes if size > 1]
+
+
 def process_bytes(options: Options, gpus: int) -> int:
-    """RAM of the API servers, the engine core and, with several GPUs, one worker for each."""
+    """RAM of the API servers and, for each data parallel rank, its engine core and workers.
+
+    A worker alone lives in the engine core. Data parallel ranks have a coordinator, which is as
+    large as an API server (v1/engine/coordinator.py).
+    """
     servers_bytes = options.api_servers * _API_SERVER_BYTES
-    if gpus <= 1:
-        # The worker lives in the engine core.
-        return servers_bytes + _WORKER_BYTES
-    return servers_bytes + _ENGINE_CORE_BYTES + gpus * _WORKER_BYTES + _SHARED_MEMORY_BYTES
+    if options.data_parallel > 1:
+        servers_bytes += _API_SERVER_BYTES
+    workers = gpus // options.data_parallel
+    if workers <= 1:
+        return servers_bytes + options.data_parallel * _WORKER_BYTES
+    engine_bytes = _ENGINE_CORE_BYTES + workers * _WORKER_BYTES + _SHARED_MEMORY_BYTES
+    return servers_bytes + options.data_parallel * engine_bytes
 
 
 def _by_ranks(table: dict[int, int], ranks: int) -> int:

@@ -24,3 +24,9 @@ def number(section: Header, key: str, default: float) -> float:
     """A number of the section, whole or not."""
     value = section.get(key)
     return value if isinstance(value, int | float) and not isinstance(value, bool) else default
+
+
+def section(outer: Header, key: str) -> Header:
+    """A nested object of the section; empty when it is absent or something else."""
+    value = outer.get(key)
+    return value if isinstance(value, dict) else {}

@@ -7,7 +7,9 @@ from typing import Literal
 
 from compiler.engines.vllm.sections import Header
 
-Attention = Literal["full", "sliding", "linear", "mamba", "none"]
+Attention = Literal["full", "sliding", "linear", "mamba", "both", "none"]
+"""What a layer keeps of the past; `both` is attention beside a recurrent mixer."""
+RecurrentKind = Literal["gdn", "kda", "lightning", "mamba", "mamba2", "conv"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,22 +41,37 @@ class Mla:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recurrent:
-    """Linear attention (gated delta net) or Mamba-2 layers."""
+    """Layers that keep a state of fixed size a request instead of keys and values.
 
+    gdn: gated delta net; kda: Kimi delta attention; lightning: MiniMax; conv: short convolution.
+    mamba2: `value_heads` x `value_dim` inner width, `key_heads` groups of `key_dim` state.
+    mamba: `value_heads` inner width, `value_dim` 1, `key_dim` state; conv: the same without state.
+    """
+
+    kind: RecurrentKind = "gdn"
     key_heads: int
     value_heads: int
     key_dim: int
     value_dim: int
     kernel: int
     state_bytes: int
-    """Bytes of one number of the recurrent state."""
-    mamba: bool = False
-    """Mamba-2: `value_heads` x `value_dim` inner width, `key_heads` groups of `key_dim` state."""
+    """Bytes of one number of the recurrent state; 0 as the version decides."""
+    rank: int = 0
+    """Mamba: rank of the time step's projection."""
+    chunk: int = 2048
+    """Tokens of a chunk of the state space kernels; Mamba has none and takes this."""
+    norms: bool = False
+    """Jamba: norms of time step, B and C."""
+
+    @property
+    def inner(self) -> int:
+        """Width of the mixer."""
+        return self.value_heads * self.value_dim
 
     @property
     def least(self) -> int:
         """The smallest of the sizes that no such model has as zero."""
-        return min(self.key_heads, self.value_heads, self.key_dim, self.value_dim, self.kernel)
+        return min(self.key_heads + 1, self.value_heads, self.key_dim, self.value_dim, self.kernel)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,6 +180,10 @@ class Shape:
     vision: Vision | None = None
     rope: Rope
     quantization: Header | None = field(default=None, compare=False, hash=False)
+    shared_blocks: int = 0
+    """Zamba2: attention blocks with an MLP that its hybrid layers share in turn."""
+    adapter_rank: int = 0
+    """Zamba2: rank of the adapters that each hybrid layer has for a shared block."""
     draft_layers: int = 0
     """Multi-token prediction layers in the checkpoint, loaded only for speculative decoding."""
     multimodal: bool = False

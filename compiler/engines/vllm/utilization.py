@@ -31,7 +31,9 @@ def least_steps(estimate: Estimate, total_bytes: int, tokens: int) -> int:
     return -(-needed_bytes * _STEPS // total_bytes)
 
 
-def share_steps(estimate: Estimate, kinds: Sequence[GpuKind], shares_bytes: Sequence[int]) -> int:
+def share_steps(
+    estimates: Sequence[Estimate], kinds: Sequence[GpuKind], shares_bytes: Sequence[int]
+) -> int:
     """The largest utilization that every share allows while all other shares are in full use.
 
     vLLM refuses to start unless `free >= ceil(total x utilization)`, where `free` is read after
@@ -39,21 +41,31 @@ def share_steps(estimate: Estimate, kinds: Sequence[GpuKind], shares_bytes: Sequ
     less the context. Versions without --kv-cache-memory-bytes fill the utilization with KV and,
     until 0.20, capture their CUDA graphs on top of it, so that those come off too.
     """
+    steps = min(
+        highest_steps(kind.cuda_total_bytes, share_bytes - _outside_bytes(estimate))
+        for estimate, kind, share_bytes in zip(estimates, kinds, shares_bytes, strict=True)
+    )
+    return max(1, steps)
+
+
+def _outside_bytes(estimate: Estimate) -> int:
+    """What of a share does not count against the utilization."""
     outside_bytes = high_context_bytes(estimate)
     rules = estimate.options.rules
     if not (rules.kv_bytes_flag or rules.graphs_in_budget):
         outside_bytes += high_graphs_bytes(estimate)
-    pairs = zip(kinds, shares_bytes, strict=True)
-    steps = min(
-        highest_steps(kind.cuda_total_bytes, share_bytes - outside_bytes)
-        for kind, share_bytes in pairs
-    )
-    return max(1, steps)
+    return outside_bytes
 
 
 def show_steps(steps: int) -> str:
     """The utilization as a flag's value."""
     return f"{steps // _STEPS}.{steps % _STEPS:04d}"
+
+
+def show_permille(permille: int) -> str:
+    """A utilization that was asked for, as a flag's value."""
+    whole, thousandths = divmod(permille, 1000)
+    return f"{whole}.{thousandths:03d}".rstrip("0").rstrip(".")
 
 
 def high_context_bytes(estimate: Estimate) -> int:

@@ -32,6 +32,10 @@ class Rules:
     """FULL graphs for pure decode beside the piecewise ones."""
     graph_step: int = 8
     """Distance of capture sizes from 256 upwards."""
+    graphs_for_drafts: bool = False
+    """Capture sizes reach to a decode batch with all its drafted tokens."""
+    drafts_with_models: bool = False
+    """A model of its own may propose tokens; before, only heads on the target's states."""
     graph_pool_by_layer: bool = True
     """Before 0.10 the pool grew with layers x sizes; later graphs share one pool."""
     expert_graphs_by_layer: bool = True
@@ -62,8 +66,22 @@ class Rules:
     """Layers of different attention share one pool in groups; before, all were sized as full."""
     hybrid_uneven: bool = False
     """Groups take the larger layer count when it is less than 1.5 times the smaller."""
-    mamba_align: bool = False
-    """Prefix caching of recurrent models keeps two states a request."""
+    hybrid_prefixes: bool = False
+    """Recurrent models with attention cache prefixes unless told otherwise."""
+    mamba_every_block: bool = True
+    """With prefix caching state space models keep a state for every block of tokens."""
+    mamba_checkpoints: bool = False
+    """With prefix caching Mamba-2 keeps one more state, from within a prefill."""
+    nemotron_float_state: bool = False
+    """Nemotron-H keeps its states in 32 bits unless config.json says otherwise."""
+    mla_state_block: int = 64
+    """Least step of the block size of latent attention beside recurrent layers."""
+    pads_pages: bool = False
+    """Pages that do not divide the largest are padded; before, such layers cannot share a pool."""
+    stages_hold_all: bool = False
+    """Each pipeline stage must have room for a full-length request of the whole model."""
+    servers_by_rank: bool = False
+    """One API server for each data parallel rank unless told otherwise."""
     logged_tokens: LoggedTokens = "blocks"
     """How the log line `GPU KV cache size` counts tokens."""
     mla_block: int = 16
@@ -114,8 +132,14 @@ _CHANGES: tuple[tuple[Version, dict[str, Any]], ...] = (
         (0, 11, 0),
         {"graph_step": 16, "snapshot_after_nccl": True, "expert_graphs_by_layer": False},
     ),
-    ((0, 12, 0), {"moe_workspace_stays": True}),
+    (
+        (0, 12, 0),
+        {"moe_workspace_stays": True, "nemotron_float_state": True, "graphs_for_drafts": True},
+    ),
+    ((0, 14, 0), {"stages_hold_all": True}),
+    ((0, 15, 0), {"servers_by_rank": True, "drafts_with_models": True}),
     ((0, 16, 0), {"sampler_centi": 360, "sampler_small_centi": 360}),
+    ((0, 17, 0), {"stages_hold_all": False}),
     ((0, 19, 0), {"hybrid_uneven": True}),
     (
         (0, 20, 0),
@@ -128,11 +152,22 @@ _CHANGES: tuple[tuple[Version, dict[str, Any]], ...] = (
     ),
     (
         (0, 21, 0),
-        {"load_without_splits": True, "mamba_align": True, "mxfp4_hopper_padding": False},
+        {"load_without_splits": True, "mxfp4_hopper_padding": False},
     ),
     ((0, 23, 0), {"v2_dense": True, "v2_ignores_offload": True}),
     ((0, 25, 0), {"v2_decoders": True}),
-    ((0, 28, 0), {"async_batches": True, "huge_gpus": True, "v2_ignores_offload": False}),
+    ((0, 26, 0), {"hybrid_prefixes": True}),
+    ((0, 27, 0), {"mla_state_block": 128}),
+    (
+        (0, 28, 0),
+        {
+            "async_batches": True,
+            "huge_gpus": True,
+            "v2_ignores_offload": False,
+            "mamba_every_block": False,
+            "pads_pages": True,
+        },
+    ),
     ((0, 29, 0), {"gb10_is_small": True}),
     (
         (0, 30, 0),
@@ -143,6 +178,7 @@ _CHANGES: tuple[tuple[Version, dict[str, Any]], ...] = (
             "cold_compile_peaks": True,
         },
     ),
+    ((0, 32, 0), {"mamba_checkpoints": True}),
 )
 
 

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from itertools import chain
 
 from compiler.engines.vllm.allocator import allocated_bytes
-from compiler.engines.vllm.options import Options, layers_on_rank
+from compiler.engines.vllm.mixers import mixer_sizes
+from compiler.engines.vllm.options import Options
 from compiler.engines.vllm.quantization import Scheme, scheme_of
-from compiler.engines.vllm.shape import Experts, Mla, Recurrent, Shape
+from compiler.engines.vllm.shape import Experts, Mla, Shape
+from compiler.engines.vllm.stages import has_embedding, stage_layers
 from compiler.engines.vllm.vision import vision_sizes
 from compiler.ir.inventory import GpuKind
 from compiler.ir.units import round_up
@@ -25,26 +27,31 @@ def weights_from_shape(shape: Shape, options: Options, kind: GpuKind | None) -> 
     does it (model_executor/models/), rounded as the allocator does it.
     """
     rules = options.rules
-    sizes = encoder_sizes(shape) if shape.encoder else _decoder_sizes(shape, options, kind)
+    sizes = encoder_sizes(shape) if shape.encoder else decoder_sizes(shape, options, kind)
     return sum(allocated_bytes(size, rules) for size in sizes)
 
 
-def _decoder_sizes(shape: Shape, options: Options, kind: GpuKind | None) -> Iterator[int]:
+def decoder_sizes(shape: Shape, options: Options, kind: GpuKind | None) -> Iterator[int]:
+    """Bytes of each parameter of the language model and its tower on one rank."""
     scheme = scheme_of(shape.quantization, options.quantization)
     embedding = vocabulary_rows(shape, options) * shape.hidden * shape.dtype_bytes
-    yield embedding
-    # With pipeline stages the embedding is on the first rank and the output on the last.
-    if not shape.tied and not options.pooling and options.pipeline_parallel == 1:
+    if has_embedding(shape, options):
         yield embedding
+    if options.is_last_stage and not shape.tied and not options.pooling:
+        yield embedding
+    # Every pipeline stage builds the tower, though only the first runs it.
     yield from vision_sizes(shape, options)
-    for layer in range(layers_on_rank(shape, options)):
+    yield from _shared_sizes(shape, options)
+    for layer in stage_layers(shape, options):
         yield from layer_sizes(shape, options, scheme, layer, kind)
-    for _ in range(options.draft_layers):
+    for _ in range(options.draft_layers if options.is_last_stage else 0):
         # A prediction layer has a projection of two hidden states and two norms beside its block.
         yield from layer_sizes(shape, options, scheme, shape.layers - 1, kind)
         yield 2 * shape.hidden * shape.hidden * shape.dtype_bytes
-    yield shape.hidden * shape.dtype_bytes
-    yield position_bytes(shape)
+    if options.is_last_stage:
+        yield shape.hidden * shape.dtype_bytes
+    if options.is_first_stage or not shape.learnt_positions:
+        yield position_bytes(shape)
 
 
 def vocabulary_rows(shape: Shape, options: Options) -> int:
@@ -94,15 +101,14 @@ class _Linear:
 
 def _attention_sizes(shape: Shape, options: Options, linear: _Linear, layer: int) -> Iterator[int]:
     kind = shape.attention[layer] if layer < len(shape.attention) else "full"
-    match kind:
-        case "none":
-            return
-        case "linear" | "mamba" if shape.recurrent:
-            yield from _recurrent_sizes(shape, shape.recurrent, options, linear)
-        case _ if shape.mla:
-            yield from _mla_sizes(shape, shape.mla, options, linear)
-        case _:
-            yield from _gqa_sizes(shape, options, linear, is_full=kind == "full")
+    if shape.recurrent and kind in {"linear", "mamba", "both"}:
+        yield from mixer_sizes(shape, shape.recurrent, options, linear)
+    if kind in {"none", "linear", "mamba"} or shape.shared_blocks:
+        return
+    if shape.mla:
+        yield from _mla_sizes(shape, shape.mla, options, linear)
+    else:
+        yield from _gqa_sizes(shape, options, linear, is_full=kind != "sliding")
 
 
 def _gqa_sizes(shape: Shape, options: Options, linear: _Linear, *, is_full: bool) -> Iterator[int]:
@@ -153,48 +159,45 @@ def _mla_sizes(shape: Shape, mla: Mla, options: Options, linear: _Linear) -> Ite
         yield mla.index_heads * hidden * number
 
 
-def _recurrent_sizes(
-    shape: Shape, state: Recurrent, options: Options, linear: _Linear
-) -> Iterator[int]:
-    ranks, number, hidden = options.tensor_parallel, shape.dtype_bytes, shape.hidden
-    keys, values = state.key_heads * state.key_dim, state.value_heads * state.value_dim
-    heads = state.value_heads // ranks
-    if state.mamba:
-        # Mamba-2 mixer: x, z, B, C and dt in one projection (layers/mamba/mamba_mixer2.py).
-        groups = max(state.key_heads, ranks) * state.key_dim
-        rows = (2 * values + 2 * groups) // ranks + heads
-        yield from linear("mixer.in_proj", rows, hidden)
-        yield (values + 2 * groups) // ranks * state.kernel * number
-        yield (values + 2 * groups) // ranks * number
-        yield values // ranks * number
-    else:
-        # Gated delta net (models/qwen3_next.py).
-        yield from linear("linear_attn.in_proj_qkvz", (2 * keys + 2 * values) // ranks, hidden)
-        yield from linear("linear_attn.in_proj_ba", max(1, 2 * heads), hidden)
-        yield (2 * keys + values) // ranks * state.kernel * number
-        yield state.value_dim * 4
-    yield heads * 4
-    yield heads * 4
-    yield from linear(
-        "mixer.out_proj" if state.mamba else "linear_attn.out_proj", hidden, values // ranks
-    )
-
-
 def _mlp_sizes(
     shape: Shape, options: Options, linear: _Linear, layer: int, kind: GpuKind | None
 ) -> Iterator[int]:
     if shape.experts and layer in shape.experts.layers:
         yield from _expert_sizes(shape, shape.experts, options, linear, kind)
         return
-    if "none" in shape.attention and shape.attention[layer] != "none":
-        # Nemotron-H: a layer is either attention, Mamba or MLP.
+    if shape.shared_blocks:
+        if shape.attention[layer] == "both":
+            yield from _adapter_sizes(shape, options)
         return
-    width = shape.inner // options.tensor_parallel
+    if shape.inner == 0 or ("none" in shape.attention and shape.attention[layer] != "none"):
+        # Mamba has no MLP; a layer of Nemotron-H is either attention, Mamba or MLP.
+        return
+    width, bias = shape.inner // options.tensor_parallel, shape.out_bias and not shape.gated
     if shape.gated:
         yield from linear("mlp.gate_up_proj", 2 * width, shape.hidden)
     else:
-        yield from linear("mlp.up_proj", width, shape.hidden)
-    yield from linear("mlp.down_proj", shape.hidden, width)
+        yield from linear("mlp.up_proj", width, shape.hidden, bias=bias)
+    yield from linear("mlp.down_proj", shape.hidden, width, bias=bias)
+
+
+def _shared_sizes(shape: Shape, options: Options) -> Iterator[int]:
+    """Zamba2's shared blocks: attention over embedding and hidden state (models/zamba2.py)."""
+    number, hidden, ranks = shape.dtype_bytes, shape.hidden, options.tensor_parallel
+    for _ in range(shape.shared_blocks):
+        rows = (shape.heads + 2 * shape.kv_heads) * shape.head_dim // ranks
+        yield rows * 2 * hidden * number
+        yield hidden * shape.heads * shape.head_dim // ranks * number
+        yield 2 * shape.inner // ranks * hidden * number
+        yield shape.inner // ranks * hidden * number
+        yield from (2 * hidden * number, hidden * number)
+
+
+def _adapter_sizes(shape: Shape, options: Options) -> Iterator[int]:
+    """What a hybrid layer of Zamba2 has of its own: adapters of the MLP and a projection."""
+    number, hidden = shape.dtype_bytes, shape.hidden
+    yield shape.adapter_rank * hidden // options.tensor_parallel * number
+    yield 2 * shape.inner // options.tensor_parallel * shape.adapter_rank * number
+    yield hidden * hidden * number
 
 
 def _expert_sizes(
@@ -204,7 +207,7 @@ def _expert_sizes(
     hidden, number, ranks = shape.hidden, shape.dtype_bytes, options.tensor_parallel
     yield experts.count * hidden * number
     count = -(-experts.count // options.expert_ranks)
-    width = experts.width if options.expert_ranks > 1 else experts.width // ranks
+    width = experts.width // options.expert_shards
     scheme = linear.scheme.for_module(f"{linear.prefix}mlp.experts.0.gate_proj")
     if scheme.kind == "mxfp4" and shape.model_type == "gpt_oss":
         yield from mxfp4_sizes(hidden, width, count, mxfp4_backend(options, kind))
