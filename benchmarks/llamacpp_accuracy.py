@@ -62,9 +62,9 @@ class Row:
     host: tuple[int, int, int]
 
 
-def libllama_rows() -> list[Row]:
-    """All rows, in the order of the file."""
-    data: dict[str, list[Any]] = YAML(typ="safe").load(TRUTH / "llamacpp_libllama.yaml")
+def libllama_rows(name: str = "llamacpp_libllama") -> list[Row]:
+    """All rows, in the order of a file."""
+    data: dict[str, list[Any]] = YAML(typ="safe").load(TRUTH / f"{name}.yaml")
     return [
         Row(model=model, flags=flags, gpus=tuple(map(tuple, gpus)), host=tuple(host))
         for model, rows in data.items()
@@ -99,17 +99,20 @@ def options_of(shape: Shape, flags: str, gpus: int, pattern: str | None = None) 
         ubatch=number("ub", 512),
         gpu_layers=min(number("ngl", 999), shape.layers_in_file + 1) if gpus else 0,
         gpus=gpus,
+        capabilities=(number("cc", 89),) * gpus,
         tensor_split=split[:gpus],
         flash_attention=flash,
         cache_type_k=given.get("ctk", "f16"),
         cache_type_v=given.get("ctv", "f16"),
+        kv_on_gpu=bool(number("kvo", 1)),
+        op_offload=bool(number("oo", 1)),
         moves=Moves(
             cpu_moe=bool(number("cpu_moe", 0)),
             cpu_moe_layers=number("n_cpu_moe", 0),
             overrides=overrides,
         ),
         mode="embed" if number("emb", 0) else "generate",
-        memory_map=gpus > 1,
+        memory_map=bool(number("mmap", int(gpus > 1))),
         output_rows=number("no", 0) or batch,
     )
 
@@ -184,7 +187,7 @@ def report_libllama() -> bool:
     host: Counter[str] = Counter()
     worst: list[tuple[int, str]] = []
     started = time.perf_counter()
-    for row in libllama_rows():
+    for row in (*libllama_rows(), *libllama_rows("llamacpp_flags")):
         arch = facts(row.model).architecture
         for device, ours, truth in devices_of(row):
             error = max(abs(a - b) for a, b in zip(ours, truth, strict=True))

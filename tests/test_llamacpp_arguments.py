@@ -58,7 +58,7 @@ def test_a_managed_argument_names_the_key_to_use(name: str, key: str) -> None:
     assert key in check("managed-argument", {name: "x"}).detail
 
 
-@pytest.mark.parametrize("name", ["mmproj", "model_draft", "lora", "override_kv", "rpc"])
+@pytest.mark.parametrize("name", ["control_vector", "models_dir", "override_kv", "rpc"])
 def test_what_no_law_covers_is_refused_with_its_reason(name: str) -> None:
     assert check("unsupported-argument", {name: "x"}).detail.count(": ") == 1
 
@@ -97,7 +97,7 @@ def test_a_quantized_v_cache_needs_flash_attention() -> None:
 
 
 def test_every_fault_is_reported_at_once() -> None:
-    found = problems(port=1, flash_atn="on", lora="x", ubatch_size=0)
+    found = problems(port=1, flash_atn="on", rpc="x", ubatch_size=0)
     assert {problem.code for problem in found} == {
         "managed-argument", "unknown-argument", "unsupported-argument", "wrong-argument",
     }  # fmt: skip
@@ -137,3 +137,28 @@ def test_builds_and_releases_are_understood(version: str) -> None:
 )
 def test_other_versions_are_not(version: str) -> None:
     assert ENGINE.check_version(version)
+
+
+@pytest.mark.parametrize(
+    ("args", "version", "said"),
+    [
+        ({"embd_normalize": 2}, "b9000", "b9842"),
+        ({"offline": True}, "b5000", "b5590"),
+        ({"log_colors": "on"}, "b6000", "b6431"),
+        ({"no_skip_chat_parsing": True}, "b9000", "b9842"),
+    ],
+)
+def test_a_harmless_flag_can_be_too_new(args: dict[str, ArgValue], version: str, said: str) -> None:
+    assert said in check("unknown-argument", args, version).detail
+
+
+def test_a_harmless_flag_can_have_had_another_name() -> None:
+    assert check("unknown-argument", {"ui": False}, "b9000").hint == "Write `webui` instead"
+    assert check("unknown-argument", {"load_mode": "none"}, "b9000").hint == (
+        "Write `mmap` or `mlock` instead"
+    )
+
+
+@pytest.mark.parametrize("version", ["b4980", "b9000", "b11390"])
+def test_the_log_level_may_be_set(version: str) -> None:
+    assert not problems(version, verbosity=4)

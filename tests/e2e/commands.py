@@ -6,8 +6,9 @@ import json
 import re
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from compiler.cli import run
 
@@ -25,6 +26,8 @@ class Command:
 
     argv: tuple[str, ...]
     gpus: int
+    replica: dict[str, Any] = field(compare=False)
+    """The replica as the plan has it."""
 
 
 def commands(fleet: Path, folder: Path, engine: str, version: str) -> Iterator[Command]:
@@ -42,4 +45,5 @@ def commands(fleet: Path, folder: Path, engine: str, version: str) -> Iterator[C
     for replica in plan["replicas"]:
         if replica["engine"] == engine:
             assert replica["engine_version"] == version
-            yield Command(argv=tuple(replica["argv"]), gpus=len(replica["shares"]))
+            argv, gpus = tuple(replica["argv"]), len(replica["shares"])
+            yield Command(argv=argv, gpus=gpus, replica=replica)

@@ -15,6 +15,7 @@ from tests.e2e.tiny_models import write_decoder
 from tests.oracle.probe import environment
 
 REPLICAS = ("half-0", "one-0", "quantized-0", "two-0")
+# At its usual level llama-server does not log its buffers.
 MODELS = """
 version: 1
 services:
@@ -23,24 +24,27 @@ services:
     task: generate
     context: 4096
     concurrency: 2
+    llama.cpp: {args: {verbosity: 4}}
   two:
     model: ./models/tiny-f16.gguf
     task: generate
     context: 16384
     concurrency: 256
     placement: {pin: {host: box, gpus: [0, 1]}}
+    llama.cpp: {args: {verbosity: 4}}
   half:
     model: ./models/tiny-q8.gguf
     task: generate
     context: 4096
     concurrency: 1
     offload: 2
+    llama.cpp: {args: {verbosity: 4}}
   quantized:
     model: ./models/tiny-q8.gguf
     task: generate
     context: 4096
     concurrency: 1
-    llama.cpp: {args: {cache_type_k: q8_0, cache_type_v: q8_0, ubatch_size: 128}}
+    llama.cpp: {args: {verbosity: 4, cache_type_k: q8_0, cache_type_v: q8_0, ubatch_size: 128}}
 """
 _BUFFER = re.compile(r"CUDA(\d) +(model|KV|compute) buffer size = +([0-9.]+) MiB")
 PARTS = {"model": "weights", "KV": "kv", "compute": "compute"}
@@ -69,7 +73,7 @@ defaults:
 hosts:
   box: {{ram: 12GiB, gpus: {{kind: rtx-4090, count: 2}}}}
 """
-    compiled = compile_fleet(folder, inventory, MODELS, {"LLAMA_ARG_LOG_VERBOSITY": "4"})
+    compiled = compile_fleet(folder, inventory, MODELS, {})
     started = compiled.script("start.sh")
     yield compiled
     stopped = compiled.script("stop.sh")

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from compiler.engines.llamacpp.builds import STUDIED_BUILD
+from compiler.engines.llamacpp.flag_table import flag_table
 from compiler.engines.llamacpp.flags import ARGUMENTS
 from tests.e2e.commands import FLEETS, commands
 from tests.e2e.fleet import free_ports
@@ -64,13 +65,22 @@ def test_a_wrong_argument_is_noticed(llama_server: Path) -> None:
     assert "invalid argument: --mmap" in said
 
 
-def test_the_server_has_every_flag_that_a_user_may_set(llama_server: Path) -> None:
+def test_the_table_of_flags_is_what_the_server_says_of_itself(llama_server: Path) -> None:
     helped = subprocess.run([llama_server, "--help"], capture_output=True, text=True, check=True)
-    known = set(re.findall(r"--[a-z0-9-]+", helped.stdout))
-    offered = {
-        name
+    known = set()
+    for entry in re.split(r"\n(?=-)", helped.stdout):
+        names = re.match(r"-[^\s,]+(,\s+-[^\s,]+)*", entry)
+        if names and "the argument has been removed" not in entry:
+            known |= set(re.findall(r"(?<!\S)--([a-z][a-z0-9.-]*)", names[0]))
+    table = flag_table()
+    assert {flag for flag in table.flags if table.kind(flag, STUDIED_BUILD)} == known
+
+
+def test_the_server_has_every_flag_that_is_costed(llama_server: Path) -> None:
+    helped = subprocess.run([llama_server, "--help"], capture_output=True, text=True, check=True)
+    costed = {
+        f"--{name.replace('_', '-')}"
         for name, argument in ARGUMENTS.items()
-        if argument.effect in ("costed", "passed")
-        and argument.since <= STUDIED_BUILD < argument.until
+        if argument.effect == "costed" and argument.since <= STUDIED_BUILD < argument.until
     }
-    assert not {name for name in offered if f"--{name.replace('_', '-')}" not in known}
+    assert costed <= set(re.findall(r"--[a-z0-9-]+", helped.stdout))

@@ -16,6 +16,7 @@ from tests.e2e.tiny_models import write_decoder, write_encoder
 from tests.oracle.probe import Case, ask
 
 REPLICAS = ("chat-0", "chat-f16-0", "embed-0", "rerank-0")
+# At its usual level llama-server does not log its buffers.
 MODELS = """
 version: 1
 services:
@@ -25,25 +26,28 @@ services:
     context: 1024
     concurrency: 2
     offload: cpu
+    llama.cpp: {args: {verbosity: 4}}
   chat-f16:
     model: ./models/tiny-f16.gguf
     task: generate
     context: 4096
     concurrency: 1
     offload: cpu
-    llama.cpp: {args: {cache_type_k: q8_0, cache_type_v: q8_0, ubatch_size: 256}}
+    llama.cpp: {args: {verbosity: 4, cache_type_k: q8_0, cache_type_v: q8_0, ubatch_size: 256}}
   embed:
     model: ./models/tiny-embed.gguf
     task: embed
     context: 256
     concurrency: 2
     offload: cpu
+    llama.cpp: {args: {verbosity: 4}}
   rerank:
     model: ./models/tiny-rerank.gguf
     task: rerank
     context: 512
     concurrency: 1
     offload: cpu
+    llama.cpp: {args: {verbosity: 4}}
 """
 # What is printed has two digits, and each line is rounded on its own.
 DIGITS = 0.0051
@@ -69,8 +73,7 @@ defaults:
 hosts:
   box: {{ram: 8GiB, gpus: []}}
 """
-    # At its usual level llama-server does not log its buffers.
-    compiled = compile_fleet(folder, inventory, MODELS, {"LLAMA_ARG_LOG_VERBOSITY": "4"})
+    compiled = compile_fleet(folder, inventory, MODELS, {})
     started = compiled.script("start.sh")
     yield compiled
     stopped = compiled.script("stop.sh")

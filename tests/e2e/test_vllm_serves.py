@@ -45,16 +45,25 @@ services:
     concurrency: 2
     offload: cpu
     vllm: {args: {load_format: dummy, enforce_eager: true}}
+  rerank:
+    model: ./models/scorer
+    engine: vllm
+    task: rerank
+    context: 512
+    concurrency: 2
+    offload: cpu
+    vllm: {args: {load_format: dummy, enforce_eager: true}}
 """
-REPLICAS = ("chat-0", "embed-0")
+REPLICAS = ("chat-0", "embed-0", "rerank-0")
 # The tiny host of a test has no addresses and no cores to bind to that vLLM would find by itself.
 ENVIRONMENT = {"VLLM_CPU_OMP_THREADS_BIND": "nobind", "VLLM_HOST_IP": "127.0.0.1"}
 
 
-def write_model(folder: Path) -> None:
+def write_model(folder: Path, architecture: str = "Qwen3ForCausalLM") -> None:
     """A Hugging Face folder: config, tokenizer of numbered words, and a hole for the weights."""
+    scores = architecture.endswith("ForSequenceClassification")
     config = {
-        "architectures": ["Qwen3ForCausalLM"],
+        "architectures": [architecture],
         "model_type": "qwen3",
         "hidden_size": SHAPE.hidden,
         "intermediate_size": SHAPE.feed_forward,
@@ -71,6 +80,7 @@ def write_model(folder: Path) -> None:
         "vocab_size": SHAPE.vocabulary,
         "bos_token_id": 1,
         "eos_token_id": 2,
+        **({"num_labels": 1, "pad_token_id": 0} if scores else {}),
     }
     words = {f"w{number}": number for number in range(SHAPE.vocabulary)}
     tokenizer: dict[str, Any] = {
@@ -87,13 +97,15 @@ def write_model(folder: Path) -> None:
     folder.mkdir(parents=True)
     for name, document in documents.items():
         (folder / f"{name}.json").write_text(json.dumps(document), encoding="utf-8")
-    write_safetensors(folder / "model.safetensors", hf_decoder(SHAPE))
+    head = [("score.weight", "BF16", [1, SHAPE.hidden])] if scores else []
+    write_safetensors(folder / "model.safetensors", [*hf_decoder(SHAPE), *head])
 
 
 @pytest.fixture(scope="module")
 def fleet(tmp_path_factory: pytest.TempPathFactory, vllm: Path) -> Iterator[Fleet]:
     folder = tmp_path_factory.mktemp("fleet")
     write_model(folder / "models" / "tiny")
+    write_model(folder / "models" / "scorer", "Qwen3ForSequenceClassification")
     port = free_ports(len(REPLICAS))
     inventory = f"""
 version: 1
@@ -116,7 +128,7 @@ hosts:
 
 
 def test_they_are_healthy(fleet: Fleet) -> None:
-    assert [fleet.get(replica, "/health") for replica in REPLICAS] == [None, None]
+    assert all(fleet.get(replica, "/health") is None for replica in REPLICAS)
     assert fleet.script("status.sh").returncode == 0
 
 
@@ -137,6 +149,14 @@ def test_it_embeds(fleet: Fleet) -> None:
     body = {"model": "embed", "input": ["w7 w8", "w9"]}
     answer = fleet.post("embed-0", "/v1/embeddings", body)
     assert [len(row["embedding"]) for row in answer["data"]] == [SHAPE.hidden, SHAPE.hidden]
+
+
+def test_it_reranks(fleet: Fleet) -> None:
+    body = {"model": "rerank", "query": "w7", "documents": ["w8 w9", "w7", "w1"]}
+    rows = fleet.post("rerank-0", "/rerank", body)["results"]
+    assert sorted(row["index"] for row in rows) == [0, 1, 2]
+    scores = [row["relevance_score"] for row in rows]
+    assert scores == sorted(scores, reverse=True)
 
 
 @pytest.mark.parametrize("replica", REPLICAS)

@@ -142,3 +142,23 @@ def _finish(writer: gguf.GGUFWriter) -> None:
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
+
+
+def write_adapter(path: Path, *, rank: int = 8) -> None:
+    """A LoRA adapter of the decoder's attention and feed-forward matrices."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    writer = gguf.GGUFWriter(path, "llama")
+    writer.add_type(gguf.GGUFType.ADAPTER)
+    writer.add_string(gguf.Keys.Adapter.TYPE, "lora")
+    writer.add_float32(gguf.Keys.Adapter.LORA_ALPHA, 16.0)
+    matrices = _Matrices(writer, "F16")
+    for layer in range(LAYERS):
+        for name, rows, columns in (
+            ("attn_q", WIDTH, WIDTH),
+            ("attn_output", WIDTH, WIDTH),
+            ("ffn_up", FORWARD, WIDTH),
+            ("ffn_down", WIDTH, FORWARD),
+        ):
+            matrices.add(f"blk.{layer}.{name}.weight.lora_a", rank, columns)
+            matrices.add(f"blk.{layer}.{name}.weight.lora_b", rows, rank)
+    _finish(writer)

@@ -182,7 +182,11 @@ def ranges_of(numbers: list[int]) -> str:
 
 def write(name: str, path: Path, quant: str | None = None) -> int:
     """Write a sparse GGUF file of a named shape; gives its apparent size in bytes."""
-    model = draft(name, quant)
+    return write_draft(name, draft(name, quant), path)
+
+
+def write_draft(name: str, model: Draft, path: Path) -> int:
+    """Write a draft as a sparse GGUF file; gives its apparent size in bytes."""
     header: dict[str, HeaderValue] = {
         "general.architecture": model.arch,
         "general.name": name,

@@ -155,11 +155,16 @@ def gpu_replica(name: str = "code-1", **changes: object) -> Replica:
     return replica(name, **{**fields, **changes})
 
 
+def hostile_arguments(target: object) -> tuple[str, ...]:
+    """The hostile texts that can be arguments: podman's generator loses an empty one."""
+    return tuple(text for text in HOSTILE if text or target != "quadlet")
+
+
 def hostile_replica(name: str = "hostile-1", **changes: object) -> Replica:
     """A replica whose arguments and variables are all hostile."""
     fields: dict[str, object] = {
         "port": 8003,
-        "argv": ["/usr/local/bin/llama-server", *HOSTILE],
+        "argv": ["/usr/local/bin/llama-server", *hostile_arguments(changes.get("target"))],
         "env": {f"HOSTILE_{number}": text for number, text in enumerate(HOSTILE)},
     }
     return replica(name, **{**fields, **changes})

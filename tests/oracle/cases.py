@@ -21,8 +21,6 @@ from tests.oracle import model_files
 from tests.oracle.model_files import MODELS
 from tests.oracle.probe import Case, Flash
 
-# A KV cache on the host is real memory where a case is really loaded.
-_MOST_HOST_CACHE_CELLS = 4096
 _QUANTS = (None, None, None, "q4_0", "q8_0", "q5_K", "q6_K", "f16")
 _CACHE_TYPES = ("f16", "f16", "f16", "f16", "q8_0", "q8_0", "q4_0", "f32", "bf16", "q5_1")
 _FLASH: tuple[Flash, ...] = ("auto", "on", "off")
@@ -76,22 +74,16 @@ def settled(case: Case, shape: Shape) -> Case:
     most = shape.layers_in_file + 1
     layers = min(options.gpu_layers, most) if options.gpus else 0
     flash, attention = _attention(case, shape)
-    cells = options.cells
-    # The files hold no weights that could be read, so several GPUs, which need a real load, need a
-    # mapped one; and without a GPU a real load would repack what it has mapped, in RAM.
-    mapped = options.gpus > 1 or (options.gpus == 1 and options.memory_map)
-    if mapped and (layers < most or not options.kv_on_gpu):
-        cells = min(cells, _MOST_HOST_CACHE_CELLS * options.slots)
     return replace(
         case,
         flash=flash,
         options=replace(
             options,
-            cells=cells,
             gpu_layers=layers,
+            capabilities=(case.compute,) * options.gpus,
             flash_attention=attention,
             moves=options.moves if options.gpus else NO_MOVES,
-            memory_map=mapped,
+            memory_map=options.memory_map and bool(options.gpus),
         ),
     )
 
@@ -104,7 +96,10 @@ def _attention(case: Case, shape: Shape) -> tuple[Flash, bool]:
     if case.flash == "off":
         return "off", False
     types = attention_types(options.cache_type_k, options.cache_type_v)
-    return "auto", not options.gpus or (types and attention_supported(shape))
+    if options.gpus and not (types and attention_supported(shape)):
+        # Under `auto` libllama lays V out before it knows; modelc says what it expects.
+        return "off", False
+    return "auto", True
 
 
 def _plain() -> Options:

@@ -59,6 +59,10 @@ class Row:
 
 def rows(case: Case, answer: Answer, folder: Path, build: Build) -> Iterator[Row]:
     """The law's own answer to a case, beside libllama's."""
+    if case.flash == "auto" and not answer.flash_attention:
+        # libllama finds out after it has made a cache for flash attention, and turns V round in
+        # every layer; modelc asks for `off` itself.
+        return
     shape = shape_of(folder / case.file_name)
     # What `auto` leads to is asked in its own place; here the bytes are.
     options = replace(case.options, flash_attention=attention(case, answer))

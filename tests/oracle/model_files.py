@@ -12,10 +12,10 @@ from typing import Any
 
 from compiler.resolve.gguf import GgufHeader, read_gguf
 from compiler.resolve.ranges import LocalFile
-from tests.generators import architectures, gguf_shapes
+from tests.generators import architectures, gguf_families, gguf_shapes
 from tests.generators.models import GgufTensorSpec, write_gguf
 
-MODELS = (*gguf_shapes.SHAPES, *architectures.GGUF)
+MODELS = (*gguf_shapes.SHAPES, *gguf_families.SHAPES, *architectures.GGUF)
 
 # Each loader asks for one of the two (src/models/*.cpp, `load_arch_hparams`).
 _ALWAYS: Mapping[str, Any] = {
@@ -81,6 +81,8 @@ def write_model(model: str, quant: str | None, path: Path) -> None:
     """Write a named model whole: full header, and a hole where the weights would be."""
     if model in gguf_shapes.SHAPES:
         gguf_shapes.write(model, path, quant)
+    elif model in gguf_families.SHAPES:
+        gguf_shapes.write_draft(model, gguf_families.SHAPES[model](quant), path)
     else:
         architectures.write_architecture(model, path)
     header = read_gguf(LocalFile(path, path.name))

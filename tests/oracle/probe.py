@@ -32,6 +32,8 @@ class Case:
     """What libllama is told; `options` holds what the law expects it to do."""
     compute: int = 89
     """Compute capability of the GPUs, times ten."""
+    adapters: tuple[str, ...] = ()
+    """File names of LoRA adapters that are applied."""
 
     @property
     def file_name(self) -> str:
@@ -121,10 +123,9 @@ def question(case: Case, folder: Path) -> dict[str, Any]:
     rows = options.output_rows or (options.batch if options.embeds else options.slots)
     return {
         "model": str(folder / case.file_name),
-        # A simulated load cannot map, and on several GPUs it forgets between two steps which
-        # device an activation belongs to, so that it gives more than a server takes.
-        "real": options.memory_map,
+        "adapters": [str(folder / name) for name in case.adapters],
         "mmap": options.memory_map,
+        "gpus": bool(options.gpus),
         "gpu_layers": options.gpu_layers,
         "main_gpu": options.main_gpu,
         "split_mode": options.split_mode,

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from bisect import insort
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from compiler.engines.llamacpp.tensor import NOWHERE, Tensor
 
@@ -32,6 +31,9 @@ _IN_PLACE = frozenset(
 
 Placed = tuple[Tensor, int]
 """A tensor and the device on which it is allocated."""
+
+State = tuple[tuple[tuple[tuple[int, int], ...], ...], tuple[tuple[int, int], ...]]
+"""The free blocks of every device, and device and address of every result still needed."""
 
 
 class Arena:
@@ -82,7 +84,9 @@ class Arena:
                 else:
                     free[index] = (address, joined)
                 return
-        insort(free, (address, size))
+        # Blocks of no bytes (copies of no states) can stand out of order: as ggml, from the left.
+        place = next((i for i, (start, _) in enumerate(free) if start >= address), len(free))
+        free.insert(place, (address, size))
 
 
 def allocate_graph(
@@ -90,14 +94,50 @@ def allocate_graph(
     leafs: Sequence[Placed],
     arenas: Sequence[Arena],
     size_on: Callable[[Tensor, int], int],
-) -> None:
+    marked: Collection[int] = (),
+) -> list[State]:
     """Run the allocator over a graph; the arenas keep the sizes (`ggml_gallocr_alloc_graph_impl`).
 
-    Inputs come first and nodes in order; a source is freed after its last reader.
+    Inputs come first and nodes in order; a source is freed after its last reader. Gives the state
+    before each node whose `id` is marked.
     """
-    _reset(nodes, leafs)
+    states: list[State] = []
+    live: list[Tensor] = []
+    since = 0
     for tensor, device in leafs:
         _allocate(tensor, device, arenas, size_on)
+    _count_readers(nodes, arenas, size_on)
+    for index, (tensor, device) in enumerate(nodes):
+        if id(tensor) in marked:
+            live = [each for each in live if each.allocated]
+            live += [each for each, _ in nodes[since:index] if each.allocated]
+            since = index
+            states.append(_state(arenas, live))
+        for source in tensor.src:
+            if not source.allocated:
+                _allocate(source, device, arenas, size_on)
+        if tensor.view_of is None:
+            _allocate(tensor, device, arenas, size_on)
+        for source in tensor.src:
+            source.children -= 1
+            if source.children == 0 and source.views == 0:
+                _free(source, arenas)
+    return states
+
+
+def _state(arenas: Sequence[Arena], live: Sequence[Tensor]) -> State:
+    """What is free, and where the results stand that are still needed.
+
+    Two of these may have changed places between two rounds, which leaves the same room free.
+    """
+    free = tuple(tuple(arena.free) for arena in arenas)
+    return free, tuple((each.place, each.address) for each in live)
+
+
+def _count_readers(
+    nodes: Sequence[Placed], arenas: Sequence[Arena], size_on: Callable[[Tensor, int], int]
+) -> None:
+    """Count children and views, and allocate the inputs before any node."""
     for tensor, device in nodes:
         if tensor.view_of is not None and tensor.op is not None:
             tensor.view_of.views += 1
@@ -107,25 +147,6 @@ def allocate_graph(
             source.children += 1
             if source.is_input:
                 _allocate(source, device, arenas, size_on)
-    for tensor, device in nodes:
-        for source in tensor.src:
-            _allocate(source, device, arenas, size_on)
-        _allocate(tensor, device, arenas, size_on)
-        for source in tensor.src:
-            source.children -= 1
-            if source.children == 0 and source.views == 0:
-                _free(source, arenas)
-
-
-def _reset(nodes: Sequence[Placed], leafs: Sequence[Placed]) -> None:
-    for tensor, _ in leafs:
-        tensor.children = tensor.views = 0
-        tensor.allocated = False
-    for tensor, _ in nodes:
-        viewed = () if tensor.view_of is None else (tensor.view_of,)
-        for each in (tensor, *tensor.src, *viewed):
-            each.children = each.views = 0
-            each.allocated = False
 
 
 def _allocate(

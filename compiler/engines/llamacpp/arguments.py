@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from difflib import get_close_matches
 
 from compiler.engines.llamacpp.builds import Build
-from compiler.engines.llamacpp.flags import ARGUMENTS, SHORT, Argument
+from compiler.engines.llamacpp.flag_table import flag_table, words_for
+from compiler.engines.llamacpp.flags import ARGUMENTS, SHORT, TWINS, Argument
 from compiler.ir.demand import ArgumentProblem
 from compiler.ir.spec import ArgValue
 
@@ -29,7 +30,9 @@ def check_arguments(args: Mapping[str, ArgValue], build: Build) -> list[Argument
         problem = (
             _unknown(written)
             if argument is None
-            else _unfit(written, argument, build) or _wrong(written, argument, value)
+            else _unfit(written, argument, build)
+            or _wrong(written, argument, value)
+            or _absent(name, argument, value, build)
         )
         if problem:
             problems.append(problem)
@@ -67,15 +70,34 @@ def _unfit(name: str, argument: Argument, build: Build) -> ArgumentProblem | Non
             if argument.since <= build.number < argument.until:
                 return None
             since = build.number < argument.since
-            return ArgumentProblem(
-                code="unknown-argument",
-                argument=name,
-                detail=(
-                    f"llama.cpp {build.text} has no `{name}`: it "
-                    + (f"came with b{argument.since}" if since else f"went with b{argument.until}")
-                ),
-                hint="" if since else "Write `load_mode` instead",
-            )
+            came = f"it came with b{argument.since}" if since else f"it went with b{argument.until}"
+            return _gone(name, build, came)
+
+
+def _absent(name: str, argument: Argument, value: ArgValue, build: Build) -> ArgumentProblem | None:
+    """A flag that passes, and that the build's own parser would refuse in this form."""
+    if argument.effect != "passed" or words_for(name, value, build.number) is not None:
+        return None
+    table, flag = flag_table(), name.replace("_", "-")
+    spans = table.spans(flag) + (table.spans(f"no-{flag}") if argument.kind == "switch" else ())
+    # Of a flag that takes a word in newer builds alone, only those count.
+    fit = [span for span in spans if (span.kind == "switch") == (argument.kind == "switch")]
+    first = min(span.first for span in fit)
+    if build.number < first:
+        return _gone(name, build, f"the first build that is known to have it is b{first}")
+    last = max(span.last or 0 for span in fit if span.first <= build.number)
+    return _gone(name, build, f"the last build that is known to have it is b{last}")
+
+
+def _gone(name: str, build: Build, why: str) -> ArgumentProblem:
+    twins = TWINS.get(name.removeprefix("no_"), ())
+    words = " or ".join(f"`{twin}`" for twin in twins)
+    return ArgumentProblem(
+        code="unknown-argument",
+        argument=name,
+        detail=f"llama.cpp {build.text} has no `{name}`: {why}",
+        hint=f"Write {words} instead" if twins else "",
+    )
 
 
 def _wrong(name: str, argument: Argument, value: ArgValue) -> ArgumentProblem | None:

@@ -33,6 +33,10 @@ class Extras:
     sinks: Tensor | None = None
     v_expand: Tensor | None = None
     """Latent attention: the matrix that widens the result again."""
+    bias: Tensor | None = None
+    """Added to the scores (T5); there is no fused kernel for it."""
+    mask: Tensor | None = None
+    """What is seen, when it is not all that the cache's mask shows (sparse attention)."""
 
 
 PLAIN = Extras()
@@ -71,6 +75,20 @@ def project_flat(b: Build, x: Tensor, at: int) -> tuple[Tensor, Tensor, Tensor]:
     return q, k, v
 
 
+def project_normed(
+    b: Build, x: Tensor, at: int, norms: tuple[Tensor, Tensor | None]
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Q, K and V of a block, by head, where Q and K are normalized over all heads."""
+    layer, tokens = b.layer(at), b.job.tokens
+    q, k, v = project_flat(b, x, at)
+    q, k = b.norm(q, norms[0], at=at), b.norm(k, norms[1], at=at)
+    return (
+        reshape(q, layer.head_k, layer.heads, tokens),
+        reshape(k, layer.head_k, layer.heads_kv, tokens),
+        reshape(v, layer.head_v, layer.heads_kv, tokens),
+    )
+
+
 def _head_view(b: Build, y: Tensor, head: int, heads: int) -> Tensor:
     tokens = b.job.tokens
     part = view(y, (head, heads, tokens), (_F32, _F32 * head, y.nb[1], y.nb[1] * tokens))
@@ -90,6 +108,10 @@ def attend(
     layer = b.layer(at)
     windowed = layer.sliding and b.sliding is not None
     inputs = b.sliding if windowed and b.sliding is not None else b.cache
+    if b.job.shape.attends_batch and k is not None and v is not None:
+        for part in (q, k, v):
+            b.graph.expand(part)
+        return attention(b, (q, k, v), inputs.mask, extras)
     if inputs.k_rotation is not None:
         q = _rotate(q, inputs.k_rotation)
         k = _rotate(k, inputs.k_rotation) if k is not None else None
@@ -99,7 +121,7 @@ def attend(
     k_cache, v_cache = _caches(b, at, inputs.cells)
     if k is not None and v is not None and not b.shares_cache(at):
         _write(b, inputs, (k, v), (k_cache, v_cache))
-    mask = inputs.mask
+    mask = inputs.mask if extras.mask is None else extras.mask
     if b.second_mask is not None and layer.sliding:
         mask = b.second_mask
     key, value = _cache_views(b, at, inputs.cells, k_cache, v_cache)
@@ -123,7 +145,7 @@ def attention(
         (q.nb[0], q.nb[1], q.nb[2], q.nb[2] * per_stream),
     )
     q, k, v = (permute(part, 0, 2, 1, 3) for part in (q, k, v))
-    if b.job.flash_attention:
+    if b.job.flash_attention and extras.bias is None:
         x = _fused(q, k, transpose(v) if transposed else v, mask, extras)
     else:
         x = _unfused(q, k, v if transposed else cont(transpose(v)), mask, extras)
@@ -148,6 +170,8 @@ def _unfused(q: Tensor, k: Tensor, v: Tensor, mask: Tensor, extras: Extras) -> T
     scores = matmul(k, q)
     if extras.softcap:
         scores = apply("scale", apply("unary", apply("scale", scores)))
+    if extras.bias is not None:
+        scores = apply("add", scores, extras.bias)
     sinks = (extras.sinks,) if extras.sinks is not None else ()
     scores = apply("soft_max", scores, mask, *sinks)
     x = matmul(v, scores)
@@ -182,14 +206,15 @@ def _write(
     caches: tuple[Tensor, Tensor | None],
 ) -> None:
     (k, v), (k_cache, v_cache) = values, caches
-    b.graph.expand(v)
-    b.graph.expand(k)
+    # Two caches (`llm_graph_input_attn_kv_iswa`) take K first, one cache takes V first.
+    for part in (k, v) if b.sliding is not None else (v, k):
+        b.graph.expand(part)
     if inputs.k_ids is None:
         _write_by_copy(b, k, k_cache)
         if v_cache is not None:
             _write_by_copy(b, v, v_cache)
         return
-    b.graph.expand(set_rows(_flat(k_cache), _row_view(k), inputs.k_ids))
+    write_key(b, k, k_cache, inputs.k_ids)
     if v_cache is None or inputs.v_ids is None:
         return
     if b.job.flash_attention:
@@ -202,6 +227,11 @@ def _write(
         flat = Tensor((v_cache.ne[0], b.job.tokens), "f32", "pad", (flat,))
     column = reshape(v_cache, 1, v_cache.elements)
     b.graph.expand(set_rows(column, reshape(flat, 1, flat.elements), inputs.v_ids))
+
+
+def write_key(b: Build, key: Tensor, cache: Tensor, ids: Tensor) -> None:
+    """Keys written to the rows of a cache (`cpy_k`)."""
+    b.graph.expand(set_rows(_flat(cache), _row_view(key), ids))
 
 
 def _write_by_copy(b: Build, value: Tensor, cache: Tensor) -> None:
@@ -252,8 +282,13 @@ def _cache_views(
     return key, view(v_cache, (cells, heads, layer.head_v, streams), nb)
 
 
-def latent(b: Build, x: Tensor, at: int) -> Tensor:
-    """Multi-head latent attention with absorbed matrices (models/deepseek2.cpp)."""
+def latent(
+    b: Build, x: Tensor, at: int, *, low: Tensor | None = None, mask: Tensor | None = None
+) -> Tensor:
+    """Multi-head latent attention with absorbed matrices (models/deepseek2.cpp).
+
+    `low` is Q of low rank, where the caller needs it, too; `mask` what is seen, if not all.
+    """
     shape = b.job.shape
     layer = b.layer(at)
     heads, tokens, rank, rope = layer.heads, b.job.tokens, shape.latent.rank, shape.rotary
@@ -262,8 +297,7 @@ def latent(b: Build, x: Tensor, at: int) -> Tensor:
     if b.find(at, "attn_q") is not None:
         q = matmul(b.get(at, "attn_q"), x)
     else:
-        low = b.norm(matmul(b.get(at, "attn_q_a"), x), b.find(at, "attn_q_a_norm"), at=at)
-        q = matmul(b.get(at, "attn_q_b"), low)
+        q = matmul(b.get(at, "attn_q_b"), low_rank_query(b, x, at) if low is None else low)
     q = reshape(q, head, heads, tokens)
     kv = matmul(b.get(at, "attn_kv_a_mqa"), x)
     compressed = view(kv, (rank, tokens), kv.nb)
@@ -275,11 +309,20 @@ def latent(b: Build, x: Tensor, at: int) -> Tensor:
     q_plain = view(q, (plain, heads, tokens), q.nb)
     q_rope = apply("rope", view(q, (rope, heads, tokens), q.nb), b.positions)
     absorbed = matmul(b.get(at, "attn_k_b"), permute(q_plain, 0, 2, 1, 3))
-    query = concat(permute(absorbed, 0, 2, 1, 3), q_rope, 0)
+    query = _tempered(b, concat(permute(absorbed, 0, 2, 1, 3), q_rope, 0))
     compressed = reshape(compressed, rank, 1, tokens)
     key = concat(compressed, k_rope, 0)
-    extras = Extras(v_expand=b.get(at, "attn_v_b"))
+    extras = Extras(v_expand=b.get(at, "attn_v_b"), mask=mask)
     return matmul(b.get(at, "attn_output"), attend(b, (query, key, compressed), at, extras))
+
+
+def _tempered(b: Build, q: Tensor) -> Tensor:
+    return apply("mul", q, b.attention_scale) if b.job.shape.temperature else q
+
+
+def low_rank_query(b: Build, x: Tensor, at: int) -> Tensor:
+    """Q before it is widened."""
+    return b.norm(matmul(b.get(at, "attn_q_a"), x), b.find(at, "attn_q_a_norm"), at=at)
 
 
 def expanded_latent(b: Build, x: Tensor, at: int) -> Tensor:
@@ -290,23 +333,22 @@ def expanded_latent(b: Build, x: Tensor, at: int) -> Tensor:
     if b.find(at, "attn_q_a") is None:
         q = matmul(b.get(at, "attn_q"), x)
     else:
-        low = b.norm(matmul(b.get(at, "attn_q_a"), x), b.find(at, "attn_q_a_norm"), at=at)
-        q = matmul(b.get(at, "attn_q_b"), low)
-    head_bytes = _F32 * layer.head_k
-    steps = (_F32, head_bytes, head_bytes * heads, head_bytes * heads * tokens)
-    q_plain, q_rope = view(q, (plain, heads, tokens), steps), view(q, (rope, heads, tokens), steps)
+        q = matmul(b.get(at, "attn_q_b"), low_rank_query(b, x, at))
+    # The rope turns the end of each head in place of a cut and a join (`ggml_rope_set_offset`).
+    freqs = b.freqs(at)
+    query = apply("rope", reshape(q, layer.head_k, heads, tokens), b.positions, *freqs)
+    query = _tempered(b, query)
     kv = matmul(b.get(at, "attn_kv_a_mqa"), x)
     rows = kv.nb[1]
     compressed = view(kv, (rank, tokens), kv.nb)
     k_rope = view(kv, (rope, 1, tokens), (_F32, rows, rows, rows * tokens))
-    q_rope, k_rope = (apply("rope", part, b.positions) for part in (q_rope, k_rope))
+    k_rope = apply("rope", k_rope, b.positions, *freqs)
     compressed = b.norm(compressed, b.find(at, "attn_kv_a_norm"), at=at)
     wide = matmul(b.get(at, "attn_kv_b"), compressed)
     both = _F32 * (plain + layer.head_v)
     steps = (_F32, both, both * heads, both * heads * tokens)
     k_plain = view(wide, (plain, heads, tokens), steps)
     value = cont(view(wide, (layer.head_v, heads, tokens), steps))
-    query = concat(q_rope, q_plain, 0)
-    repeated = Tensor(q_rope.ne, "f32", "repeat", (k_rope,))
-    key = concat(repeated, k_plain, 0)
+    repeated = Tensor((rope, heads, tokens), "f32", "repeat", (k_rope,))
+    key = concat(k_plain, repeated, 0)
     return matmul(b.get(at, "attn_output"), attend(b, (query, key, value), at))

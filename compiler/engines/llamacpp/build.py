@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from compiler.engines.llamacpp import families
 from compiler.engines.llamacpp.header import Weight
 from compiler.engines.llamacpp.job import Block, Job
+from compiler.engines.llamacpp.layer_kinds import Layer
 from compiler.engines.llamacpp.layers import Layout
 from compiler.engines.llamacpp.quants import is_quantized
-from compiler.engines.llamacpp.shape import Layer
 from compiler.engines.llamacpp.tensor import (
     Graph,
     Tensor,
@@ -48,6 +48,16 @@ class CacheInputs:
     v_rotation: Tensor | None = None
 
 
+@dataclass(slots=True, kw_only=True)
+class IndexerInputs:
+    """Inputs of a lightning indexer (`build_attn_inp_k_dsa`), and what it chose last."""
+
+    ids: Tensor
+    mask: Tensor
+    rotation: Tensor
+    chosen: Tensor | None = None
+
+
 class Build:
     """A graph being built for a job. Mutable: tensors are added as the model's code would."""
 
@@ -59,12 +69,15 @@ class Build:
         "attention_scale",
         "cache",
         "graph",
+        "indexer",
         "job",
         "positions",
         "rows",
         "second_mask",
         "seq_tokens",
         "sliding",
+        "stacked",
+        "starts",
         "state_copy",
         "state_extra",
         "state_main",
@@ -73,7 +86,9 @@ class Build:
     def __init__(self, job: Job) -> None:
         self.job = job
         self.graph = Graph()
-        self.seq_tokens = job.tokens // job.slots
+        self.starts: list[int] = []
+        """The number of nodes that stood before each block."""
+        self.seq_tokens = job.tokens // job.sequences
         self._layers = [job.shape.layers[block.like] for block in job.blocks]
         self._blocks = [_block_weights(job, block) for block in job.blocks]
         self._outer = _outer_weights(job)
@@ -82,7 +97,9 @@ class Build:
         self.attention_scale: Tensor
         self.rows: Tensor
         self.cache: CacheInputs
+        self.indexer: IndexerInputs
         self.sliding: CacheInputs | None = None
+        self.stacked: Tensor
         self.second_mask: Tensor | None = None
         self.state_copy: Tensor
         self.state_main: Tensor
@@ -98,6 +115,8 @@ class Build:
 
     def find(self, at: int, name: str) -> Tensor | None:
         """A weight of a block, if it has it: `attn_q` stands for `attn_q.weight`."""
+        if at == len(self.starts):
+            self.starts.append(len(self.graph.nodes))
         weights = self._blocks[at]
         return weights.get(name + ".weight") or weights.get(name)
 
@@ -118,7 +137,7 @@ class Build:
 
     def freqs(self, at: int) -> tuple[Tensor, ...]:
         """The rope factors, of which every device that holds a layer has a copy."""
-        factors = self._outer.get("rope_freqs.weight")
+        factors = self.job.shape.by_name.get("rope_freqs.weight")
         if factors is None:
             return ()
         device = self.job.blocks[at].device
@@ -127,8 +146,10 @@ class Build:
         return (self._freqs[device],)
 
     def device_of_state(self, at: int) -> int:
-        """Where the cache of a block lies."""
-        return self.job.blocks[at].device if self.job.kv_on_gpu else self.job.host
+        """Where the cache of a block lies; that of a block that shares one, with its owner."""
+        block = self.job.blocks[at]
+        own = block.device if block.cache_device == -1 else block.cache_device
+        return own if self.job.kv_on_gpu else self.job.host
 
     def norm(
         self,
@@ -158,8 +179,18 @@ class Build:
         if table is None:
             raise GraphError("token_embd")
         tokens = new_input((self.job.tokens,), "i32")
-        given = new_input((self.job.shape.width, self.job.tokens))
+        width = self.job.shape.width * (1 + self.job.shape.deepstack)
+        given = new_input((width, self.job.tokens))
         x = get_rows(table, tokens)
+        if width != x.ne[0]:
+            x = self.stacked = Tensor((width, *x.ne[1:]), "f32", "pad", (x,))
+            x = view(x, (self.job.shape.width, self.job.tokens), x.nb)
+        for a, b in table.adapters:
+            # A and B change places: `a` is a table of rows, too (llama-graph.cpp
+            # `build_inp_embd`).
+            x = apply("add", x, apply("scale", matmul(b, get_rows(a, tokens))))
+        if self.job.shape.embedding_scale:
+            x = apply("scale", x)
         self.graph.expand(x)
         if self.job.graph.embedding_input:
             self.graph.expand(given)
@@ -169,6 +200,10 @@ class Build:
         """Inputs of the KV caches (llama-graph.cpp `build_attn_inp_kv`)."""
         job = self.job
         windowed = any(layer.sliding for layer in self._layers)
+        if job.shape.attends_batch:
+            self.cache = self._no_cache_inputs()
+            self.sliding = self._no_cache_inputs() if windowed else None
+            return
         self.cache = self._cache_inputs(job.cells)
         if windowed and not job.graph.sliding_cache:
             self.second_mask = self._mask(job.cells)
@@ -177,6 +212,12 @@ class Build:
         self._add_rotations(self.cache, sliding=False)
         if self.sliding is not None:
             self._add_rotations(self.sliding, sliding=True)
+
+    def _no_cache_inputs(self) -> CacheInputs:
+        """The mask of tokens that see each other (`build_attn_inp_no_cache`)."""
+        tokens = self.job.tokens
+        mask = new_input((tokens, tokens), "f16" if self.job.flash_attention else "f32")
+        return CacheInputs(k_ids=None, v_ids=None, mask=mask, cells=tokens)
 
     def _cache_inputs(self, cells: int) -> CacheInputs:
         job = self.job
@@ -188,10 +229,22 @@ class Build:
                 v_ids = new_input((job.tokens * count,), "i64")
         return CacheInputs(k_ids=k_ids, v_ids=v_ids, mask=self._mask(cells), cells=cells)
 
+    def add_indexer_inputs(self) -> None:
+        """Inputs of the cache of indexer keys, whose mask is always f16."""
+        streams = 1 if self.job.streams == 1 else self.job.sequences
+        ne = (self.job.cells, self.job.tokens // streams, 1, streams)
+        size = self.job.shape.indexer.size
+        self.indexer = IndexerInputs(
+            ids=new_input((self.job.tokens,), "i64"),
+            mask=new_input(ne, "f16"),
+            rotation=new_input((_rotation_size(size, grows=True),) * 2),
+        )
+
     def _mask(self, cells: int) -> Tensor:
         job = self.job
         half = job.flash_attention and job.graph.half_mask
-        ne = (cells, job.tokens // job.streams, 1, job.streams)
+        streams = 1 if job.streams == 1 else job.sequences
+        ne = (cells, job.tokens // streams, 1, streams)
         mask = new_input(ne, "f16" if half else "f32")
         return cast(mask, "f16") if job.flash_attention and not half else mask
 
@@ -210,10 +263,10 @@ class Build:
 
     def add_state_inputs(self) -> None:
         """Inputs of recurrent states (llama-graph.cpp `build_rs_inp`)."""
-        slots = self.job.slots
+        slots, sequences = self.job.slots, self.job.sequences
         self.state_copy = new_input((slots,), "i32")
-        self.state_main = view(self.state_copy, (slots,), self.state_copy.nb)
-        self.state_extra = view(self.state_copy, (0,), self.state_copy.nb)
+        self.state_main = view(self.state_copy, (sequences,), self.state_copy.nb)
+        self.state_extra = view(self.state_copy, (slots - sequences,), self.state_copy.nb)
 
     def select_rows(self, x: Tensor) -> Tensor:
         """The rows that give logits."""
@@ -251,14 +304,29 @@ def _device(job: Job, target: int | None, own: int) -> int:
 
 
 def _resident(weight: Weight, device: int) -> Tensor:
-    return resident(weight.ne, weight.dtype, device, weight=True)
+    tensor = resident(weight.ne, weight.dtype, device, weight=True)
+    # llama-adapter.cpp does not mark its buffers as weights: the scheduler takes them for data.
+    tensor.adapters = tuple(
+        (
+            resident(pair.a.ne, pair.a.dtype, device, weight=False),
+            resident(pair.b.ne, pair.b.dtype, device, weight=False),
+        )
+        for pair in weight.adapters
+        if pair.applied
+    )
+    return tensor
 
 
 def _rotation(dtype: str, head: int, *, grows: bool) -> Tensor | None:
     """The Hadamard matrix for a quantized cache (llama-kv-cache.cpp, `attn_rot`)."""
     if not is_quantized(dtype) or head % _ROTATION:
         return None
+    size = _rotation_size(head, grows=grows)
+    return new_input((size, size))
+
+
+def _rotation_size(head: int, *, grows: bool) -> int:
     size = _ROTATION
     while grows and head % (2 * size) == 0:
         size *= 2
-    return new_input((size, size))
+    return size

@@ -8,18 +8,27 @@ from functools import lru_cache
 
 _BUILD = re.compile(r"b?([0-9]{1,6})")
 _RELEASE = re.compile(
-    r"v?([0-9]{1,3})\.([0-9]{1,3})(?:\.[0-9]{1,4})?(?:-dev)?(?:[-+][0-9A-Za-z.]{1,20})?"
+    r"v?([0-9]{1,3})\.([0-9]{1,3})(?:\.([0-9]{1,5}))?(?:-dev)?(?:[-+][0-9A-Za-z.]{1,20})?"
 )
 
 # Before this build the graph differs in more ways than the law knows (no log of it is at hand).
 OLDEST_BUILD = 3000
-# The commit 0c1e570 (2026-10-01) whose source the law transcribes. Between b11379 (a log of
-# September 2026) and b11501 (a log of 2026-10-08) llama.cpp made some 16 builds a day.
+# The newest build that the law is held to. The commit whose source it transcribes, 0c1e57098 of
+# 2026-10-01, is b11312, and a log of b11379 agrees with it.
 STUDIED_BUILD = 11390
 # A log of this build shows activations that the studied source does not allocate.
 NEWER_BUILD = 11501
-# The release that the studied commit calls itself ("0.5.0-dev").
-STUDIED_RELEASE = (0, 5)
+# Releases, and the builds that they are (as `llama-server --version` prints both, but for 0.1.0,
+# which lies between b10361 and 0.2.0). What comes after a release calls itself by its name with
+# `-dev`, and the studied commit 0.5.0-dev; 0.4.1-dev came after 0.4.0.
+_RELEASES = {
+    (0, 1): 10362,
+    (0, 2): 10566,
+    (0, 3): 10621,
+    (0, 4): 10809,
+    (0, 5): 11146,
+    (0, 6): 11429,
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +73,8 @@ class Graph:
 
 
 # The last build known without, and the first known with each change; the truth lies between.
-# Pull requests of ggml-org/llama.cpp, and builds of logs in tests/truth/llamacpp_logs.yaml.
+# Pull requests of ggml-org/llama.cpp, builds of logs in tests/truth/llamacpp_logs.yaml, and builds
+# whose sources were read (tests/oracle/llamacpp_source.py; b9445 is af6528e6d).
 _CHANGES: dict[str, tuple[int, int]] = {
     "encoder_cache": (5200, 5320),  # PR 13108, 2025-05-08 (here the change takes it away)
     "sliding_cache": (5425, 5440),  # PR 13194, 2025-05-20
@@ -79,15 +89,15 @@ _CHANGES: dict[str, tuple[int, int]] = {
     "output_limit": (9525, 9950),
     "hidden_output": (9525, 9950),
     "late_rows": (9525, 9950),
-    "attention_copies": (10900, 11379),  # between a log of 2026-09-01 and b11379
-    "fusion_holds": (10900, 11379),
+    "attention_copies": (9445, 9842),  # sources: `ggml_cuda_flash_attn_ext_get_alloc_size`
+    "fusion_holds": (10900, 11379),  # between a log of 2026-09-01 and b11379
     "idle_inputs": (10900, 11379),
 }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Build:
-    """One build of llama.cpp. `number` of a release name is that of the studied source."""
+    """One build of llama.cpp."""
 
     number: int
     text: str
@@ -105,10 +115,16 @@ def parse_build(text: str) -> Build | None:
     match = _RELEASE.fullmatch(stripped)
     if match is None:
         return None
-    newer = (int(match[1]), int(match[2])) > STUDIED_RELEASE or (
-        (int(match[1]), int(match[2])) == STUDIED_RELEASE and "-dev" not in stripped
-    )
-    return Build(number=NEWER_BUILD if newer else STUDIED_BUILD, text=text, newer=newer)
+    release = (int(match[1]), int(match[2]))
+    if release == (0, 0):  # Before 0.1.0 packages were called 0.0 and the build (CMakeLists.txt).
+        return parse_build(match[3] or "")
+    later = [number for known, number in _RELEASES.items() if known > release]
+    number = _RELEASES.get(release, NEWER_BUILD)
+    if "-dev" in stripped:
+        # A build up to the next release: the studied one, or else the newest that there can be.
+        known = number <= STUDIED_BUILD
+        number = min([STUDIED_BUILD if known else NEWER_BUILD, *(each - 1 for each in later)])
+    return Build(number=number, text=text, newer=number > STUDIED_BUILD)
 
 
 @lru_cache(maxsize=512)
@@ -125,21 +141,34 @@ def graphs(number: int) -> tuple[Graph, ...]:
     return (newer,) if older == newer else (older, newer)
 
 
-# Flags: the first build that has the flag, from the same sources.
+# Flags: the first build that has the flag, from the same sources; flags.json bounds each.
 FLASH_ATTN_VALUE = 6325  # PR 15434, 2025-08-30: `-fa` takes on, off or auto
 KV_UNIFIED_FLAG = 5925  # PR 14363
-NO_KV_UNIFIED_FLAG = 7430  # with PR 16653; before, leaving --kv-unified out says the same
+NO_KV_UNIFIED_FLAG = 8095  # b7836 has none; before, leaving --kv-unified out says the same
 SHARED_POOL = 6940  # PR 16736, 2025-11-02: a slot may use the whole unified cache
 CACHE_RAM_FLAG = 6720  # PR 16391, 2025-10-09
-CHECKPOINTS_FLAG = 6670  # PR 16382, 2025-10-03: --ctx-checkpoints
+CHECKPOINTS_FLAG = 6301  # PR 15293, 2025-08-14: --swa-checkpoints; b6122 has none
+CHECKPOINTS_NAME = 6845  # PR 16382, 2025-10-03: --ctx-checkpoints; b6673 has the old name alone
 FIT_FLAG = 7430  # PR 16653, 2025-12-15
 LOAD_MODE_FLAG = 10297  # PR 20834, July 2026; --no-mmap still works then
-NO_MMAP_GONE = 10884  # --mmap, --no-mmap and --mlock are refused from here on
-JINJA_FLAG = 4530  # PR 11016, 2025-01-21
-JINJA_DEFAULT = 7430  # on by default since December 2025, with a --no-jinja
+# 14a9d09f7, 2026-09-09: --mmap, --no-mmap and --mlock are refused from here on; b10809 has them.
+NO_MMAP_GONE = 10875
+DEVICE_FLAG = 4234  # PR 10497, 2024-11-25; b3995 has none
 SWA_FULL_FLAG = 5440  # PR 13194
 NO_OP_OFFLOAD_FLAG = 5345  # PR 13386, 2025-05-11
 OVERRIDE_TENSOR_FLAG = 5040  # PR 11397, 2025-04-02
 CPU_MOE_FLAG = 6065  # PR 14992, 2025-07-31
 N_CPU_MOE_FLAG = 6090  # PR 15077, 2025-08-04
+COMMA_LISTS = 7698  # from here a repeated --lora replaces the one before; b7347 still adds up
+MMPROJ_FLAG = 5415  # llama-server takes pictures (PR 12898, 2025-05-09); b4980 does not
+MMPROJ_OFFLOAD_FLAG = 7698  # before, --no-mmproj-offload alone
+MMPROJ_DEVICE_FLAG = 10809  # b10361 has none
+IMAGE_TOKENS_FLAG = 7324  # b6845 has none
+# Of these the graphs of projectors were read: b9842 is near the studied source, from b10809 on
+# they are equal to it.
+PROJECTOR_LAW = 9842
+PROJECTOR_STUDIED = 10809
+IMAGE_BATCH_FLAG = 9842  # --mtmd-batch-max-tokens; b8390 has none
+# One draft context for all slots, --spec-type and --spec-draft-n-max; b8390 has a context a slot.
+DRAFT_CONTEXT = 9842
 RERANK_FLAG = 3844  # PR 9510, 2024-09-28

@@ -7,9 +7,10 @@ from functools import lru_cache
 
 from compiler.engines.llamacpp import quants
 from compiler.engines.llamacpp.builds import Graph
+from compiler.engines.llamacpp.layer_kinds import Layer
 from compiler.engines.llamacpp.layers import Layout
 from compiler.engines.llamacpp.options import CELL_PADDING, Options, batch_sizes
-from compiler.engines.llamacpp.shape import Layer, Shape
+from compiler.engines.llamacpp.shape import Shape
 from compiler.ir.units import round_up
 
 

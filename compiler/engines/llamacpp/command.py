@@ -7,8 +7,11 @@ from collections.abc import Mapping
 from compiler.engines.llamacpp import builds
 from compiler.engines.llamacpp.arguments import choice_word, positive
 from compiler.engines.llamacpp.builds import Build
+from compiler.engines.llamacpp.draft import draft_flags
+from compiler.engines.llamacpp.flag_table import words_for
 from compiler.engines.llamacpp.flags import ARGUMENTS
 from compiler.engines.llamacpp.options import Options
+from compiler.engines.llamacpp.projector import projector_flags
 from compiler.engines.llamacpp.requests import pooling_name
 from compiler.ir.demand import Endpoint, Request
 from compiler.ir.spec import ArgValue
@@ -34,16 +37,14 @@ def command_line(
         *_placement_flags(options, build),
         *_memory_flags(request, options, build),
         *_task_flags(request, options, build),
-        *_passed_flags(request.args),
+        *_companion_flags(request, options, build, endpoint),
+        *_passed_flags(request.args, build),
     )
 
 
 def _context_flags(options: Options, build: Build) -> list[str]:
     flags = ["--ctx-size", str(options.cells), "--parallel", str(options.slots)]
-    if build.number >= builds.KV_UNIFIED_FLAG:
-        unified = "--kv-unified" if options.unified else "--no-kv-unified"
-        if options.unified or build.number >= builds.NO_KV_UNIFIED_FLAG:
-            flags.append(unified)
+    flags += _cache_kind(options, build)
     flags += ["--batch-size", str(options.batch), "--ubatch-size", str(options.ubatch)]
     if build.number >= builds.FLASH_ATTN_VALUE:
         flags += ["--flash-attn", "on" if options.flash_attention else "off"]
@@ -55,10 +56,19 @@ def _context_flags(options: Options, build: Build) -> list[str]:
     return flags
 
 
+def _cache_kind(options: Options, build: Build) -> list[str]:
+    if build.number >= builds.NO_KV_UNIFIED_FLAG:
+        return ["--kv-unified" if options.unified else "--no-kv-unified"]
+    # For a time llama-server made four slots of one unless its cache was unified, which for one
+    # slot is the same cache (tools/server/server.cpp of b7324 and b7347).
+    unified = options.unified or options.slots == 1
+    return ["--kv-unified"] if unified and build.number >= builds.KV_UNIFIED_FLAG else []
+
+
 def _placement_flags(options: Options, build: Build) -> list[str]:
     moves = options.moves
     flags = ["--n-gpu-layers", str(options.gpu_layers)]
-    if not options.gpus:
+    if not options.gpus and build.number >= builds.DEVICE_FLAG:
         flags += ["--device", "none"]
     if options.gpus > 1:
         flags += ["--split-mode", options.split_mode, "--main-gpu", str(options.main_gpu)]
@@ -69,11 +79,7 @@ def _placement_flags(options: Options, build: Build) -> list[str]:
     if moves.cpu_moe_layers:
         flags += ["--n-cpu-moe", str(moves.cpu_moe_layers)]
     if moves.overrides:
-        rules = [
-            f"{rule.pattern}={'CPU' if rule.gpu is None else f'CUDA{rule.gpu}'}"
-            for rule in moves.overrides
-        ]
-        flags += ["--override-tensor", ",".join(rules)]
+        flags += ["--override-tensor", ",".join(rule.text for rule in moves.overrides)]
     if not options.kv_on_gpu:
         flags.append("--no-kv-offload")
     if not options.op_offload:
@@ -89,7 +95,9 @@ def _memory_flags(request: Request, options: Options, build: Build) -> list[str]
     if build.number >= builds.CACHE_RAM_FLAG:
         flags += ["--cache-ram", str(options.prompt_cache_bytes // MIB)]
     if build.number >= builds.CHECKPOINTS_FLAG:
-        flags += ["--ctx-checkpoints", str(options.checkpoints)]
+        old = build.number < builds.CHECKPOINTS_NAME
+        name = "--swa-checkpoints" if old else "--ctx-checkpoints"
+        flags += [name, str(options.checkpoints)]
     return flags
 
 
@@ -108,16 +116,38 @@ def _task_flags(request: Request, options: Options, build: Build) -> list[str]:
     flags: list[str] = []
     if options.mode == "generate":
         jinja = request.args.get("jinja") is not False
-        if build.number >= (builds.JINJA_FLAG if jinja else builds.JINJA_DEFAULT):
-            flags.append("--jinja" if jinja else "--no-jinja")
-        return flags
+        return list(words_for("jinja", jinja, build.number) or ())
     flags.append("--embedding" if request.task != "rerank" else "--rerank")
     if options.pooling is not None and request.task != "rerank":
         flags += ["--pooling", pooling_name(options.pooling)]
     return flags
 
 
-def _passed_flags(args: Mapping[str, ArgValue]) -> list[str]:
+def _companion_flags(
+    request: Request, options: Options, build: Build, endpoint: Endpoint
+) -> list[str]:
+    adapters = [found.path for found in endpoint.companions.get("lora", ())]
+    if build.number >= builds.COMMA_LISTS:
+        flags = ["--lora", ",".join(map(quoted_item, adapters))] if adapters else []
+    else:
+        flags = [word for path in adapters for word in ("--lora", path)]
+    (draft,) = endpoint.companions.get("model_draft", ()) or (None,)
+    flags += draft_flags(options, request.args, draft)
+    for found in endpoint.companions.get("mmproj", ()):
+        if options.projector is not None:
+            flags += projector_flags(options.projector, found, build)
+    return flags
+
+
+def quoted_item(text: str) -> str:
+    """An item of a comma-separated list (common/arg.cpp `parse_csv_row`)."""
+    if not any(character in text for character in ',"'):
+        return text
+    doubled = text.replace('"', '""')
+    return f'"{doubled}"'
+
+
+def _passed_flags(args: Mapping[str, ArgValue], build: Build) -> list[str]:
     """Flags that do not touch memory, as the user wrote them."""
     flags: list[str] = []
     for written in sorted(args):
@@ -125,14 +155,6 @@ def _passed_flags(args: Mapping[str, ArgValue]) -> list[str]:
         argument = ARGUMENTS.get(name)
         if argument is None or name in _FROM_OPTIONS or name in ("jinja", "mlock", "load_mode"):
             continue
-        flag = "--" + name.replace("_", "-")
-        if argument.kind == "switch":
-            if value:
-                flags.append(flag)
-            elif argument.negatable:
-                flags.append(f"--no-{flag[2:]}")
-        elif argument.kind == "choice":
-            flags += [flag, choice_word(value)]
-        else:
-            flags += [flag, str(value)]
+        word = choice_word(value) if argument.kind == "choice" else value
+        flags += words_for(name, word, build.number) or ()
     return flags

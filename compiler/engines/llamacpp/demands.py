@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from compiler.engines.llamacpp import host, runtime
 from compiler.engines.llamacpp.builds import Build
-from compiler.engines.llamacpp.job import EXACT, Cut
+from compiler.engines.llamacpp.extras import Extra, extras, with_extras
 from compiler.engines.llamacpp.law import Usage, usage
 from compiler.engines.llamacpp.options import Options
 from compiler.engines.llamacpp.requests import pooling_name
 from compiler.engines.llamacpp.shape import Shape
+from compiler.engines.llamacpp.weights import adapter_bytes_by_device
 from compiler.ir.demand import Breakdown, Demand, Part, Request, Site, Split
+from compiler.ir.units import show_mib
 
 
 def demand_for(
@@ -18,10 +22,10 @@ def demand_for(
     shape: Shape,
     options: Options,
     build: Build,
-    cut: Cut = EXACT,
 ) -> Demand:
     """The demand of a request on a site under explicit options."""
-    found = usage(shape, options, build, cut)
+    found = usage(shape, options, build)
+    beside = extras(shape, options, build)
     in_file = shape.layers_in_file
     layers = sum(device == found.layout.host for device in found.layout.layers[: len(shape.layers)])
     return Demand(
@@ -31,23 +35,34 @@ def demand_for(
             gpu_layers=min(options.gpu_layers, in_file + 1),
             tensor_split=options.tensor_split,
         ),
-        devices=tuple(_device(site, shape, options, found, gpu) for gpu in range(len(site.kinds))),
-        host=_host(shape, options, found),
+        devices=tuple(
+            _device(site, shape, options, found, beside, gpu) for gpu in range(len(site.kinds))
+        ),
+        host=with_extras(_host(shape, options, found), beside, found.layout.host, None),
         kv_tokens=options.all_cells,
         host_layers=layers if site.kinds else 0,
         assumed=_assumed(request, site, shape, options, build),
     )
 
 
-def _device(site: Site, shape: Shape, options: Options, found: Usage, gpu: int) -> Breakdown:
+def _device(
+    site: Site,
+    shape: Shape,
+    options: Options,
+    found: Usage,
+    beside: tuple[Extra, ...],
+    gpu: int,
+) -> Breakdown:
     kind = site.kinds[gpu]
     if not options.gpus:
         return Breakdown(runtime=runtime.bare_context(kind))
     layers = sum(device == gpu for device in found.layout.layers[: len(shape.layers)])
     output = " and the output layer" if found.layout.output == gpu else ""
     weights = f"{layers} of {len(shape.layers)} layers{output}, as in the file"
+    weights += _adapters_why(shape, options, found, gpu)
     used = found.weights[gpu] or found.compute[gpu] or found.cache.total(gpu)
-    return Breakdown(
+    used = used or any(each.on(gpu) for each in beside)
+    own = Breakdown(
         weights=Part.exact(found.weights[gpu], weights),
         kv=Part.exact(found.cache.total(gpu), _cache_why(shape, options, found, gpu)),
         compute=Part(
@@ -60,10 +75,12 @@ def _device(site: Site, shape: Shape, options: Options, found: Usage, gpu: int) 
         if used
         else runtime.bare_context(kind),
     )
+    return with_extras(own, beside, gpu, kind)
 
 
 def _host(shape: Shape, options: Options, found: Usage) -> Breakdown:
     end = found.layout.host
+    rows = options.output_rows or options.slots
     mapped = "mapped from the file" if options.memory_map else "read into RAM"
     weights = found.weights[end]
     return Breakdown(
@@ -72,17 +89,23 @@ def _host(shape: Shape, options: Options, found: Usage) -> Breakdown:
             # Mapped pages are the kernel's to drop; they count in full all the same.
             low_bytes=0 if options.memory_map else weights,
             high_bytes=weights,
-            why=f"token embedding and layers on the host, {mapped}",
+            why=f"token embedding and layers on the host, {mapped}"
+            + _adapters_why(shape, options, found, end),
         ),
         kv=Part.exact(found.cache.total(end), _cache_why(shape, options, found, end)),
         compute=Part(
             bytes=found.compute[end] + found.output,
             low_bytes=found.compute_low[end] + found.output,
             high_bytes=found.compute_high[end] + found.output,
-            why=f"{found.how}; output buffer of {options.slots} x {shape.vocabulary:,} logits",
+            why=f"{found.how}; output buffer of {rows} x {shape.vocabulary:,} logits",
         ),
         runtime=host.process_part(shape, options),
     )
+
+
+def _adapters_why(shape: Shape, options: Options, found: Usage, device: int) -> str:
+    size = adapter_bytes_by_device(shape, options, found.layout)[device]
+    return f", with {show_mib(size)} of LoRA adapters" if size else ""
 
 
 def _cache_why(shape: Shape, options: Options, found: Usage, device: int) -> str:
@@ -124,16 +147,13 @@ def _cache_why(shape: Shape, options: Options, found: Usage, device: int) -> str
 def _assumed(
     request: Request, site: Site, shape: Shape, options: Options, build: Build
 ) -> tuple[str, ...]:
-    sentences = []
-    if shape.transcribed and not shape.exact:
+    sentences = [sentence for each in (shape, shape.draft) if each for sentence in _inexact(each)]
+    projector = shape.projector
+    if projector is not None and not projector.exact:
         sentences.append(
-            f"The graph of architecture `{shape.arch}` was rebuilt from its source and not yet "
-            "compared with llama.cpp; its compute buffer has a wider band."
-        )
-    elif not shape.exact:
-        sentences.append(
-            f"The graph of architecture `{shape.arch}` is not known to the memory law of "
-            "llama.cpp; its compute buffer is that of the nearest known family, with a wide band."
+            f"The graph of projector `{projector.kind}` is not known to the memory law of "
+            "llama.cpp, nor is that of any which hears; its compute buffer is found by formula, "
+            "with a wide band."
         )
     if build.newer:
         sentences.append(
@@ -152,3 +172,11 @@ def _assumed(
         if options.gpus and not kind.multiprocessors
     ]
     return tuple(dict.fromkeys(sentences))
+
+
+def _inexact(shape: Shape) -> Iterator[str]:
+    if not shape.exact:
+        yield (
+            f"The graph of architecture `{shape.arch}` is not known to the memory law of "
+            "llama.cpp; its compute buffer is that of the nearest known family, with a wide band."
+        )

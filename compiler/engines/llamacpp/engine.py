@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from compiler.engines.llamacpp import builds, requests
 from compiler.engines.llamacpp.builds import Build, parse_build
 from compiler.engines.llamacpp.command import command_line
+from compiler.engines.llamacpp.companions import (
+    COMPANIONS,
+    ROLE_WORDS,
+    check_companions,
+    loaded,
+    named_companions,
+)
 from compiler.engines.llamacpp.header import FactsError
 from compiler.engines.llamacpp.offload import demands_for, options_of
 from compiler.engines.llamacpp.profile import profile_of
@@ -21,6 +30,7 @@ from compiler.ir.demand import (
 from compiler.ir.facts import ModelFacts
 from compiler.ir.inventory import EngineName
 from compiler.ir.profile import ModelProfile
+from compiler.ir.spec import ArgValue
 
 
 class LlamaCpp:
@@ -37,6 +47,14 @@ class LlamaCpp:
             return f"builds before b{builds.OLDEST_BUILD} are not known to the memory law"
         return None
 
+    def companions(self, args: Mapping[str, ArgValue]) -> Mapping[str, tuple[str, ...]]:
+        """Draft model, projector and adapters that arguments name."""
+        return named_companions(args)
+
+    def gpus_per_shard(self, args: Mapping[str, ArgValue]) -> int:  # noqa: ARG002, the interface's.
+        """Layers or rows are cut, by nothing that arguments say."""
+        return 1
+
     def check_request(self, request: Request) -> list[ArgumentProblem]:
         """Faults of a request that hold on any site."""
         build = parse_build(request.version)
@@ -45,11 +63,27 @@ class LlamaCpp:
         if request.facts.format != "gguf":
             detail = f"llama.cpp reads GGUF files, and this model is `{request.facts.format}`"
             return [ArgumentProblem(code="engine-format", argument="model", detail=detail)]
+        if request.facts.role != "model":
+            detail = f"the file is no model but {ROLE_WORDS[request.facts.role]}"
+            argument = next(name for name, role in COMPANIONS.items() if role == request.facts.role)
+            hint = f"Name it as `{argument}` under the `args` of a model"
+            return [
+                ArgumentProblem(code="engine-format", argument="model", detail=detail, hint=hint)
+            ]
         try:
             shape = read_shape(request.facts)
         except FactsError as error:
             return [ArgumentProblem(code="facts-missing", argument="model", detail=str(error))]
-        return requests.check_request(request, shape, build)
+        problems = requests.check_request(request, shape, build)
+        named = {problem.argument for problem in problems}
+        return [
+            *problems,
+            *(
+                problem
+                for problem in check_companions(request, shape, build)
+                if problem.argument not in named
+            ),
+        ]
 
     def demands(self, request: Request, site: Site) -> tuple[Demand, ...] | Refusal:
         """Ways to run the request on exactly this site: full offload first, then fewer layers."""
@@ -87,6 +121,6 @@ def _read(request: Request) -> tuple[Shape, Build] | Refusal:
     if request.facts.format != "gguf":
         return Refusal(code="format", detail=f"llama.cpp cannot read `{request.facts.format}`")
     try:
-        return read_shape(request.facts), build
+        return loaded(request), build
     except FactsError as error:
         return Refusal(code="facts", detail=f"the model's facts are not usable: {error}")

@@ -19,14 +19,32 @@ ENCODERS = frozenset(
         "gemma-embedding",
     }
 )
+# Of these, the ones that normalize what comes out of a layer (models/bert.cpp).
+POST_NORM_ENCODERS = frozenset(
+    {"bert", "nomic-bert", "nomic-bert-moe", "jina-bert-v2", "jina-bert-v3"}
+)
+# Files with encoder blocks (`llama_model_has_encoder`), for which the output rows have no limit.
+ENCODER_BLOCKS = frozenset({"t5", "t5encoder"})
 DIFFUSION = frozenset({"dream", "llada", "llada-moe", "rnd1"})
 CACHELESS = ENCODERS | DIFFUSION
+# Tokens attend to the batch (`build_attn_inp_no_cache`); of these, one has a cache that it ignores.
+BATCH_ATTENTION = CACHELESS | {"llama-embed"}
+# Encoders that load an output layer, if only to ignore it.
+ENCODERS_WITH_OUTPUT = frozenset({"gemma-embedding"})
+# The weights of the chosen experts are taken as they are (models/*.cpp, `build_moe_ffn`).
+RAW_WEIGHTS = frozenset(
+    {"deepseek", "gpt-oss", "jamba", "llada-moe", "llama4", "olmoe", "qwen2moe"}
+)
 
 # State only, no attention (llama-arch.cpp `llm_arch_is_recurrent`).
 RECURRENT = frozenset({"mamba", "mamba2", "rwkv6", "rwkv6qwen2", "rwkv7", "arwkv7"})
 
 # Linear attention with one full layer in every `full_attention_interval`.
 DELTA_NET = frozenset({"qwen3next", "qwen35", "qwen35moe"})
+# Of these and others, one layer in so many attends where the header does not say.
+FULL_INTERVAL: Mapping[str, int] = MappingProxyType(
+    {**dict.fromkeys(DELTA_NET, 4), "minimax-01": 8}
+)
 
 # Attention layers and recurrent layers in one model (llama-arch.cpp `llm_arch_is_hybrid`).
 HYBRID = DELTA_NET | frozenset(
@@ -40,10 +58,40 @@ HYBRID = DELTA_NET | frozenset(
         "nemotron_h",
         "nemotron_h_moe",
         "kimi-linear",
+        "minimax-01",
     }
 )
 # Of these, each layer holds attention and a recurrent state at once.
 BOTH_IN_EACH_LAYER = frozenset({"falcon-h1"})
+
+# Latent attention to the cells that a lightning indexer chooses.
+SPARSE_LATENT = frozenset({"deepseek32", "glm-dsa"})
+
+# Attention without rope, with it where the header says so, in layers with a window only (or in all
+# when none has one), and in three layers of four.
+NO_ROPE = frozenset({"jamba", "nemotron_h", "nemotron_h_moe"})
+ROPE_SWITCH = frozenset({"granite", "granitehybrid", "granitemoe"})
+ROPE_IN_WINDOWS = frozenset({"cohere2", "exaone4", "muse-glimmer"})
+NO_ROPE_EVERY_FOURTH = frozenset({"afmoe", "smollm3"})
+# models/baichuan.cpp: the model of so many layers has biases by distance instead.
+BAICHUAN_WITHOUT_ROPE = 40
+
+# Q and K are normalized behind the rope.
+NORM_BEHIND_ROPE = frozenset({"hunyuan-dense", "hunyuan-moe", "maincoder"})
+
+# The last hidden state is kept for a next-token head, and rows are selected behind it
+# (`embeddings_nextn_masked` is not set in llama-server).
+LATE_ROWS = DELTA_NET | {"nemotron_h", "nemotron_h_moe"}
+# Feed-forward layers without a gate square what passes (LLM_FFN_RELU_SQR).
+SQUARED = frozenset({"arcee", "jais2", "nemotron", "nemotron_h", "nemotron_h_moe", "plm"})
+
+# What one layer needs stays until the last, so that no round of layers is like the next: distances
+# (T5), the first layer's values (RWKV 7), token shifts, zeros to unhide cells (sparse attention).
+LONG_LIVED = SPARSE_LATENT | {"t5encoder", "rwkv6", "rwkv6qwen2", "rwkv7", "arwkv7"}
+
+# A batch of one sequence is reserved too (llama-context.cpp `sched_reserve`): the distances within
+# a sequence grow with its square.
+ONE_SEQUENCE = frozenset({"kimi-linear", "minimax-01"})
 
 # One full layer in every so many, the others with a sliding window, where the header holds no
 # pattern (llama-model.cpp `load_hparams`, `set_swa_pattern`).
@@ -55,67 +103,173 @@ SLIDING_PERIOD: Mapping[str, int] = MappingProxyType(
         "cohere2": 4,
         "exaone4": 4,
         "llama4": 4,
+        "afmoe": 4,
+        "cohere2moe": 4,
+        "exaone-moe": 4,
+        "laguna": 4,
+        "mellum": 4,
+        "muse-glimmer": 4,
+        "smallthinker": 4,
         "gemma3n": 5,
         "gemma3": 6,
+        "gemma-embedding": 6,
+        "modern-bert": 3,
+        "plamo3": 8,
     }
 )
+# The full layer is the first of its round instead of the last.
+FULL_LAYER_FIRST = frozenset({"cohere2moe", "laguna", "modern-bert", "smallthinker"})
+# models/exaone4.cpp: only the model of so many layers has windows.
+EXAONE4_SLIDING_LAYERS = 64
 # The header names a window that llama.cpp does not use.
 SLIDING_IGNORED = frozenset({"phi3"})
 
 # Windows that the code sets when the header has none.
-DEFAULT_WINDOW: Mapping[str, int] = MappingProxyType({"gemma2": 4096, "llama4": 8192})
+DEFAULT_WINDOW: Mapping[str, int] = MappingProxyType(
+    {"exaone-moe": 128, "exaone4": 4096, "gemma2": 4096, "llama4": 8192}
+)
+# The scale of the embeddings and of what a layer adds, where the header names none.
+SCALED_ANYWAY = frozenset({"grok", "minicpm"})
 
 # Four position rows a token (multi-section rope).
 FOUR_POSITIONS = frozenset({"qwen2vl", "qwen3vl", "qwen3vlmoe", "qwen35", "qwen35moe"})
 
 # LayerNorm instead of RMSNorm in the decoder.
-LAYER_NORM = frozenset({"command-r", "cohere2", "starcoder2", "phi2", "stablelm", "gpt2"})
-
-# The graph of these is rebuilt from their source and not yet compared with libllama.
-TRANSCRIBED = frozenset(
+LAYER_NORM = frozenset(
     {
+        "bloom",
+        "codeshell",
         "cohere2",
-        "falcon-h1",
-        "gemma",
-        "gemma3n",
-        "gemma4",
-        "granite",
-        "granitehybrid",
-        "granitemoe",
-        "jamba",
-        "lfm2moe",
-        "llama4",
-        "mamba",
-        "nemotron_h",
-        "nemotron_h_moe",
-        "qwen2moe",
-        "qwen2vl",
-        "qwen3vl",
-        "qwen3vlmoe",
+        "cohere2moe",
+        "command-r",
+        "dbrx",
+        "falcon",
+        "gpt2",
+        "gptneox",
+        "jais",
+        "jais2",
+        "modern-bert",
+        "mpt",
+        "nemotron",
+        "olmo",
+        "orion",
+        "phi2",
+        "stablelm",
+        "starcoder",
+        "starcoder2",
     }
 )
 
 # The graph of these is rebuilt node by node and compared with libllama's own sizes.
 EXACT = frozenset(
     {
-        "llama",
-        "qwen2",
-        "qwen3",
-        "qwen3moe",
+        "arcee",
+        "baichuan",
+        "bailingmoe2",
+        "bert",
+        "cohere2",
+        "command-r",
+        "deepseek",
+        "deepseek2",
+        "deepseek32",
+        "dots1",
+        "dream",
+        "ernie4_5",
+        "ernie4_5-moe",
+        "eurobert",
+        "exaone",
+        "exaone4",
+        "falcon-h1",
+        "gemma",
+        "gemma-embedding",
         "gemma2",
         "gemma3",
-        "phi3",
-        "gpt-oss",
-        "command-r",
+        "gemma3n",
+        "gemma4",
+        "glm-dsa",
         "glm4",
         "glm4moe",
-        "deepseek2",
-        "qwen3next",
+        "gpt-oss",
+        "granite",
+        "granitehybrid",
+        "granitemoe",
+        "hunyuan-dense",
+        "hunyuan-moe",
+        "internlm2",
+        "jamba",
+        "jina-bert-v2",
+        "kimi-linear",
+        "lfm2",
+        "lfm2moe",
+        "llada",
+        "llada-moe",
+        "llama",
+        "llama-embed",
+        "llama4",
+        "maincoder",
+        "mamba",
+        "mamba2",
+        "minicpm",
+        "minicpm3",
+        "minimax-01",
+        "minimax-m2",
+        "mistral3",
+        "modern-bert",
+        "nemotron",
+        "nemotron_h",
+        "nemotron_h_moe",
+        "neo-bert",
+        "nomic-bert",
+        "nomic-bert-moe",
+        "olmo2",
+        "olmoe",
+        "orion",
+        "pangu-embedded",
+        "phi3",
+        "phimoe",
+        "qwen2",
+        "qwen2moe",
+        "qwen2vl",
+        "qwen3",
         "qwen35",
         "qwen35moe",
-        "lfm2",
-        "mamba2",
+        "qwen3moe",
+        "qwen3next",
+        "qwen3vl",
+        "qwen3vlmoe",
+        "rnd1",
+        "rwkv6",
+        "rwkv7",
+        "seed_oss",
+        "smollm3",
+        "stablelm",
+        "starcoder2",
+        "t5encoder",
+        "xverse",
+    }
+)
+# Of these, the ones whose graph code of older builds was followed back, log by log; of the others
+# only the studied source is known.
+FOLLOWED = frozenset(
+    {
         "bert",
+        "command-r",
+        "deepseek2",
+        "gemma2",
+        "gemma3",
+        "glm4",
+        "glm4moe",
+        "gpt-oss",
+        "lfm2",
+        "llama",
+        "mamba2",
         "nomic-bert",
+        "phi3",
+        "qwen2",
+        "qwen3",
+        "qwen35",
+        "qwen35moe",
+        "qwen3moe",
+        "qwen3next",
     }
 )

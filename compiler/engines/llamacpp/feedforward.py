@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from compiler.engines.llamacpp import families
 from compiler.engines.llamacpp.build import Build, linear
 from compiler.engines.llamacpp.tensor import (
     Fusion,
@@ -47,9 +48,11 @@ class Router:
         return self.gating != "softmax_weight" and self.groups <= 1 and sizes
 
 
-def feed_forward(b: Build, x: Tensor, at: int, suffix: str = "", *, halved: bool = False) -> Tensor:
+def feed_forward(
+    b: Build, x: Tensor, at: int, suffix: str = "", *, prefix: str = "", halved: bool = False
+) -> Tensor:
     """Gated or plain feed-forward; `halved`: gate and up are one matrix (`build_ffn`)."""
-    name = "ffn_{}" + suffix
+    name = prefix + "ffn_{}" + suffix
     up = linear(x, b.get(at, name.format("up")), b.bias(at, name.format("up")))
     gate = b.find(at, name.format("gate"))
     if gate is not None:
@@ -57,8 +60,13 @@ def feed_forward(b: Build, x: Tensor, at: int, suffix: str = "", *, halved: bool
     elif halved:
         y = Tensor((up.ne[0] // 2, up.ne[1]), "f32", "glu", (up,))
     else:
-        y = apply("unary", up)
+        y = _activated(b, up)
     return linear(y, b.get(at, name.format("down")), b.bias(at, name.format("down")))
+
+
+def _activated(b: Build, x: Tensor) -> Tensor:
+    y = apply("unary", x)
+    return apply("sqr", y) if b.job.shape.arch in families.SQUARED else y
 
 
 def gated(b: Build, gate: Tensor, up: Tensor) -> Tensor:
@@ -143,12 +151,19 @@ def _expert_hidden(b: Build, x: Tensor, ids: Tensor, at: int, used: int) -> Tens
         return Tensor((half, used, tokens), "f32", "glu", (gate, up))
     up = _expert_product(b, "ffn_up_exps", x, ids, at)
     if b.find(at, "ffn_gate_exps") is None:
-        return apply("unary", up)
+        return _activated(b, up)
     return gated(b, _expert_product(b, "ffn_gate_exps", x, ids, at), up)
 
 
 def _expert_product(b: Build, name: str, x: Tensor, ids: Tensor, at: int) -> Tensor:
     y = matmul_id(b.get(at, name), x, ids)
+    scales = b.find(at, f"{name}.scale")
+    if scales is not None:
+        # A number for each expert (`build_lora_mm_id`).
+        wide = Tensor(
+            (1, scales.ne[0], x.ne[2]), "f32", "repeat", (reshape(scales, 1, scales.ne[0], 1),)
+        )
+        y = apply("mul", y, get_rows(wide, ids))
     bias = b.bias(at, name)
     return apply("add_id", y, bias, ids) if bias is not None else y
 

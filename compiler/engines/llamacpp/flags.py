@@ -32,8 +32,7 @@ class Argument:
     low: int | None = None
     since: int = 0
     until: int = NEVER
-    negatable: bool = False
-    """A switch that is on by default, so that there is a `--no-` form."""
+    """Where the table of flags is not to decide: the first builds with the flag, and without."""
 
 
 def _managed(text: str, kind: Kind = "text", since: int = 0) -> Argument:
@@ -45,6 +44,7 @@ def _uncosted(text: str, since: int = 0) -> Argument:
 
 
 _OTHER_FILE = "its memory is that of another file, which the lock does not describe"
+_SOURCE = "write the source of the file, so that it is locked, as"
 _ROUTER = "it makes llama-server start other models, which no plan would know of"
 
 _COSTED = {
@@ -76,6 +76,49 @@ _COSTED = {
     "pooling": Argument(kind="choice", effect="costed", choices=("mean", "cls", "last", "none")),
 }
 
+_DRAFTS = builds.DRAFT_CONTEXT
+_COMPANIONS = {
+    "lora": Argument(kind="list", effect="costed"),
+    "mmproj": Argument(effect="costed", since=builds.MMPROJ_FLAG),
+    "mmproj_offload": Argument(kind="switch", effect="costed", since=builds.MMPROJ_FLAG),
+    "mmproj_device": Argument(effect="costed", since=builds.MMPROJ_DEVICE_FLAG),
+    "image_min_tokens": Argument(
+        kind="integer", effect="costed", low=1, since=builds.IMAGE_TOKENS_FLAG
+    ),
+    "image_max_tokens": Argument(
+        kind="integer", effect="costed", low=1, since=builds.IMAGE_TOKENS_FLAG
+    ),
+    "mtmd_batch_max_tokens": Argument(kind="integer", effect="costed", low=1),
+    "model_draft": Argument(effect="costed"),
+    "spec_type": Argument(kind="list", effect="costed", since=_DRAFTS),
+    "spec_draft_n_max": Argument(kind="integer", effect="costed", low=1, since=_DRAFTS),
+    "gpu_layers_draft": Argument(kind="integer", effect="costed", low=0),
+    "cache_type_k_draft": Argument(kind="choice", effect="costed", choices=CACHE_TYPES),
+    "cache_type_v_draft": Argument(kind="choice", effect="costed", choices=CACHE_TYPES),
+    "cpu_moe_draft": Argument(kind="switch", effect="costed", since=_DRAFTS),
+    "n_cpu_moe_draft": Argument(kind="integer", effect="costed", low=0, since=_DRAFTS),
+    "override_tensor_draft": Argument(kind="list", effect="costed", since=_DRAFTS),
+    "spec_ngram_mod_n_max": Argument(kind="integer", effect="costed", low=1, since=_DRAFTS),
+    "spec_ngram_simple_size_m": Argument(kind="integer", effect="costed", low=1, since=_DRAFTS),
+    "spec_ngram_map_k_size_m": Argument(kind="integer", effect="costed", low=1, since=_DRAFTS),
+    "spec_ngram_map_k4v_size_m": Argument(kind="integer", effect="costed", low=1, since=_DRAFTS),
+    # What decides how much is drafted, and by which CPUs, but no size.
+    **dict.fromkeys(
+        (
+            *("spec_draft_n_min", "spec_ngram_mod_n_min", "spec_ngram_mod_n_match"),
+            *("spec_ngram_simple_size_n", "spec_ngram_simple_min_hits"),
+            *("spec_ngram_map_k_size_n", "spec_ngram_map_k_min_hits"),
+            *("spec_ngram_map_k4v_size_n", "spec_ngram_map_k4v_min_hits"),
+            *("threads_draft", "threads_batch_draft"),
+        ),
+        Argument(kind="integer", since=_DRAFTS),
+    ),
+    **dict.fromkeys(
+        ("spec_draft_p_min", "spec_draft_p_split"), Argument(kind="number", since=_DRAFTS)
+    ),
+    "video_fps": Argument(kind="number", since=builds.MMPROJ_DEVICE_FLAG),
+}
+
 _MANAGED = {
     "model": _managed("`model` of the service"),
     "model_url": _managed("`model` of the service"),
@@ -104,16 +147,14 @@ _MANAGED = {
 }
 
 _UNCOSTED = {
-    "mmproj": _uncosted(_OTHER_FILE),
-    "mmproj_url": _uncosted(_OTHER_FILE),
-    "mmproj_auto": _uncosted(_OTHER_FILE),
-    "model_draft": _uncosted(_OTHER_FILE),
-    "spec_draft_model": _uncosted(_OTHER_FILE),
-    "hf_repo_draft": _uncosted(_OTHER_FILE),
-    "gpu_layers_draft": _uncosted(_OTHER_FILE),
-    "spec_type": _uncosted("a draft takes a second context, which the law does not cover"),
-    "lora": _uncosted(_OTHER_FILE),
-    "lora_scaled": _uncosted(_OTHER_FILE),
+    "mmproj_url": _uncosted(f"{_SOURCE} `mmproj`"),
+    "mmproj_auto": _uncosted(f"{_SOURCE} `mmproj`"),
+    "spec_draft_model": _uncosted(f"{_SOURCE} `model_draft`"),
+    "spec_draft_hf": _uncosted(f"{_SOURCE} `model_draft`"),
+    "hf_repo_draft": _uncosted(f"{_SOURCE} `model_draft`"),
+    "device_draft": _uncosted("the draft goes where `tensor_split` sends its model's layers"),
+    "spec_default": _uncosted("it stands for flags that change; write `spec_type`"),
+    "lora_scaled": _uncosted(f"{_SOURCE} `lora`; a scale is set by POST /lora-adapters"),
     "control_vector": _uncosted(_OTHER_FILE),
     "control_vector_scaled": _uncosted(_OTHER_FILE),
     "model_vocoder": _uncosted(_OTHER_FILE),
@@ -123,15 +164,14 @@ _UNCOSTED = {
     "no_host": _uncosted("it moves host weights out of pinned memory"),
     "backend_sampling": _uncosted("it adds several rows of logits a slot on the GPU"),
     "n_cpu_ffn": _uncosted("write the layers as `override_tensor`"),
-    "lazy_mmap": _uncosted("it reads host weights on demand"),
+    "lazy_mode": _uncosted("it reads host weights on demand"),
     "models_dir": _uncosted(_ROUTER),
     "models_preset": _uncosted(_ROUTER),
     "models_max": _uncosted(_ROUTER),
     "models_autoload": _uncosted(_ROUTER),
 }
 
-# Switches that llama-server has on unless told otherwise.
-_NEGATABLE = (
+_PASSED_SWITCHES = (
     "cont_batching",
     "context_shift",
     "warmup",
@@ -145,8 +185,6 @@ _NEGATABLE = (
     "prefill_assistant",
     "repack",
     "perf",
-)
-_PASSED_SWITCHES = (
     "metrics",
     "props",
     "log_disable",
@@ -159,10 +197,11 @@ _PASSED_SWITCHES = (
     "ignore_eos",
     "spm_infill",
     "lora_init_without_apply",
-    "cpu_strict",
-    "cpu_strict_batch",
     "skip_chat_parsing",
     "offline",
+    "reasoning_preserve",
+    "reuse_port",
+    "cors_credentials",
 )
 _PASSED_INTEGERS = (
     "threads",
@@ -190,6 +229,7 @@ _PASSED_INTEGERS = (
     "yarn_orig_ctx",
     "embd_normalize",
     "checkpoint_min_step",
+    "sse_ping_interval",
 )
 _PASSED_NUMBERS = (
     "temp",
@@ -223,6 +263,8 @@ _PASSED_TEXTS = (
     "chat_template_file",
     "chat_template_kwargs",
     "reasoning",
+    "reasoning_budget_message",
+    "reasoning_effort",
     "reasoning_format",
     "api_key_file",
     "api_prefix",
@@ -249,24 +291,42 @@ _PASSED_TEXTS = (
     "tags",
     "media_path",
     "tools",
+    "cors_headers",
+    "cors_methods",
     "cors_origins",
 )
 
 ARGUMENTS: Mapping[str, Argument] = MappingProxyType(
     {
         **dict.fromkeys(_PASSED_SWITCHES, Argument(kind="switch")),
-        **dict.fromkeys(_NEGATABLE, Argument(kind="switch", negatable=True)),
+        **dict.fromkeys(
+            ("cpu_strict", "cpu_strict_batch"), Argument(kind="choice", choices=("0", "1"))
+        ),
         **dict.fromkeys(_PASSED_INTEGERS, Argument(kind="integer")),
         **dict.fromkeys(_PASSED_NUMBERS, Argument(kind="number")),
         **dict.fromkeys(_PASSED_TEXTS, Argument()),
         **_UNCOSTED,
         **_MANAGED,
+        **_COMPANIONS,
         **_COSTED,
+    }
+)
+
+# What does the same in builds that lack one of them.
+TWINS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "mmap": ("load_mode",),
+        "mlock": ("load_mode",),
+        "load_mode": ("mmap", "mlock"),
+        "ui": ("webui",),
+        "webui": ("ui",),
+        "reasoning": ("reasoning_budget",),
     }
 )
 
 # Short flags that people know better than the long ones.
 SHORT = {
+    "lv": "verbosity",
     "b": "batch_size",
     "ub": "ubatch_size",
     "c": "ctx_size",
@@ -292,5 +352,17 @@ SHORT = {
     "m": "model",
     "md": "model_draft",
     "mm": "mmproj",
-    "draft_max": "spec_type",
+    "draft": "spec_draft_n_max",
+    "draft_max": "spec_draft_n_max",
+    "draft_min": "spec_draft_n_min",
+    "ngld": "gpu_layers_draft",
+    "spec_draft_ngl": "gpu_layers_draft",
+    "ctkd": "cache_type_k_draft",
+    "ctvd": "cache_type_v_draft",
+    "spec_draft_type_k": "cache_type_k_draft",
+    "spec_draft_type_v": "cache_type_v_draft",
+    "spec_draft_cpu_moe": "cpu_moe_draft",
+    "spec_draft_n_cpu_moe": "n_cpu_moe_draft",
+    "spec_draft_override_tensor": "override_tensor_draft",
+    "draft_p_min": "spec_draft_p_min",
 }

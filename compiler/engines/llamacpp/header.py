@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from compiler.ir.facts import HeaderValue, ModelFacts, TensorGroup
 from compiler.ir.units import round_up
@@ -11,12 +12,13 @@ from compiler.ir.units import round_up
 # Bounds far above any model there is: beyond them a header is damaged or hostile, and a simulation
 # over it would not end.
 MAX_LAYERS = 512
+MAX_WIDTH = 1 << 20
 MAX_TENSORS = 40_000
 MAX_NUMBER = 1 << 31
 MAX_TENSOR_BYTES = 1 << 45
 MAX_DIMENSIONS = 4  # GGML_MAX_DIMS
 
-_BLOCK = re.compile(r"blk\.(\d{1,4})\.(.+)")
+_BLOCK = re.compile(r"((?:enc\.|dec\.)?)blk\.(\d{1,4})\.(.+)")
 _RANGES = re.compile(r"\d{1,6}(-\d{1,6})?(,\d{1,6}(-\d{1,6})?)*")
 
 
@@ -26,7 +28,10 @@ class FactsError(ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Weight:
-    """One tensor of the file. `block` is the layer it belongs to; `suffix` its name within it."""
+    """One tensor of the file.
+
+    `block` is the layer it belongs to; `suffix` its name within it, `enc.` and `dec.` included.
+    """
 
     name: str
     ne: tuple[int, ...]
@@ -35,6 +40,17 @@ class Weight:
     offset_bytes: int | None
     block: int | None
     suffix: str
+    adapters: tuple[Adapter, ...] = ()
+    """LoRA matrices that are loaded beside it, on the same device."""
+
+
+class Adapter(NamedTuple):
+    """The two matrices that a LoRA adapter adds to a weight."""
+
+    a: Weight
+    b: Weight
+    applied: bool
+    """Whether the graph of the architecture uses them; they are loaded all the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,8 +113,8 @@ def read_weights(facts: ModelFacts) -> tuple[Weight, ...]:
                 dtype=tensor.dtype,
                 size_bytes=tensor.bytes,
                 offset_bytes=offset if facts.sequential else None,
-                block=int(match[1]) if match else None,
-                suffix=match[2] if match else tensor.name,
+                block=int(match[2]) if match else None,
+                suffix=match[1] + match[3] if match else tensor.name,
             )
         )
         offset += round_up(tensor.bytes, alignment)

@@ -20,7 +20,7 @@ _TOKEN_BYTES = 200
 
 def output_bytes(shape: Shape, options: Options) -> int:
     """Logits and embeddings for the answers (llama-context.cpp `output_reserve`)."""
-    rows = max(options.slots, 1)
+    rows = max(options.slots * (1 + options.drafted_tokens), 1)
     embedding = shape.width_out if options.embeds else 0
     return (shape.vocabulary + embedding) * rows * 4
 
@@ -43,16 +43,22 @@ def checkpoint_bytes(shape: Shape, options: Options) -> int:
     return total
 
 
+def vocabulary_bytes(shape: Shape) -> int:
+    """The tokenizer of a model."""
+    return shape.vocabulary * _TOKEN_BYTES
+
+
 def process_part(shape: Shape, options: Options) -> Part:
     """The process, its prompt cache and its checkpoints."""
-    base = (_PROCESS_CUDA_BYTES if options.gpus else _PROCESS_CPU_BYTES) + (
-        shape.vocabulary * _TOKEN_BYTES
-    )
-    saved = checkpoint_bytes(shape, options) * options.checkpoints * options.slots
+    base = _PROCESS_CUDA_BYTES if options.gpus else _PROCESS_CPU_BYTES
+    base += vocabulary_bytes(shape)
+    # A slot that speculates keeps one more, to return to when a draft is refused.
+    kept = options.checkpoints + (1 if options.drafted_tokens else 0)
+    saved = checkpoint_bytes(shape, options) * kept * options.slots
     size = base + options.prompt_cache_bytes + saved
     why = f"process {show_mib(base)}, prompt cache up to {show_mib(options.prompt_cache_bytes)}"
     if saved:
-        why += f", {options.checkpoints} x {options.slots} checkpoints {show_mib(saved)}"
+        why += f", {kept} x {options.slots} checkpoints {show_mib(saved)}"
     return Part(
         bytes=size,
         low_bytes=max(base - _PROCESS_BAND_BYTES, 50 * MIB),

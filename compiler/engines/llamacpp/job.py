@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
+from compiler.engines.llamacpp import families
 from compiler.engines.llamacpp.builds import Graph
 from compiler.engines.llamacpp.cache import sliding_cells
 from compiler.engines.llamacpp.closed_form import pipelined
-from compiler.engines.llamacpp.cuda import attention_supported
+from compiler.engines.llamacpp.cuda import KERNEL_TYPES, MOST_VECTOR_TOKENS, attention_supported
 from compiler.engines.llamacpp.layers import Layout
 from compiler.engines.llamacpp.options import Moves, Options, ubatch_tokens
 from compiler.engines.llamacpp.quants import is_quantized
@@ -22,20 +24,18 @@ from compiler.engines.llamacpp.weights import loads
 class Cut:
     """How long runs of equal layers are cut short: rounds that stay, and the step of what goes.
 
-    A run leaves the allocator in the same state after each round, or after two or four, because
-    activations change places from layer to layer.
+    A run mostly leaves the allocator in the same state after each round, or after two to four,
+    because activations change places from layer to layer.
     """
 
     kept: int
     step: int
 
 
-# Checked against whole graphs in tests/test_llamacpp_law.py.
-EXACT = Cut(4, 4)
-# For the many rungs of an offload ladder: over 1,367 draws as exact as the other; two rounds
-# alone were off for 3 % of the draws, by up to 23 %.
-ROUGH = Cut(4, 2)
+CUTS = (Cut(4, 2), Cut(6, 2), Cut(8, 12), Cut(1 << 20, 1))
+"""The next one is taken where the allocator did not come to the same state again."""
 
+_ADA = 89  # The compute capability that stands for an unknown one, times ten.
 # The longest pattern of layers that repeats: one full attention layer in six, types in three.
 _LONGEST_PERIOD = 12
 
@@ -45,6 +45,24 @@ class Block(NamedTuple):
 
     like: int
     device: int
+    cache_device: int = -1
+    """The device of the layer whose KV cache it reads; -1 for a layer with a cache of its own."""
+
+
+class Run(NamedTuple):
+    """A repetition that was cut short."""
+
+    start: int
+    """The first block in the job."""
+    period: int
+    """Blocks of a round."""
+    kept: int
+    """Rounds that stayed."""
+    step: int
+    """What went is a multiple of so many rounds; how many makes no difference to the buffers."""
+
+
+Shortened = tuple[tuple[Block, ...], tuple[Run, ...]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,17 +72,22 @@ class Job:
     shape: Shape
     graph: Graph
     blocks: tuple[Block, ...]
+    runs: tuple[Run, ...]
     moves: Moves
     first_device: int
     """The device of the first layer."""
     output_device: int
     gpus: int
+    capabilities: tuple[int, ...]
+    """Of the GPUs, times ten; empty where they make no difference."""
     copies: int
     whole: bool
     """All layers and the output are on GPUs."""
     tokens: int
     rows: int
     slots: int
+    sequences: int
+    """Sequences of the batch; a batch may have fewer than the memory has slots."""
     streams: int
     cells: int
     sliding_cells: int
@@ -81,24 +104,34 @@ class Job:
         """The number of the host among the devices."""
         return self.gpus
 
+    @property
+    def attends_on_host(self) -> bool:
+        """Whether flash attention is asked for and CUDA has no kernel for it."""
+        types = {self.type_k, self.type_v}
+        return self.flash_attention and not _has_kernel(self.shape, types)
+
 
 def job_for(
-    shape: Shape, options: Options, layout: Layout, graph: Graph, rows: int, cut: Cut = EXACT
+    shape: Shape, options: Options, layout: Layout, graph: Graph, rows: int, cut: Cut
 ) -> Job:
     """The job of a model under explicit options, long runs of equal layers cut short."""
+    blocks, runs = _blocks(shape, options, layout, cut)
     return Job(
         shape=shape,
         graph=_telling(shape, options, graph),
-        blocks=_blocks(shape, options, layout, cut),
+        blocks=blocks,
+        runs=runs,
         moves=options.moves,
         first_device=layout.layers[0],
         output_device=layout.output,
         gpus=options.gpus,
+        capabilities=_capabilities(shape, options),
         copies=PIPELINE_COPIES if pipelined(shape, options) else 1,
         whole=options.gpu_layers > shape.layers_in_file,
         tokens=ubatch_tokens(options, causal=shape.causal),
         rows=rows,
         slots=options.slots,
+        sequences=options.slots,
         streams=options.streams,
         cells=options.cells_per_stream,
         sliding_cells=sliding_cells(shape, options),
@@ -110,6 +143,20 @@ def job_for(
         embeds=options.embeds,
         pooling=shape.pooling if options.pooling is None else options.pooling,
     )
+
+
+def _has_kernel(shape: Shape, types: AbstractSet[str]) -> bool:
+    """Whether flash attention over caches of these types runs on a CUDA GPU."""
+    return attention_supported(shape) and types <= KERNEL_TYPES
+
+
+def _capabilities(shape: Shape, options: Options) -> tuple[int, ...]:
+    """Compute capabilities where the kernel of attention depends on them."""
+    tokens = ubatch_tokens(options, causal=shape.causal) // options.streams
+    plain = options.cache_type_k == options.cache_type_v == "f16"
+    if plain or not options.flash_attention or tokens > MOST_VECTOR_TOKENS:
+        return ()
+    return options.capabilities or (_ADA,) * options.gpus
 
 
 def _telling(shape: Shape, options: Options, graph: Graph) -> Graph:
@@ -130,41 +177,56 @@ def _telling(shape: Shape, options: Options, graph: Graph) -> Graph:
     )
 
 
-def _blocks(shape: Shape, options: Options, layout: Layout, cut: Cut) -> tuple[Block, ...]:
+def _blocks(shape: Shape, options: Options, layout: Layout, cut: Cut) -> Shortened:
     found = loads(shape, options.moves)
-    blocks = [
-        Block(layer.like_on_host if device == layout.host else layer.like_on_gpu, device)
-        for device, layer in zip(layout.layers, found.layers, strict=True)
-    ]
-    if pipelined(shape, options) and options.flash_attention and not attention_supported(shape):
-        # Attention then runs on the host, and what travels there is kept for every layer.
-        return tuple(blocks)
+    blocks = []
+    for index, (device, layer) in enumerate(zip(layout.layers, found.layers, strict=True)):
+        owner = shape.layers[index].cache_of
+        blocks.append(
+            Block(
+                layer.like_on_host if device == layout.host else layer.like_on_gpu,
+                device,
+                -1 if owner in (None, index) else layout.layers[owner],
+            )
+        )
+    foreign = any(block.cache_device not in (-1, block.device) for block in blocks)
+    types = {options.cache_type_k, options.cache_type_v}
+    left = options.flash_attention and not _has_kernel(shape, types)
+    travels = pipelined(shape, options) and (foreign or left)
+    # What travels to a state on the host takes longer to settle where attention is there, too.
+    both = shape.arch in families.BOTH_IN_EACH_LAYER and not options.kv_on_gpu
+    if travels or both or shape.arch in families.LONG_LIVED:
+        # A cache on another GPU travels to each layer that shares it; attention without a kernel
+        # runs on the host. Every copy of what travels is kept, layer by layer.
+        return tuple(blocks), ()
     return shortened(blocks, cut)
 
 
-def shortened(blocks: Sequence[Block], cut: Cut = EXACT) -> tuple[Block, ...]:
+def shortened(blocks: Sequence[Block], cut: Cut) -> Shortened:
     """The blocks with every long repetition of a pattern cut to a few rounds."""
-    ids = [(like << 8) + device for like, device in blocks]
+    ids = [(like << 16) + (device << 8) + cache + 1 for like, device, cache in blocks]
     result: list[Block] = []
+    runs = []
     start = 0
     while start < len(ids):
-        saved, length = _longest_saving(ids, start, cut)
-        keep = length - saved if saved else 1
-        result += blocks[start : start + keep]
-        start += length if saved else 1
-    return tuple(result)
+        period, rounds, gone = _longest_saving(ids, start, cut)
+        if gone:
+            runs.append(Run(len(result), period, rounds - gone, cut.step))
+        result += blocks[start : start + period * (rounds - gone)]
+        start += period * rounds
+    return tuple(result), tuple(runs)
 
 
-def _longest_saving(ids: Sequence[int], start: int, cut: Cut) -> tuple[int, int]:
-    """How many blocks from `start` on can go, and how many the repetition spans."""
-    best = (0, 1)
+def _longest_saving(ids: Sequence[int], start: int, cut: Cut) -> tuple[int, int, int]:
+    """The period and rounds of the repetition at `start` of which most can go, and how many."""
+    best = (1, 1, 0)
     for period in range(1, min(_LONGEST_PERIOD, (len(ids) - start) // (cut.kept + 1)) + 1):
         rounds = 1
         while _repeats(ids, start, period, rounds):
             rounds += 1
-        saved = (rounds - cut.kept) // cut.step * cut.step * period
-        if saved > best[0]:
-            best = (saved, rounds * period)
+        gone = max(0, (rounds - cut.kept) // cut.step * cut.step)
+        if gone * period > best[0] * best[2]:
+            best = (period, rounds, gone)
     return best
 
 

@@ -6,9 +6,8 @@ from dataclasses import replace
 
 from compiler.engines.llamacpp.arguments import choice_word
 from compiler.engines.llamacpp.builds import Build
-from compiler.engines.llamacpp.cuda import attention_supported, attention_types
+from compiler.engines.llamacpp.cuda import attention_runs
 from compiler.engines.llamacpp.demands import demand_for
-from compiler.engines.llamacpp.job import ROUGH
 from compiler.engines.llamacpp.options import NO_MOVES, Options
 from compiler.engines.llamacpp.quants import is_quantized
 from compiler.engines.llamacpp.requests import MAX_CELLS, MAX_SLOTS, options_for
@@ -28,7 +27,7 @@ def demands_for(
     if refusal:
         return refusal
     gpus = len(site.kinds)
-    whole = _whole(request, shape, build, gpus)
+    whole = _whole(request, site, shape, build)
     refusal = _unfit(whole, site)
     if refusal:
         return refusal
@@ -47,7 +46,7 @@ def demands_for(
 def options_of(demand: Demand, shape: Shape, build: Build) -> Options:
     """The options that a demand was costed with."""
     gpus = len(demand.site.kinds)
-    whole = _whole(demand.request, shape, build, gpus)
+    whole = _whole(demand.request, demand.site, shape, build)
     gpu_layers = demand.split.gpu_layers or 0
     if not gpu_layers or not gpus:
         return _without_gpus(whole)
@@ -62,18 +61,23 @@ def _ladder(
     rungs = [demand_for(request, site, shape, options, build)]
     for gpu_layers in range(shape.layers_in_file, 0, -1):
         options = next_split(shape, replace(options, gpu_layers=gpu_layers), build, rungs[-1])
-        rungs.append(demand_for(request, site, shape, options, build, ROUGH))
+        rungs.append(demand_for(request, site, shape, options, build))
     rungs.append(demand_for(request, site, shape, _without_gpus(whole), build))
     return tuple(rungs)
 
 
-def _whole(request: Request, shape: Shape, build: Build, gpus: int) -> Options:
+def _whole(request: Request, site: Site, shape: Shape, build: Build) -> Options:
     """Everything on the GPUs, with flash attention where they have it for model and cache."""
-    options = options_for(request, shape, build, gpus=gpus)
+    gpus = len(site.kinds)
+    options = replace(
+        options_for(request, shape, build, gpus=gpus),
+        capabilities=tuple(10 * kind.compute[0] + kind.compute[1] for kind in site.kinds),
+    )
     if "flash_attn" in request.args and choice_word(request.args["flash_attn"]) != "auto":
         return options
-    types = attention_types(options.cache_type_k, options.cache_type_v)
-    return replace(options, flash_attention=not gpus or (types and attention_supported(shape)))
+    types = (options.cache_type_k, options.cache_type_v)
+    runs = not gpus or attention_runs(shape, *types, build.number)
+    return replace(options, flash_attention=runs)
 
 
 def _without_gpus(whole: Options) -> Options:
@@ -81,10 +85,13 @@ def _without_gpus(whole: Options) -> Options:
     return replace(
         whole,
         gpus=0,
+        capabilities=(),
         gpu_layers=0,
         main_gpu=0,
         split_mode="layer",
         moves=NO_MOVES,
+        draft=whole.draft and replace(whole.draft, gpu_layers=0, moves=NO_MOVES),
+        projector=whole.projector and replace(whole.projector, gpu=None),
     )
 
 
@@ -109,14 +116,32 @@ def _unfit(options: Options, site: Site) -> Refusal | None:
     if options.main_gpu >= max(1, options.gpus):
         detail = f"`main_gpu` is {options.main_gpu}, and there are {len(site.kinds)} GPUs"
         return Refusal(code="main-gpu", detail=detail)
-    named = [rule.gpu for rule in options.moves.overrides if rule.gpu is not None]
-    if options.gpus and named and max(named) >= options.gpus:
-        detail = f"`override_tensor` names CUDA{max(named)}, and there are {options.gpus} GPUs"
-        return Refusal(code="override-tensor", detail=detail)
-    if is_quantized(options.cache_type_v) and not options.flash_attention:
-        detail = (
-            f"`cache_type_v` {options.cache_type_v} needs flash attention, which CUDA does not "
-            "have for the head size of this model and this pair of cache types"
-        )
-        return Refusal(code="flash-attention", detail=detail)
+    for argument, named in _named_gpus(options).items():
+        if options.gpus and named >= options.gpus:
+            detail = f"`{argument}` names CUDA{named}, and there are {options.gpus} GPUs"
+            return Refusal(code=argument.replace("_", "-"), detail=detail)
+    types = {"cache_type_v": options.cache_type_v}
+    if options.draft:
+        types["cache_type_v_draft"] = options.draft.cache_type_v
+    for argument, v_type in types.items():
+        if is_quantized(v_type) and not options.flash_attention:
+            detail = (
+                f"`{argument}` {v_type} needs flash attention, which CUDA does not "
+                "have for the head size of this model and this pair of cache types"
+            )
+            return Refusal(code="flash-attention", detail=detail)
     return None
+
+
+def _named_gpus(options: Options) -> dict[str, int]:
+    """The highest GPU that each argument names."""
+    rules = {"override_tensor": options.moves.overrides}
+    if options.draft:
+        rules["override_tensor_draft"] = options.draft.moves.overrides
+    found = {
+        argument: max((rule.gpu for rule in overrides if rule.gpu is not None), default=-1)
+        for argument, overrides in rules.items()
+    }
+    if options.projector and options.projector.gpu is not None:
+        found["mmproj_device"] = options.projector.gpu
+    return found

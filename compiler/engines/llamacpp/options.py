@@ -19,6 +19,11 @@ class Override:
     pattern: str
     gpu: int | None
 
+    @property
+    def text(self) -> str:
+        """As llama-server takes it."""
+        return f"{self.pattern}={'CPU' if self.gpu is None else f'CUDA{self.gpu}'}"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Moves:
@@ -33,6 +38,31 @@ class Moves:
 
 
 NO_MOVES = Moves()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DraftOptions:
+    """What the draft model has of its own; the rest is as for its model."""
+
+    gpu_layers: int
+    """--gpu-layers-draft; at most one more than the draft's file has layers."""
+    cache_type_k: str = "f16"
+    cache_type_v: str = "f16"
+    moves: Moves = NO_MOVES
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProjectorOptions:
+    """Where and how large pictures and sound are turned into tokens."""
+
+    gpu: int | None
+    """--mmproj-device; None: the host."""
+    min_tokens: int | None = None
+    """--image-min-tokens; None leaves it to the file."""
+    max_tokens: int | None = None
+    """--image-max-tokens; None leaves it to the file."""
+    batch_tokens: int = 1024
+    """--mtmd-batch-max-tokens."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +81,8 @@ class Options:
     """-ngl; at most one more than the file has layers."""
     gpus: int
     """GPUs that llama.cpp sees."""
+    capabilities: tuple[int, ...] = ()
+    """Compute capability of each GPU, times ten; empty stands for Ada's."""
     tensor_split: tuple[int, ...] = ()
     """-ts: one number a GPU, empty for one GPU."""
     split_mode: SplitMode = "layer"
@@ -76,6 +108,10 @@ class Options:
     """--ctx-checkpoints, a slot."""
     output_rows: int | None = None
     """Tokens of a batch that give logits; None: as llama-server sets it."""
+    drafted_tokens: int = 0
+    """Tokens that a slot has checked at once beside its own (speculative decoding)."""
+    draft: DraftOptions | None = None
+    projector: ProjectorOptions | None = None
 
     @property
     def embeds(self) -> bool:

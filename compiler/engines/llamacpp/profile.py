@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from compiler.engines.llamacpp import families
 from compiler.engines.llamacpp.header import FactsError
-from compiler.engines.llamacpp.shape import Layer, Shape, read_shape
+from compiler.engines.llamacpp.layer_kinds import Layer
+from compiler.engines.llamacpp.shape import Shape, read_shape
 from compiler.ir.facts import ModelFacts
 from compiler.ir.profile import (
     CACHE_TYPES,
@@ -25,6 +26,8 @@ _STATE_BYTES = 4  # Recurrent states are f32 (llama-memory-recurrent.cpp).
 def profile_of(facts: ModelFacts) -> ModelProfile:
     """What the header says; only the weights where it contradicts itself or is no GGUF's."""
     weights = weight_types(facts)
+    if facts.role != "model":
+        return ModelProfile(engine="llama.cpp", weights=weights)
     try:
         shape = read_shape(facts)
     except FactsError:

@@ -23,12 +23,13 @@ from compiler.engines.llamacpp.tensor import (
 _F32 = 4  # bytes
 
 
-def _state(b: Build, at: int, elements: int) -> Tensor:
+def state_tensor(b: Build, at: int, elements: int) -> Tensor:
+    """The state of a layer, one row a slot, in its cache buffer."""
     device = b.device_of_state(at)
     return resident((elements, b.job.slots), "f32", device, weight=False)
 
 
-def _read_state(
+def read_state(
     b: Build, state: Tensor, size: int, read: Callable[[Tensor, Tensor], Tensor] = get_rows
 ) -> Tensor:
     """The states of the batch's sequences; the others are moved (`build_rs`)."""
@@ -46,7 +47,7 @@ def _read_state(
 def _convolve(b: Build, x: Tensor, taps: int, channels: int, state: Tensor) -> Tensor:
     """The convolution's window: the kept state before the new columns, and the state anew."""
     slots = b.job.slots
-    kept = reshape(_read_state(b, state, taps * channels), taps, channels, slots)
+    kept = reshape(read_state(b, state, taps * channels), taps, channels, slots)
     joined = concat(kept, x, 0)
     tail = view(joined, (taps, channels, slots), joined.nb)
     b.graph.expand(copy(tail, view(state, (taps * channels, slots), state.nb)))
@@ -64,11 +65,11 @@ def delta_net(b: Build, x: Tensor, at: int) -> Tensor:
     mixed = reshape(mixed, mixed.ne[0], tokens, slots)
     z = matmul(b.get(at, "attn_gate"), x)
     beta, decay = _delta_gates(b, x, at)
-    conv_state = _state(b, at, state.conv_elements)
-    own_state = _state(b, at, state.state_elements)
+    conv_state = state_tensor(b, at, state.conv_elements)
+    own_state = state_tensor(b, at, state.state_elements)
     window = _convolve(b, transpose(mixed), state.conv - 1, channels, conv_state)
     current = reshape(
-        _read_state(b, own_state, state.state_elements), head, head, value_heads, slots
+        read_state(b, own_state, state.state_elements), head, head, value_heads, slots
     )
     mixed = Tensor((channels, tokens, slots), "f32", "ssm_conv", (window, b.get(at, "ssm_conv1d")))
     mixed = apply("unary", mixed)
@@ -175,7 +176,7 @@ def short_convolution(b: Build, x: Tensor, at: int) -> Tensor:
     y = matmul(b.get(at, "shortconv.in_proj"), x)
     first, gate, last = (view(y, (width, y.ne[1], y.ne[2]), y.nb) for _ in range(3))
     product = transpose(apply("mul", first, last))
-    state = _state(b, at, shape.state.conv_elements)
+    state = state_tensor(b, at, shape.state.conv_elements)
     window = _convolve(b, product, taps, width, state)
     conv = Tensor((width, tokens, slots), "f32", "ssm_conv", (window, b.get(at, "shortconv.conv")))
     y = matmul(b.get(at, "shortconv.out_proj"), apply("mul", gate, conv))
@@ -189,10 +190,10 @@ def mamba2(b: Build, x: Tensor, at: int) -> Tensor:
     inner, size, heads, groups = sizes.inner, sizes.size, sizes.rank, sizes.groups
     head = inner // max(1, heads)
     channels = inner + 2 * groups * size
-    conv_state = _state(b, at, sizes.conv_elements)
-    state = _state(b, at, sizes.state_elements)
+    conv_state = state_tensor(b, at, sizes.conv_elements)
+    state = state_tensor(b, at, sizes.state_elements)
     taps = sizes.conv - 1
-    kept = reshape(_read_state(b, conv_state, taps * channels), taps, channels, slots)
+    kept = reshape(read_state(b, conv_state, taps * channels), taps, channels, slots)
     mixed = matmul(b.get(at, "ssm_in"), x)
     mixed = reshape(mixed, mixed.ne[0], tokens, slots)
     nb = mixed.nb
@@ -220,7 +221,7 @@ def mamba2(b: Build, x: Tensor, at: int) -> Tensor:
             (count,), "f32", "ssm_scan", (current, values, dt, decay, inputs, outputs, ids)
         )
 
-    y = _read_state(b, state, sizes.state_elements, scan)
+    y = read_state(b, state, sizes.state_elements, scan)
     total = size * inner
     row = total * _F32
     after = view(y, (total, slots), (_F32, row, row * slots, row * slots))
@@ -249,9 +250,9 @@ def mamba(b: Build, x: Tensor, at: int) -> Tensor:
     """A Mamba layer of the first kind (models/mamba-base.cpp `build_mamba_layer`)."""
     sizes, tokens, slots = b.job.shape.state, b.seq_tokens, b.job.slots
     inner, size, rank, taps = sizes.inner, sizes.size, sizes.rank, sizes.conv - 1
-    conv_state = _state(b, at, sizes.conv_elements)
-    state = _state(b, at, sizes.state_elements)
-    kept = reshape(_read_state(b, conv_state, taps * inner), taps, inner, slots)
+    conv_state = state_tensor(b, at, sizes.conv_elements)
+    state = state_tensor(b, at, sizes.state_elements)
+    kept = reshape(read_state(b, conv_state, taps * inner), taps, inner, slots)
     both = matmul(b.get(at, "ssm_in"), reshape(x, x.ne[0], tokens, slots))
     part = (inner, both.ne[1], both.ne[2])
     columns, z = view(both, part, both.nb), view(both, part, both.nb)
@@ -281,7 +282,7 @@ def mamba(b: Build, x: Tensor, at: int) -> Tensor:
             (count,), "f32", "ssm_scan", (current, values, dt, decay, inputs, outputs, ids)
         )
 
-    y = _read_state(b, state, sizes.state_elements, scan)
+    y = read_state(b, state, sizes.state_elements, scan)
     total = size * inner * _F32
     after = view(y, (size * inner, slots), (_F32, total, total * slots, total * slots))
     b.graph.expand(copy(after, view(state, (size * inner, slots), state.nb)))

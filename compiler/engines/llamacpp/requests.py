@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 
 from compiler.engines.llamacpp import builds, families
 from compiler.engines.llamacpp.arguments import check_arguments, choice_word, positive
 from compiler.engines.llamacpp.builds import Build
-from compiler.engines.llamacpp.options import CELL_PADDING, Mode, Moves, Options, Override
+from compiler.engines.llamacpp.draft import draft_part, drafted_tokens
+from compiler.engines.llamacpp.options import CELL_PADDING, Mode, Moves, Options
+from compiler.engines.llamacpp.projector import projector_part
 from compiler.engines.llamacpp.quants import is_quantized
 from compiler.engines.llamacpp.shape import Shape
+from compiler.engines.llamacpp.values import integer_of, override_problems, overrides_of
 from compiler.ir.demand import ArgumentProblem, Request
 from compiler.ir.facts import Task
 from compiler.ir.spec import ArgValue
@@ -26,8 +28,6 @@ DEFAULT_CHECKPOINTS = 4
 _POOLINGS = ("none", "mean", "cls", "last", "rank")  # llama.h `llama_pooling_type`
 _RANK = 4
 _LAST = 3
-_OVERRIDE = re.compile(r"(.{1,200})=(CPU|CUDA_Host|CUDA(\d{1,2}))")
-_NO_RULE = "`override_tensor` takes a pattern, `=` and CPU or CUDA<n>"
 _MODES: Mapping[Task, Mode] = {
     "generate": "generate",
     "embed": "embed",
@@ -53,6 +53,7 @@ def options_for(request: Request, shape: Shape, build: Build, *, gpus: int) -> O
     cells, unified = _cells(request, shape, build)
     batch, ubatch = _batches(request, args, mode)
     asked = choice_word(args["flash_attn"]) if "flash_attn" in args else "auto"
+    drafted = drafted_tokens(args) if mode == "generate" else 0
     return Options(
         cells=cells,
         slots=request.concurrency,
@@ -62,7 +63,7 @@ def options_for(request: Request, shape: Shape, build: Build, *, gpus: int) -> O
         gpu_layers=shape.layers_in_file + 1 if gpus else 0,
         gpus=gpus,
         split_mode="none" if args.get("split_mode") == "none" and gpus > 1 else "layer",
-        main_gpu=_integer(args, "main_gpu", 0),
+        main_gpu=integer_of(args, "main_gpu", 0),
         flash_attention=asked != "off",
         cache_type_k=str(args.get("cache_type_k", "f16")),
         cache_type_v=str(args.get("cache_type_v", "f16")),
@@ -71,14 +72,19 @@ def options_for(request: Request, shape: Shape, build: Build, *, gpus: int) -> O
         op_offload=args.get("op_offload") is not False,
         moves=Moves(
             cpu_moe=args.get("cpu_moe") is True,
-            cpu_moe_layers=min(_integer(args, "n_cpu_moe", 0), len(shape.layers)),
-            overrides=tuple(_overrides(args.get("override_tensor", []))),
+            cpu_moe_layers=min(integer_of(args, "n_cpu_moe", 0), len(shape.layers)),
+            overrides=tuple(overrides_of(args.get("override_tensor", []))),
         ),
         mode=mode,
         pooling=_pooling(request, args, shape),
         memory_map=_mapped(args),
-        prompt_cache_bytes=_integer(args, "cache_ram", 0) * MIB,
+        prompt_cache_bytes=integer_of(args, "cache_ram", 0) * MIB,
         checkpoints=_checkpoints(args, shape, build, mode),
+        # server-context.cpp `server_output_limits`.
+        output_rows=min(batch, request.concurrency * (1 + drafted)) if drafted else None,
+        drafted_tokens=drafted,
+        draft=draft_part(args, shape.draft, gpus),
+        projector=projector_part(args, shape.projector, gpus),
     )
 
 
@@ -104,12 +110,12 @@ def _cells(request: Request, shape: Shape, build: Build) -> tuple[int, bool]:
 
 def _batches(request: Request, args: Mapping[str, ArgValue], mode: Mode) -> tuple[int, int]:
     if mode == "generate":
-        batch = _integer(args, "batch_size", DEFAULT_BATCH)
-        ubatch = _integer(args, "ubatch_size", DEFAULT_UBATCH)
+        batch = integer_of(args, "batch_size", DEFAULT_BATCH)
+        ubatch = integer_of(args, "ubatch_size", DEFAULT_UBATCH)
         return batch, min(ubatch, batch)
     # An input that is embedded or scored must fit one ubatch (server-context.cpp), and
     # --embedding makes the batch as small as the ubatch.
-    ubatch = _integer(args, "ubatch_size", max(request.context, 1))
+    ubatch = integer_of(args, "ubatch_size", max(request.context, 1))
     return ubatch, ubatch
 
 
@@ -143,23 +149,7 @@ def _checkpoints(args: Mapping[str, ArgValue], shape: Shape, build: Build, mode:
     if build.number < builds.CHECKPOINTS_FLAG or mode != "generate":
         return 0
     needed = any(layer.recurrent or layer.sliding for layer in shape.layers)
-    return _integer(args, "ctx_checkpoints", DEFAULT_CHECKPOINTS if needed else 0)
-
-
-def _overrides(value: ArgValue) -> list[Override]:
-    rules = []
-    for item in value if isinstance(value, list) else [value]:
-        for part in str(item).split(","):
-            match = _OVERRIDE.fullmatch(part)
-            if match:
-                gpu = None if match[3] is None else int(match[3])
-                rules.append(Override(pattern=match[1], gpu=gpu))
-    return rules
-
-
-def _integer(args: Mapping[str, ArgValue], name: str, default: int) -> int:
-    value = args.get(name)
-    return value if isinstance(value, int) and not isinstance(value, bool) else default
+    return integer_of(args, "ctx_checkpoints", DEFAULT_CHECKPOINTS if needed else 0)
 
 
 def _task_problems(request: Request, shape: Shape, build: Build) -> list[ArgumentProblem]:
@@ -186,27 +176,12 @@ def _value_problems(request: Request, args: Mapping[str, ArgValue]) -> list[Argu
     if is_quantized(v_type) and flash == "off":
         detail = f"`cache_type_v` {v_type} needs flash attention, which `flash_attn` turns off"
         problems.append(_problem("cache_type_v", detail, "wrong-argument"))
-    problems += _override_problems(values.get("override_tensor", []))
-    ubatch = _integer(values, "ubatch_size", request.context)
+    problems += override_problems("override_tensor", values.get("override_tensor", []))
+    ubatch = integer_of(values, "ubatch_size", request.context)
     if request.task != "generate" and ubatch < request.context:
         detail = (
             f"`ubatch_size` {ubatch:,} is below `context` {request.context:,}; "
             "llama-server refuses an input that does not fit one ubatch"
         )
         problems.append(_problem("ubatch_size", detail, "wrong-argument"))
-    return problems
-
-
-def _override_problems(value: ArgValue) -> list[ArgumentProblem]:
-    problems = []
-    for item in value if isinstance(value, list) else [value]:
-        for part in str(item).split(","):
-            match = _OVERRIDE.fullmatch(part)
-            detail = None if match else f"{_NO_RULE}, as `{part[:80]}` is not"
-            try:
-                re.compile(match[1] if match else "")
-            except re.error as error:
-                detail = f"{_NO_RULE}; `{part[:80]}` is no regular expression: {error}"
-            if detail:
-                problems.append(_problem("override_tensor", detail, "wrong-argument"))
     return problems

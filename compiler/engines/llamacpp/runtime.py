@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from compiler.engines.llamacpp import quants
 from compiler.engines.llamacpp.layers import Layout
 from compiler.engines.llamacpp.options import Options, ubatch_tokens
@@ -20,6 +22,7 @@ _CONTEXT_BYTES_PER_MULTIPROCESSOR = 29 * MIB // 10
 _LIBRARIES_BYTES = 50 * MIB
 # cuBLAS takes a workspace of 32 MiB from Hopper on, 4 MiB before (ggml-cuda/common.cuh).
 _HOPPER_WORKSPACE_BYTES = 28 * MIB
+_WORKSPACE_BYTES = 4 * MIB
 # Before Turing quantized products go through cuBLAS on dequantized weights: P100 (56) 371 to
 # 373 MiB over ubatches of 1024 to 8192.
 _DEQUANTIZED_BYTES = 150 * MIB
@@ -34,6 +37,16 @@ _TURING = (7, 5)
 _HOPPER = (9, 0)
 
 
+class Rows(NamedTuple):
+    """What decides the scratch memory of products on one GPU."""
+
+    tokens: int
+    quantized: int
+    """Elements of the longest row of a quantized matrix."""
+    plain: int
+    """Rows and columns of the largest other matrix."""
+
+
 def context_bytes(kind: GpuKind) -> int:
     """A bare CUDA primary context, which every process takes on every GPU that it sees."""
     return _CONTEXT_BYTES + _multiprocessors(kind) * _CONTEXT_BYTES_PER_MULTIPROCESSOR
@@ -42,7 +55,7 @@ def context_bytes(kind: GpuKind) -> int:
 def runtime_part(kind: GpuKind, shape: Shape, options: Options, layout: Layout, gpu: int) -> Part:
     """CUDA context, libraries and pool on one GPU, with the band of the measured data."""
     context = context_bytes(kind)
-    pool = _pool_bytes(kind, shape, options, layout, gpu)
+    pool = _pool_bytes(kind, rows_of(shape, options, layout, gpu))
     libraries = _LIBRARIES_BYTES
     high = _HIGH_BYTES
     if kind.compute >= _HOPPER:
@@ -76,21 +89,34 @@ def bare_context(kind: GpuKind) -> Part:
     )
 
 
+def second_backend(kind: GpuKind, rows: Rows) -> Part:
+    """Pool and cuBLAS workspace of a further context of the process, on a GPU that it uses."""
+    workspace = _WORKSPACE_BYTES + (_HOPPER_WORKSPACE_BYTES if kind.compute >= _HOPPER else 0)
+    size = workspace + _pool_bytes(kind, rows)
+    return Part(bytes=size, low_bytes=0, high_bytes=size)
+
+
 def _multiprocessors(kind: GpuKind) -> int:
     return kind.multiprocessors or _UNKNOWN_MULTIPROCESSORS
 
 
-def _pool_bytes(kind: GpuKind, shape: Shape, options: Options, layout: Layout, gpu: int) -> int:
+def rows_of(shape: Shape, options: Options, layout: Layout, gpu: int) -> Rows:
+    """The largest matrices of a model's layers on one GPU."""
+    layers = loads(shape, options.moves).layers
+    own = [layers[index] for index in layout.on(gpu)]
+    return Rows(
+        tokens=ubatch_tokens(options, causal=shape.causal),
+        quantized=max((layer.quantized_row for layer in own), default=0),
+        plain=max((layer.plain_sides for layer in own), default=0),
+    )
+
+
+def _pool_bytes(kind: GpuKind, rows: Rows) -> int:
     """The pool's largest request (ggml-cuda.cu `ggml_cuda_op_mul_mat`, mmq.cu).
 
     Quantized weights: activations as q8_1 blocks. Others: both sides of the product as f16.
     """
-    tokens = ubatch_tokens(options, causal=shape.causal)
-    layers = loads(shape, options.moves).layers
-    own = [layers[index] for index in layout.on(gpu)]
     per_block, block_bytes = quants.block("q8_1")
-    row = max((layer.quantized_row for layer in own), default=0)
-    sides = max((layer.plain_sides for layer in own), default=0)
     # Before Turing the fitted constant holds what quantized products take.
-    quantized = tokens * row * block_bytes // per_block if kind.compute >= _TURING else 0
-    return max(quantized, tokens * sides * 2)
+    quantized = rows.quantized * rows.tokens * block_bytes // per_block
+    return max(quantized if kind.compute >= _TURING else 0, rows.tokens * rows.plain * 2)

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from compiler.engines.llamacpp import cuda, quants
-from compiler.engines.llamacpp.allocator import Arena, Placed, allocate_graph
+from compiler.engines.llamacpp.allocator import Arena, Placed, State, allocate_graph
 from compiler.engines.llamacpp.tensor import NOWHERE, Graph, Tensor
 
 _VIEW_OPS = frozenset({"view", "reshape", "permute", "transpose"})
+
+Numbered = tuple[int, Tensor]
+"""A node and its place in the graph."""
+
 # From this many tokens on ggml-cuda takes a product over host weights (ggml-cuda.cu
 # `ggml_backend_cuda_device_offload_op`).
-_OFFLOAD_TOKENS = 32
+OFFLOAD_TOKENS = 32
 # GGML_SCHED_MAX_COPIES of a CUDA build with pipeline parallelism.
 PIPELINE_COPIES = 4
 # Sources of a node (ggml.h GGML_MAX_SRC); a longer list of kept tensors takes several nodes.
@@ -24,6 +28,8 @@ class Devices:
     """What the scheduler knows of its devices: GPUs first, the host last."""
 
     gpus: int
+    capabilities: tuple[int, ...] = ()
+    """Of the GPUs, times ten; empty where they make no difference."""
     copies: int = 1
     op_offload: bool = True
     attention_copies: bool = True
@@ -44,8 +50,13 @@ class _Split:
     inputs: list[tuple[Tensor, list[Tensor]]] = field(default_factory=list)
 
 
-def reserve(graph: Graph, devices: Devices) -> tuple[int, ...]:
-    """Compute buffer of each device, host last (ggml-backend.cpp `ggml_backend_sched_reserve`)."""
+def reserve(
+    graph: Graph, devices: Devices, marked: Collection[int] = ()
+) -> tuple[tuple[int, ...], list[State]]:
+    """Compute buffer of each device, host last (ggml-backend.cpp `ggml_backend_sched_reserve`).
+
+    Beside them the allocator's state before each node whose `id` is marked.
+    """
     splits = _split_graph(graph, devices)
     kept = _kept_alive(graph, splits, devices) if devices.fusion_holds else {}
     leafs = _pipeline_leafs(graph, splits, devices)
@@ -59,11 +70,12 @@ def reserve(graph: Graph, devices: Devices) -> tuple[int, ...]:
         if device == devices.host:
             return size
         if devices.attention_copies and tensor.op == "flash_attn":
-            size = cuda.attention_bytes(tensor)
+            capability = devices.capabilities[device] if devices.capabilities else 0
+            size = cuda.attention_bytes(tensor, capability)
         return size + quants.cuda_padding_bytes(tensor.dtype, tensor.ne[0])
 
-    allocate_graph(nodes, leafs, arenas, size_on)
-    return tuple(arena.largest for arena in arenas)
+    states = allocate_graph(nodes, leafs, arenas, size_on, marked)
+    return tuple(arena.largest for arena in arenas), states
 
 
 def _split_graph(graph: Graph, devices: Devices) -> list[_Split]:
@@ -71,12 +83,14 @@ def _split_graph(graph: Graph, devices: Devices) -> list[_Split]:
     for tensor in (*graph.leafs, *graph.nodes):
         if tensor.device == NOWHERE:
             tensor.device = _own_device(tensor, devices)
-    _expand(graph.nodes, devices, gpu_only=True)
-    _expand(reversed(graph.nodes), devices, gpu_only=True)
-    _expand(graph.nodes, devices, gpu_only=False)
-    _expand(reversed(graph.nodes), devices, gpu_only=False)
-    _assign_rest(graph, devices)
-    return _cut(graph, devices)
+    work = [(index, node) for index, node in enumerate(graph.nodes) if node.op not in _VIEW_OPS]
+    for gpu_only in (True, False):
+        _expand(work, devices, gpu_only=gpu_only)
+        _expand(reversed(work), devices, gpu_only=gpu_only)
+    _assign_rest(graph, work, devices)
+    splits = _cut(work, devices)
+    splits[-1].end = len(graph.nodes)
+    return splits
 
 
 def _own_device(tensor: Tensor, devices: Devices) -> int:
@@ -92,7 +106,7 @@ def _own_device(tensor: Tensor, devices: Devices) -> int:
         if source.is_weight and source.view_of is None:
             found = _device_of_data(source, tensor, devices)
             on_host = found == devices.host and source.home == devices.host
-            if on_host and devices.op_offload and _batch(tensor) >= _OFFLOAD_TOKENS:
+            if on_host and devices.op_offload and _batch(tensor) >= OFFLOAD_TOKENS:
                 for gpu in range(devices.gpus):
                     if _supports(gpu, tensor, devices):
                         return gpu
@@ -100,22 +114,20 @@ def _own_device(tensor: Tensor, devices: Devices) -> int:
     return NOWHERE
 
 
-def _expand(nodes: Iterable[Tensor], devices: Devices, *, gpu_only: bool) -> None:
+def _expand(nodes: Iterable[Numbered], devices: Devices, *, gpu_only: bool) -> None:
     """Pass 2: a device spreads to its neighbours, GPUs before the host."""
     current = NOWHERE
-    for tensor in nodes:
-        if tensor.op in _VIEW_OPS:
-            continue
+    for _, tensor in nodes:
         if tensor.device != NOWHERE:
             current = NOWHERE if gpu_only and tensor.device == devices.host else tensor.device
         elif current != NOWHERE and _supports(current, tensor, devices):
             tensor.device = current
 
 
-def _assign_rest(graph: Graph, devices: Devices) -> None:
+def _assign_rest(graph: Graph, work: Sequence[Numbered], devices: Devices) -> None:
     """Passes 3 and 4: what is left goes where most sources are; views follow their data."""
-    for tensor in graph.nodes:
-        if tensor.op in _VIEW_OPS or tensor.device != NOWHERE:
+    for _, tensor in work:
+        if tensor.device != NOWHERE:
             continue
         most = NOWHERE
         for device in range(devices.gpus + 1):
@@ -134,17 +146,12 @@ def _assign_rest(graph: Graph, devices: Devices) -> None:
             tensor.device = 0
 
 
-def _cut(graph: Graph, devices: Devices) -> list[_Split]:
+def _cut(work: Sequence[Numbered], devices: Devices) -> list[_Split]:
     """Pass 5: a split for each run of nodes on one device, with copies of foreign sources."""
-    nodes = graph.nodes
-    first = next((i for i, node in enumerate(nodes) if node.op not in _VIEW_OPS), 0)
-    split = _Split(nodes[first].device, 0)
+    split = _Split(work[0][1].device, 0)
     splits = [split]
     copies: dict[tuple[int, int], list[Tensor]] = {}
-    for index in range(first, len(nodes)):
-        tensor = nodes[index]
-        if tensor.op in _VIEW_OPS:
-            continue
+    for index, tensor in work:
         if tensor.device != split.device or (split.inputs and _needs_split(tensor, split.device)):
             split.end = index
             split = _Split(tensor.device, index)
@@ -158,7 +165,6 @@ def _cut(graph: Graph, devices: Devices) -> list[_Split]:
                 copies[key] = [_copy_of(source, device, devices) for _ in range(devices.copies)]
                 split.inputs.append((source, copies[key]))
             tensor.src[position] = copies[key][0]
-    split.end = len(nodes)
     return splits
 
 
@@ -234,15 +240,21 @@ def _kept_alive(
         if split.device == devices.host:
             continue
         nodes = graph.nodes[split.start : split.end]
-        fused = [node.fusion for node in nodes if node.fusion is not None]
-        inside = {id(node) for node in nodes} if fused else set()
-        for fusion in fused:
-            if fusion.last is None or id(fusion.last) not in inside:
+        inside = {id(node) for node in nodes}
+        for node in nodes:
+            fusion = node.fusion
+            if fusion is None:
                 continue
-            for link in fusion.chain:
-                keep(link, fusion.last)
-                for source in () if fusion.reduces else link.src:
+            if fusion.reduces:
+                # What the product reads after the cut: copies, if it comes from elsewhere.
+                for source in node.src if id(fusion.last) in inside else ():
                     keep(source, fusion.last)
+            elif id(fusion.chain[0]) in inside:
+                # Until the node behind the kernel, be it in the next split.
+                for link in fusion.chain:
+                    keep(link, fusion.last)
+                    for source in link.src:
+                        keep(source, fusion.last)
     groups = {}
     for key, tensors in kept.items():
         listed = list(tensors.values())
@@ -266,6 +278,8 @@ def _supports(device: int, node: Tensor, devices: Devices) -> bool:
         # ggml-cuda refuses a node with a weight or cache on another GPU.
         if source.home not in (NOWHERE, devices.host, device) and source.view_of is None:
             return False
+    if node.op == "im2col":
+        return all(source.contiguous() for source in node.src)
     return node.op != "flash_attn" or cuda.runs_attention(node)
 
 

@@ -6,24 +6,24 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 from compiler.engines.llamacpp import families
 from compiler.engines.llamacpp.header import (
     MAX_LAYERS,
+    MAX_WIDTH,
     FactsError,
     Header,
     Weight,
     read_weights,
 )
+from compiler.engines.llamacpp.layer_kinds import Layer, read_layers, read_window
 from compiler.ir.facts import ModelFacts
 
-MAX_EXPERTS = 4096
-MAX_WIDTH = 1 << 20
-# A graph has nodes for each expert in use; models use 1 to 32.
-MAX_EXPERTS_USED = 64
+if TYPE_CHECKING:
+    from compiler.engines.llamacpp.projector import Projector
 
-# models/gemma3n.cpp sets `n_layer_kv_from_start` itself.
-_GEMMA3N_OWN_CACHES = 20
+MAX_EXPERTS = 4096
 
 # Tensors with which an encoder scores or classifies (llama-model.cpp, LLM_TENSOR_CLS*).
 SCORING_TENSORS = ("cls.weight", "cls.output.weight")
@@ -41,6 +41,11 @@ class Experts:
     groups: int
     groups_used: int
 
+    @property
+    def scaled(self) -> bool:
+        """Whether the weights of the chosen experts are scaled (llama-graph.cpp)."""
+        return self.scale not in (0.0, 1.0)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class State:
@@ -53,6 +58,11 @@ class State:
     groups: int
     short_conv: int
     """`shortconv.l_cache` of LFM2."""
+    wkv_head: int
+    """Size of a head of RWKV."""
+    delta_head: int
+    """Size of a head of Kimi delta attention, of which there are `delta_heads`."""
+    delta_heads: int
     conv_elements: int
     """Elements of the convolution state of one layer and sequence (`n_embd_r`)."""
     state_elements: int
@@ -71,46 +81,14 @@ class Latent:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Layer:
-    """The attention of one layer; no heads where a layer has none."""
+class Indexer:
+    """The lightning indexer of sparse attention; all 0 when there is none."""
 
     heads: int
-    heads_kv: int
-    head_k: int
-    head_v: int
-    sliding: bool
-    recurrent: bool
-    attention: bool
-    experts_used: int
-    indexer: int
-    """Elements of a cached indexer key (DeepSeek sparse attention); 0 without."""
-    cache_of: int | None
-    """The layer whose KV cache it reads; None when it writes none."""
-
-    @property
-    def like(self) -> tuple[int | bool, ...]:
-        """Everything but the layer whose cache it reads."""
-        return (
-            self.heads,
-            self.heads_kv,
-            self.head_k,
-            self.head_v,
-            self.sliding,
-            self.recurrent,
-            self.attention,
-            self.experts_used,
-            self.indexer,
-        )
-
-    @property
-    def k_width(self) -> int:
-        """Elements of one cached K row."""
-        return self.head_k * self.heads_kv
-
-    @property
-    def v_width(self) -> int:
-        """Elements of one cached V row."""
-        return self.head_v * self.heads_kv
+    size: int
+    """Elements of a key."""
+    top: int
+    """Cells that a token attends to at most."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -132,11 +110,23 @@ class Shape:
     experts: Experts
     state: State
     latent: Latent
+    indexer: Indexer
     embedding_scale: bool
+    residual_scale: bool
+    temperature: bool
+    """Q is scaled by position (`attn_temp_scale`)."""
+    deepstack: int
+    """Embeddings of an image that are added behind as many layers, and come with the first."""
+    scores_mean: bool
+    """The scoring head reads the mean of all tokens, not one of them."""
     logit_scale: bool
     final_softcap: bool
     weights: tuple[Weight, ...]
     by_name: Mapping[str, Weight]
+    draft: Shape | None = None
+    """The draft model that is loaded with it."""
+    projector: Projector | None = None
+    """What turns pictures into tokens for it."""
 
     @property
     def encoder(self) -> bool:
@@ -144,9 +134,15 @@ class Shape:
         return self.arch in families.CACHELESS
 
     @property
+    def attends_batch(self) -> bool:
+        """Tokens attend to those of their batch, and to no cache."""
+        return self.arch in families.BATCH_ATTENTION
+
+    @property
     def tied(self) -> bool:
         """The output layer uses the token embedding."""
-        return "output.weight" not in self.by_name and self.arch not in families.ENCODERS
+        without = families.ENCODERS - families.ENCODERS_WITH_OUTPUT
+        return "output.weight" not in self.by_name and self.arch not in without
 
     @property
     def scores(self) -> bool:
@@ -154,24 +150,19 @@ class Shape:
         return any(name in self.by_name for name in SCORING_TENSORS)
 
     @property
-    def transcribed(self) -> bool:
-        """The law rebuilds this architecture's graph, without a comparison at hand."""
-        return self.arch in families.TRANSCRIBED or self.arch == "deepseek2"
-
-    @property
     def exact(self) -> bool:
         """The law rebuilds this architecture's graph node by node."""
-        return self.arch in families.EXACT and (not self.latent.rank or self.latent.absorbed)
+        return self.arch in families.EXACT
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Identity:
+class Identity:
     """Facts by identity: they are frozen, and hashing their dictionaries would cost more."""
 
     facts: ModelFacts
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Identity) and self.facts is other.facts
+        return isinstance(other, Identity) and self.facts is other.facts
 
     def __hash__(self) -> int:
         return id(self.facts)
@@ -179,11 +170,11 @@ class _Identity:
 
 def read_shape(facts: ModelFacts) -> Shape:
     """The shape of a GGUF model. Raises FactsError when the facts do not describe one."""
-    return _read_shape(_Identity(facts))
+    return _read_shape(Identity(facts))
 
 
 @lru_cache(maxsize=256)
-def _read_shape(identity: _Identity) -> Shape:
+def _read_shape(identity: Identity) -> Shape:
     facts = identity.facts
     header = Header(facts)
     arch = facts.architecture
@@ -199,8 +190,8 @@ def _read_shape(identity: _Identity) -> Shape:
     if "token_embd.weight" not in by_name:
         raise FactsError("the file has no `token_embd.weight`")
     latent = _latent(header, by_name)
-    window, sliding = _window(arch, header, in_file, in_file - hidden)
-    layers = _layers(arch, header, in_file, sliding, by_name)
+    window, sliding = read_window(arch, header, in_file, in_file - hidden)
+    layers = read_layers(arch, header, in_file, sliding, by_name)
     return Shape(
         arch=arch,
         layers=layers[: in_file - hidden],
@@ -216,7 +207,16 @@ def _read_shape(identity: _Identity) -> Shape:
         experts=_experts(header),
         state=_state(arch, header, width),
         latent=latent,
-        embedding_scale=header.has("embedding_scale"),
+        indexer=Indexer(
+            heads=header.integer("attention.indexer.head_count"),
+            size=header.integer("attention.indexer.key_length"),
+            top=header.integer("attention.indexer.top_k"),
+        ),
+        embedding_scale=header.has("embedding_scale") or arch in families.SCALED_ANYWAY,
+        residual_scale=header.has("residual_scale") or arch in families.SCALED_ANYWAY,
+        temperature=header.has("attention.temperature_scale"),
+        deepstack=header.integer("n_deepstack_layers"),
+        scores_mean=_scores_mean(arch, header),
         logit_scale=header.has("logit_scale"),
         final_softcap=header.has("final_logit_softcapping"),
         weights=weights,
@@ -229,12 +229,18 @@ def _vocabulary(facts: ModelFacts, by_name: Mapping[str, Weight]) -> int:
     return facts.vocabulary or (embedding[1] if len(embedding) > 1 else 1)
 
 
+_MEAN = 1
 _POOLINGS = ("none", "mean", "cls", "last", "rank")  # llama.h `llama_pooling_type`
 
 
 def _pooling(facts: ModelFacts, header: Header) -> int:
     named = _POOLINGS.index(facts.pooling) if facts.pooling in _POOLINGS else 0
     return header.integer("pooling_type", named)
+
+
+def _scores_mean(arch: str, header: Header) -> bool:
+    default = _MEAN if arch == "modern-bert" else 0
+    return header.integer("classifier.pooling_type", default) == _MEAN
 
 
 def _experts(header: Header) -> Experts:
@@ -286,6 +292,9 @@ def _state(arch: str, header: Header, width: int) -> State:
         heads = header.integer("attention.head_count")
         conv_elements = 3 * taps * heads * kda_head
         state_elements = kda_head * kda_head * heads
+    elif arch == "minimax-01":
+        head = header.integer("attention.key_length")
+        conv_elements, state_elements = 0, head * head * header.integer("attention.head_count")
     return State(
         conv=conv,
         inner=inner,
@@ -293,120 +302,9 @@ def _state(arch: str, header: Header, width: int) -> State:
         rank=header.integer("ssm.time_step_rank"),
         groups=groups,
         short_conv=short,
+        wkv_head=wkv_head,
+        delta_head=kda_head,
+        delta_heads=header.integer("attention.head_count") if kda_head else 0,
         conv_elements=conv_elements,
         state_elements=state_elements,
     )
-
-
-def _window(arch: str, header: Header, in_file: int, running: int) -> tuple[int, tuple[bool, ...]]:
-    """The sliding window and the layers that use it (llama-model.cpp `load_hparams`)."""
-    none = (False,) * in_file
-    window = header.integer("attention.sliding_window", families.DEFAULT_WINDOW.get(arch, 0))
-    if arch == "llama4":
-        window = window or families.DEFAULT_WINDOW[arch]
-    if not window or arch in families.SLIDING_IGNORED:
-        return 0, none
-    listed = header.flags("attention.sliding_window_pattern", in_file)
-    if listed is not None:
-        return window, listed
-    own_period = families.SLIDING_PERIOD.get(arch, 0)
-    period = header.integer("attention.sliding_window_pattern", own_period)
-    if not own_period or not period:
-        return window, none
-    return window, tuple(
-        index % period < period - 1 and index < running for index in range(in_file)
-    )
-
-
-def _layers(
-    arch: str,
-    header: Header,
-    in_file: int,
-    sliding: tuple[bool, ...],
-    by_name: Mapping[str, Weight],
-) -> tuple[Layer, ...]:
-    heads = [n or 0 for n in header.per_layer("attention.head_count", in_file)]
-    listed_kv = header.per_layer("attention.head_count_kv", in_file, None)
-    heads_kv = [own if kv is None else kv for kv, own in zip(listed_kv, heads, strict=True)]
-    used = header.per_layer("expert_used_count", in_file)
-    if max(each or 0 for each in used) > MAX_EXPERTS_USED:
-        raise FactsError("`expert_used_count` is no usable number of experts")
-    width = header.integer("embedding_length")
-    head = width // (max(heads) or 1)
-    key, value = (header.integer(f"attention.{side}_length", head) for side in ("key", "value"))
-    key_swa = header.integer("attention.key_length_swa", key)
-    value_swa = header.integer("attention.value_length_swa", value)
-    if max(heads) > MAX_WIDTH or max(key, value, key_swa, value_swa) > MAX_WIDTH:
-        raise FactsError("the attention heads are of no usable number or size")
-    recurrent = _recurrent(arch, header, heads_kv)
-    owners = _cache_owners(header, sliding)
-    layers = []
-    for index in range(in_file):
-        attends = _attends(arch, index, heads_kv[index], by_name, recurrent=recurrent[index])
-        layers.append(
-            Layer(
-                heads=heads[index],
-                heads_kv=heads_kv[index],
-                head_k=key_swa if sliding[index] else key,
-                head_v=value_swa if sliding[index] else value,
-                sliding=sliding[index],
-                recurrent=recurrent[index],
-                attention=attends,
-                experts_used=used[index] or 0,
-                indexer=_indexer(index, by_name),
-                cache_of=owners[index] if attends else None,
-            )
-        )
-    return tuple(layers)
-
-
-def _indexer(index: int, by_name: Mapping[str, Weight]) -> int:
-    weight = by_name.get(f"blk.{index}.indexer.attn_k.weight")
-    return weight.ne[-1] if weight is not None else 0
-
-
-def _recurrent(arch: str, header: Header, heads_kv: list[int]) -> list[bool]:
-    """Which layers carry a recurrent state (llama-model.cpp, `recurrent_layer_arr`)."""
-    count = len(heads_kv)
-    running = count - header.integer("nextn_predict_layers")
-    if arch in families.RECURRENT:
-        return [True] * count
-    if arch in families.DELTA_NET:
-        interval = max(1, header.integer("full_attention_interval", 4))
-        return [index < running and (index + 1) % interval != 0 for index in range(count)]
-    if arch in families.BOTH_IN_EACH_LAYER:
-        return [True] * count
-    if arch.startswith("nemotron_h"):
-        # A layer is attention, state or feed-forward only; the last has neither.
-        forward = header.per_layer("feed_forward_length", count)
-        return [not kv and not ff for kv, ff in zip(heads_kv, forward, strict=True)]
-    if arch in families.HYBRID:
-        return [not kv for kv in heads_kv]
-    return [False] * count
-
-
-def _attends(
-    arch: str, index: int, heads_kv: int, by_name: Mapping[str, Weight], *, recurrent: bool
-) -> bool:
-    if recurrent and arch not in families.BOTH_IN_EACH_LAYER:
-        return False
-    if arch.startswith("nemotron_h"):
-        return heads_kv > 0 and f"blk.{index}.attn_q.weight" in by_name
-    return heads_kv > 0
-
-
-def _cache_owners(header: Header, sliding: tuple[bool, ...]) -> list[int]:
-    """The layer whose cache each layer reads (llama-hparams.h `n_layer_kv_from_start`).
-
-    Gemma 3n and later share: the last layers read the cache of the last own layer of their kind.
-    """
-    count = len(sliding)
-    shared = header.integer("attention.shared_kv_layers")
-    own = count - shared if 0 < shared < count else count
-    if header.facts.architecture == "gemma3n":
-        own = min(count, _GEMMA3N_OWN_CACHES)
-    owners = list(range(own))
-    for index in range(own, count):
-        same = [i for i in range(own) if sliding[i] == sliding[index]]
-        owners.append(same[-1] if same else own - 1)
-    return owners

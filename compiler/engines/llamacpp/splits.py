@@ -8,7 +8,7 @@ from dataclasses import replace
 from compiler.engines.llamacpp import runtime
 from compiler.engines.llamacpp.builds import Build, graphs
 from compiler.engines.llamacpp.cache import layer_cache
-from compiler.engines.llamacpp.job import ROUGH
+from compiler.engines.llamacpp.extras import extra_high_bytes, extras
 from compiler.engines.llamacpp.law import usage
 from compiler.engines.llamacpp.layers import Layout
 from compiler.engines.llamacpp.options import Options
@@ -50,7 +50,11 @@ def next_split(shape: Shape, options: Options, build: Build, above: Demand) -> O
     """The split of a rung of an offload ladder, from what the rung above takes beside layers."""
     if options.gpus < 2 or options.split_mode == "none":  # noqa: PLR2004
         return options
-    fixed = [each.compute.high_bytes + each.runtime.high_bytes for each in above.devices]
+    beside = extras(shape, options, build)
+    fixed = [
+        each.compute.high_bytes + each.runtime.high_bytes + sum(more.held(gpu) for more in beside)
+        for gpu, each in enumerate(above.devices)
+    ]
     counts = _deal(_layer_costs(shape, options, build), _budgets(above.site), fixed)
     return replace(options, tensor_split=counts)
 
@@ -117,10 +121,12 @@ def _fill(
 
 def _fixed(shape: Shape, options: Options, build: Build, site: Site) -> list[int]:
     """What each GPU takes beside its layers: compute buffer and runtime."""
-    found = usage(shape, options, build, ROUGH)
+    found = usage(shape, options, build)
+    beside = extras(shape, options, build)
     return [
         found.compute_high[gpu]
         + runtime.runtime_part(kind, shape, options, found.layout, gpu).high_bytes
+        + extra_high_bytes(beside, kind, gpu)
         for gpu, kind in enumerate(site.kinds)
     ]
 

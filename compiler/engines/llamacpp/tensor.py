@@ -14,6 +14,7 @@ class Tensor:
     """
 
     __slots__ = (
+        "adapters",
         "address",
         "allocated",
         "children",
@@ -53,9 +54,10 @@ class Tensor:
             self.view_of = view_of.view_of or view_of
         if nb is None:
             per_block, block_bytes = block(dtype)
-            row = block_bytes * (self.ne[0] // per_block)
-            plane = row * self.ne[1]
-            nb = (block_bytes, row, plane, plane * self.ne[2])
+            first, second, third, _ = self.ne
+            row = block_bytes * (first // per_block)
+            plane = row * second
+            nb = (block_bytes, row, plane, plane * third)
         self.nb = nb
         self.is_input = False
         self.is_output = False
@@ -63,13 +65,16 @@ class Tensor:
         self.home = NOWHERE
         """Device of the model or cache buffer that holds the data; NOWHERE for activations."""
         self.device = NOWHERE
+        self.adapters: tuple[tuple[Tensor, Tensor], ...] = ()
+        """Pairs of low-rank matrices that are added to a weight (LoRA)."""
         self.fusion: Fusion | None = None
         self.children = 0
         self.views = 0
         self.allocated = False
-        self.place = NOWHERE
-        self.address = 0
-        self.size = 0
+        # The allocator writes these when it finds a place.
+        self.place: int
+        self.address: int
+        self.size: int
 
     @property
     def elements(self) -> int:
@@ -112,7 +117,7 @@ class Fusion:
 
     __slots__ = ("chain", "last", "reduces")
 
-    def __init__(self, chain: list[Tensor], last: Tensor | None, *, reduces: bool) -> None:
+    def __init__(self, chain: list[Tensor], last: Tensor, *, reduces: bool) -> None:
         self.chain = chain
         self.last = last
         self.reduces = reduces
@@ -160,13 +165,19 @@ def apply(op: str, first: Tensor, *rest: Tensor) -> Tensor:
 
 
 def matmul(weight: Tensor, x: Tensor) -> Tensor:
-    """A matrix product, f32."""
-    return Tensor((weight.ne[1], x.ne[1], x.ne[2], x.ne[3]), "f32", "mul_mat", (weight, x))
+    """A matrix product, f32, with the adapters of the weight (llama-graph.cpp `build_lora_mm`)."""
+    y = Tensor((weight.ne[1], x.ne[1], x.ne[2], x.ne[3]), "f32", "mul_mat", (weight, x))
+    for a, b in weight.adapters:
+        y = apply("add", y, apply("scale", matmul(b, matmul(a, x))))
+    return y
 
 
 def matmul_id(weight: Tensor, x: Tensor, ids: Tensor) -> Tensor:
-    """A product with the experts that `ids` chooses."""
-    return Tensor((weight.ne[1], ids.ne[0], x.ne[2]), "f32", "mul_mat_id", (weight, x, ids))
+    """A product with the experts that `ids` chooses (llama-graph.cpp `build_lora_mm_id`)."""
+    y = Tensor((weight.ne[1], ids.ne[0], x.ne[2]), "f32", "mul_mat_id", (weight, x, ids))
+    for a, b in weight.adapters:
+        y = apply("add", y, apply("scale", matmul_id(b, matmul_id(a, x, ids), ids)))
+    return y
 
 
 def get_rows(table: Tensor, ids: Tensor) -> Tensor:

@@ -9,9 +9,10 @@ from functools import lru_cache
 
 from compiler.engines.llamacpp import quants
 from compiler.engines.llamacpp.header import Weight
+from compiler.engines.llamacpp.layer_kinds import Layer
 from compiler.engines.llamacpp.layers import Layout
 from compiler.engines.llamacpp.options import Moves, Options, Override
-from compiler.engines.llamacpp.shape import Layer, Shape
+from compiler.engines.llamacpp.shape import Shape
 from compiler.ir.units import round_up
 
 # Tensors that stay on the host (llama-model.cpp, `dev_input`).
@@ -24,6 +25,9 @@ _EXPERTS = r"\.ffn_(up|down|gate_up|gate)_(ch|)exps"
 # type is loaded twice even there.
 _REPACKED = frozenset({"q4_0", "q4_K", "iq4_nl", "q2_K"})
 _MATRIX = 2
+# models/gemma3n.cpp, gemma4.cpp: the output layer is declared before the token embedding, so that
+# it never finds the embedding to share, not even on the host.
+_OUTPUT_FIRST = frozenset({"gemma3n", "gemma4"})
 
 HOST = -1
 """The target of an override that sends a tensor to the host."""
@@ -112,7 +116,30 @@ def weight_bytes(shape: Shape, options: Options, layout: Layout) -> tuple[int, .
         if not on_gpu and not tied:
             spans.append(_span(weight))
     if options.memory_map:
-        totals[layout.host] = _mapped_bytes(spans, totals[layout.host])
+        # Adapters are read into buffers of their own.
+        read = adapter_bytes_by_device(shape, options, layout)[layout.host]
+        totals[layout.host] = read + _mapped_bytes(spans, totals[layout.host] - read)
+    return tuple(totals)
+
+
+def adapter_bytes_by_device(shape: Shape, options: Options, layout: Layout) -> tuple[int, ...]:
+    """Of the weights, the LoRA matrices on each device, host last."""
+    found = loads(shape, options.moves)
+    totals = [0] * (layout.host + 1)
+    placed = [
+        (weight, device if target is None else target)
+        for device, layer in zip(layout.layers, found.layers, strict=True)
+        for weight, target in layer.weights
+        if weight.adapters
+    ]
+    placed += [
+        (weight, device)
+        for weight, device, _ in outer_weights(shape, options.gpus, options.moves, layout)
+        if weight.adapters
+    ]
+    for weight, target in placed:
+        device = layout.host if target == HOST else target
+        totals[device] += adapter_bytes(weight, on_gpu=device != layout.host)
     return tuple(totals)
 
 
@@ -124,7 +151,7 @@ def outer_weights(
     copies = []
     for weight, target in found.outer:
         if weight.name.startswith("rope_"):
-            homes = list(dict.fromkeys(layout.layers))
+            homes = _rope_homes(shape, layout)
         elif target is not None:
             homes = [layout.host if target == HOST else target]
         else:
@@ -134,17 +161,29 @@ def outer_weights(
         weight = shape.by_name["token_embd.weight"]
         device = layout.output if found.tied_target is None else found.tied_target
         device = layout.host if device == HOST else device
-        if device != layout.host or (not gpus and weight.dtype in _REPACKED):
+        repacked = not gpus and weight.dtype in _REPACKED
+        if device != layout.host or repacked or shape.arch in _OUTPUT_FIRST:
             copies.append((weight, device, True))
     return copies
 
 
 def padded_bytes(weight: Weight, *, on_gpu: bool) -> int:
-    """Bytes that a weight takes in a buffer (ggml-alloc.c, ggml-cuda.cu `get_alloc_size`)."""
+    """Bytes that a weight and its adapters take in a buffer.
+
+    ggml-alloc.c; ggml-cuda.cu `ggml_backend_cuda_buffer_type_get_alloc_size`.
+    """
+    adapters = adapter_bytes(weight, on_gpu=on_gpu)
     if not on_gpu:
-        return round_up(weight.size_bytes, quants.CPU_ALIGNMENT)
+        return round_up(weight.size_bytes, quants.CPU_ALIGNMENT) + adapters
     padding = quants.cuda_padding_bytes(weight.dtype, weight.ne[0])
-    return round_up(weight.size_bytes + padding, quants.CUDA_ALIGNMENT)
+    return round_up(weight.size_bytes + padding, quants.CUDA_ALIGNMENT) + adapters
+
+
+def adapter_bytes(weight: Weight, *, on_gpu: bool) -> int:
+    """Bytes of the LoRA matrices beside a weight (llama-adapter.cpp)."""
+    return sum(
+        padded_bytes(each, on_gpu=on_gpu) for pair in weight.adapters for each in (pair.a, pair.b)
+    )
 
 
 def _rules(moves: Moves) -> list[tuple[re.Pattern[str], int]]:
@@ -173,10 +212,13 @@ def _layer(
     own = [weight for weight, target in found if target is None]
     moved = [(weight, target) for weight, target in found if target is not None]
     kind = (layer.like, layer.cache_of == index)
-    names = tuple((weight.suffix, weight.ne, target) for weight, target in found)
+    names = tuple(
+        (weight.suffix, weight.ne, target, _adapter_shapes(weight)) for weight, target in found
+    )
     moved_types = tuple(weight.dtype for weight, _ in moved)
     types = tuple(weight.dtype for weight, _ in found)
-    matrices = [weight for weight in own if len(weight.ne) >= _MATRIX]
+    adapters = [each for weight in own for pair in weight.adapters for each in (pair.a, pair.b)]
+    matrices = [weight for weight in (*own, *adapters) if len(weight.ne) >= _MATRIX]
     return LayerWeights(
         weights=tuple(found),
         gpu_bytes=sum(padded_bytes(weight, on_gpu=True) for weight in own),
@@ -200,6 +242,17 @@ def _layer(
         like_on_gpu=likes.setdefault((kind, names, moved_types), index),
         like_on_host=likes.setdefault((kind, names, types, "host"), index),
     )
+
+
+def _adapter_shapes(weight: Weight) -> tuple[object, ...]:
+    return tuple((a.ne, a.dtype, b.ne, b.dtype) for a, b, applied in weight.adapters if applied)
+
+
+def _rope_homes(shape: Shape, layout: Layout) -> list[int]:
+    """Every device with a layer that uses the rope factors has a copy of them."""
+    windowless = shape.arch == "gemma4"  # models/gemma4.cpp: full attention only.
+    using = zip(layout.layers, shape.layers, strict=False)
+    return list(dict.fromkeys(d for d, layer in using if not (windowless and layer.sliding)))
 
 
 def _home(shape: Shape, name: str, layout: Layout) -> int:

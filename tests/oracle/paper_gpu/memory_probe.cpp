@@ -1,6 +1,8 @@
 // Asks libllama what it allocates: a question in JSON a line on stdin, the bytes of every buffer
 // in JSON a line on stdout. `tests/oracle/probe.py` writes the questions.
 #include "ggml-backend.h"
+#include "llama-adapter.h"
+#include "llama-context.h"
 #include "llama-ext.h"
 #include "llama.h"
 
@@ -33,6 +35,21 @@ extern "C" void * mmap64(void * address, size_t length, int protection, int flag
 }
 
 extern "C" int posix_madvise(void *, size_t, int) { return 0; }
+
+// libllama also clears the caches that it makes. These two keep a cache on the host a hole as well.
+extern "C" void * ggml_aligned_malloc(size_t size) {
+    const int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
+    void * found = mmap(nullptr, size, PROT_READ | PROT_WRITE, flags, -1, 0);
+    return found == MAP_FAILED ? nullptr : found;
+}
+
+extern "C" void ggml_aligned_free(void * address, size_t size) {
+    if (address) {
+        munmap(address, size);
+    }
+}
+
+extern "C" void ggml_backend_buffer_clear(ggml_backend_buffer_t, uint8_t) {}
 
 namespace {
 
@@ -74,11 +91,12 @@ struct model_arguments {
     std::vector<llama_model_tensor_buft_override> overrides;
 };
 
-void read_model_arguments(const json & question, model_arguments & result) {
+void read_model_arguments(const json & question, bool real, model_arguments & result) {
     llama_model_params & params = result.params;
-    // A real load places activations as a running server does; a simulated one needs no RAM.
-    params.no_alloc = !question.at("real").get<bool>();
-    params.load_mode = question.at("mmap").get<bool>() ? LLAMA_LOAD_MODE_MMAP : LLAMA_LOAD_MODE_NONE;
+    params.no_alloc = !real;
+    params.load_mode = real ? LLAMA_LOAD_MODE_MMAP : LLAMA_LOAD_MODE_NONE;
+    // Without a GPU a load would repack in RAM what it has mapped.
+    params.use_extra_bufts = !real || question.at("gpus").get<bool>();
     params.n_gpu_layers = question.at("gpu_layers").get<int>();
     params.main_gpu = question.at("main_gpu").get<int>();
     params.split_mode = question.at("split_mode") == "none" ? LLAMA_SPLIT_MODE_NONE : LLAMA_SPLIT_MODE_LAYER;
@@ -125,8 +143,11 @@ llama_context_params context_params(const json & question) {
     return params;
 }
 
-json sizes_of(const llama_context * context) {
-    std::map<std::string, std::array<size_t, 3>> sizes;
+// Bytes of each buffer: model, context, compute.
+using buffer_sizes = std::map<std::string, std::array<size_t, 3>>;
+
+buffer_sizes sizes_of(const llama_context * context) {
+    buffer_sizes sizes;
     for (const auto & [type, found] : llama_get_memory_breakdown(context)) {
         auto & size = sizes[ggml_backend_buft_name(type)];
         size[0] += found.model;
@@ -146,10 +167,33 @@ std::string first_error() {
     return "no message";
 }
 
-json answer(const json & question) {
+// Loads the adapters of a question and applies them, and counts their bytes with the weights.
+void add_adapters(const json & question, llama_model * model, llama_context * context, buffer_sizes & sizes) {
+    std::vector<llama_adapter_lora *> adapters;  // Freed with their model.
+    for (const std::string path : question.at("adapters")) {
+        adapters.push_back(llama_adapter_lora_init(model, path.c_str()));
+        if (!adapters.back()) {
+            throw std::runtime_error(first_error());
+        }
+    }
+    if (adapters.empty()) {
+        return;
+    }
+    std::vector<float> scales(adapters.size(), 1.0f);
+    llama_set_adapters_lora(context, adapters.data(), adapters.size(), scales.data());
+    context->sched_reserve();
+    sizes = sizes_of(context);
+    for (const llama_adapter_lora * adapter : adapters) {
+        for (const auto & buffer : adapter->bufs) {
+            sizes[ggml_backend_buffer_name(buffer.get())][0] += ggml_backend_buffer_get_size(buffer.get());
+        }
+    }
+}
+
+json load(const json & question, bool real) {
     log_text.clear();
     model_arguments arguments;
-    read_model_arguments(question, arguments);
+    read_model_arguments(question, real, arguments);
     const std::string path = question.at("model");
     const std::unique_ptr<llama_model, decltype(&llama_model_free)> model(
         llama_model_load_from_file(path.c_str(), arguments.params), llama_model_free);
@@ -161,14 +205,34 @@ json answer(const json & question) {
     if (!context) {
         return {{"error", first_error()}};
     }
+    buffer_sizes sizes = sizes_of(context.get());
+    add_adapters(question, model.get(), context.get(), sizes);
     std::smatch output;
     std::regex_search(log_text, output, std::regex("output buffer size = +([0-9.]+) MiB"));
     return {
-        {"buffers", sizes_of(context.get())},
+        {"buffers", sizes},
         {"output_mib", output.empty() ? 0.0 : std::stod(output[1].str())},
         {"pipeline", log_text.find("pipeline parallelism enabled") != std::string::npos},
         {"flash_attention", log_text.find("Flash Attention not supported") == std::string::npos},
     };
+}
+
+// A load places activations as a running server does, and sizes buffers for prompts and for single
+// tokens. A simulated one (`no_alloc`) does neither, but it alone can leave files unmapped.
+json answer(const json & question) {
+    json result = load(question, true);
+    if (question.at("mmap").get<bool>() || result.contains("error")) {
+        return result;
+    }
+    buffer_sizes sizes;
+    for (const auto & [name, size] : result.at("buffers").get<buffer_sizes>()) {
+        sizes[name] = {0, size[1], size[2]};
+    }
+    for (const auto & [name, size] : load(question, false).at("buffers").get<buffer_sizes>()) {
+        sizes[name][0] = size[0];
+    }
+    result["buffers"] = sizes;
+    return result;
 }
 
 }  // namespace

@@ -13,9 +13,12 @@ from compiler.engines.llamacpp.attention import (
     expanded_latent,
     latent,
     project,
+    project_normed,
 )
 from compiler.engines.llamacpp.build import Build, GraphError, linear
 from compiler.engines.llamacpp.feedforward import Gating, Router, feed_forward, mixture
+from compiler.engines.llamacpp.models.kimi import delta_attention, latent_attention
+from compiler.engines.llamacpp.models.sparse import sparse_latent
 from compiler.engines.llamacpp.recurrent import (
     delta_net,
     gated_attention,
@@ -23,35 +26,51 @@ from compiler.engines.llamacpp.recurrent import (
     mamba2,
     short_convolution,
 )
-from compiler.engines.llamacpp.tensor import Tensor, apply, matmul, new_input
+from compiler.engines.llamacpp.tensor import Tensor, apply, matmul, new_input, view
 
 # llama.h `llama_expert_gating_func_type`.
 _SIGMOID = 2
 # Routers of architectures whose header may not say.
-_OWN_GATING = {"glm4moe": _SIGMOID, "llama4": _SIGMOID, "nemotron_h_moe": _SIGMOID}
+_OWN_GATING = {
+    "glm4moe": _SIGMOID,
+    "glm-dsa": _SIGMOID,
+    "llama4": _SIGMOID,
+    "nemotron_h_moe": _SIGMOID,
+}
+# The header says whether the weights of the chosen experts are normalized.
+_HEADER_NORMALIZES = families.SPARSE_LATENT | {"deepseek2", "glm4moe", "nemotron_h_moe"}
 # Output rows are selected behind the last layer instead of inside it.
-_LATE_ROWS = families.DELTA_NET | {"gpt-oss"}
+_LATE_ROWS = families.LATE_ROWS | {"gpt-oss"}
 _SCALED_LOGITS = frozenset(
     {"command-r", "cohere2", "granite", "granitemoe", "granitehybrid", "minicpm"}
 )
 _CAPPED_LOGITS = frozenset({"gemma2", "gemma3n", "gemma4"})
-_RESIDUAL_FIRST = frozenset({"phi3", "lfm2", "lfm2moe"})
-# Attention without rope.
-_NO_ROPE = frozenset({"nemotron_h", "nemotron_h_moe", "jamba"})
+# The residual is the first source of its sums, so that the sum is written over it.
+_RESIDUAL_FIRST = frozenset({"lfm2", "lfm2moe", "jamba"})
+_LAST_RESIDUAL_FIRST = _RESIDUAL_FIRST | {"phi3", "phimoe"}
+# What a layer adds is scaled where the header says so.
+_SCALED_RESIDUAL = frozenset({"granite", "granitemoe", "granitehybrid", "minicpm"})
+_LAST_NORMS = ("output_norm", "enc.output_norm", "token_embd_norm")
 # Experts of Llama 4 Maverick; the smaller Scout normalizes Q and K after the rope.
 _MAVERICK_EXPERTS = 128
 
 
 def decoder(b: Build) -> Tensor:
     """The whole decoder; gives the embeddings, and expands the logits."""
-    arch = b.job.shape.arch
     x = b.embed()
-    if arch.startswith("gemma") or b.job.shape.embedding_scale:
+    arch = b.job.shape.arch
+    if arch.startswith("gemma") or arch == "minicpm3":
         x = apply("scale", x)
+    if b.job.shape.encoder:
+        norm = b.outer("token_embd_norm.weight")
+        x = b.norm(x, norm, at=0, op=_norm_op(b)) if norm is not None else x
     _add_inputs(b)
     blocks = b.job.blocks
     for at in range(len(blocks)):
         x = _layer(b, x, at, last=at == len(blocks) - 1)
+        if b.layer(at).stacked:
+            part = view(b.stacked, (b.job.shape.width, b.job.tokens), b.stacked.nb)
+            x = apply("add", x, part)
     return _last_norm(b, x)
 
 
@@ -65,6 +84,8 @@ def _add_inputs(b: Build) -> None:
         b.positions = new_input((b.job.tokens * rows,), "i32")
         b.attention_scale = new_input((1, 1, b.job.tokens))
         b.add_cache_inputs()
+    if b.job.shape.arch in families.SPARSE_LATENT:
+        b.add_indexer_inputs()
     if stateful:
         b.add_state_inputs()
     b.rows = new_input((b.job.rows,), "i32")
@@ -84,25 +105,36 @@ def _layer(b: Build, x: Tensor, at: int, *, last: bool) -> Tensor:
     op = _norm_op(b)
     weight = b.find(at, "attn_norm")
     # OLMo 2 normalizes what comes out of a layer only.
-    pre_norm = weight is not None or b.find(at, "post_attention_norm") is None
+    post_norm = b.find(at, "post_attention_norm") is not None or arch == "modern-bert"
+    pre_norm = weight is not None or not post_norm
     normed = b.norm(x, weight, b.bias(at, "attn_norm"), at=at, op=op) if pre_norm else x
     mixed = _mix(b, normed, at)
+    if arch in families.BOTH_IN_EACH_LAYER:
+        # The state has a norm of its own, of the same weight.
+        mixed = apply("add", mixed, mamba2(b, b.norm(x, weight, at=at), at))
     if arch in ("command-r", "cohere2"):
         return _parallel(b, x, normed, mixed, at, last=last)
     residual = x
+    if arch in families.BOTH_IN_EACH_LAYER:
+        residual = apply("add", mixed, residual)
     if last and not _late_rows(b):
         mixed, residual = b.select_rows(mixed), b.select_rows(residual)
+    if arch in families.BOTH_IN_EACH_LAYER:
+        return _forward(b, residual, at, "ffn_norm")
+    if _scales_residual(b):
+        mixed = apply("scale", mixed)
     after = b.find(at, "post_attention_norm")
     before = b.find(at, "ffn_norm")
     if after is not None and (before is not None or not pre_norm):
         mixed = b.norm(mixed, after, at=at)
-    if arch in ("lfm2", "lfm2moe"):
+    if arch in _RESIDUAL_FIRST:
         joined = Tensor(mixed.ne, "f32", "add", (residual, mixed))
     else:
         joined = apply("add", mixed, residual)
     if arch in families.RECURRENT or arch.startswith("nemotron_h"):
         return joined  # There is no feed-forward part, or it is a layer of its own.
-    return _forward(b, joined, at, before if before is not None or not pre_norm else after)
+    own = before is not None or not pre_norm
+    return _forward(b, joined, at, "ffn_norm" if own else "post_attention_norm")
 
 
 def _mix(b: Build, x: Tensor, at: int) -> Tensor:
@@ -113,10 +145,12 @@ def _mix(b: Build, x: Tensor, at: int) -> Tensor:
     if shape.arch in families.DELTA_NET:
         b.graph.expand(x)
         return delta_net(b, x, at) if layer.recurrent else gated_attention(b, x, at)
-    if layer.recurrent and layer.attention:
-        state = mamba2(b, x, at)
-        return apply("add", _attention(b, x, at), state)
-    if layer.recurrent:
+    if shape.arch in families.SPARSE_LATENT:
+        return sparse_latent(b, x, at)
+    if shape.arch == "kimi-linear":
+        b.graph.expand(x)
+        return delta_attention(b, x, at) if layer.recurrent else latent_attention(b, x, at)
+    if layer.recurrent and not layer.attention:
         return _recurrent(b, x, at)
     if shape.latent.absorbed:
         return latent(b, x, at)
@@ -142,24 +176,37 @@ def _attention(b: Build, x: Tensor, at: int) -> Tensor:
     arch = b.job.shape.arch
     if arch == "llama4":
         return _llama4_attention(b, x, at)
-    op = _norm_op(b)
-    q, k, v = project(b, x, at)
     q_norm, k_norm = b.find(at, "attn_q_norm"), b.find(at, "attn_k_norm")
     freqs = b.freqs(at)
-    if q_norm is not None:
-        q = b.norm(q, q_norm, at=at, op=op)
-    turns = arch not in _NO_ROPE and (arch != "cohere2" or b.layer(at).sliding)
-    if turns:
-        q = apply("rope", q, b.positions, *freqs)
-    if k_norm is not None:
-        k = b.norm(k, k_norm, at=at, op=op)
-    if turns:
-        k = apply("rope", k, b.positions, *freqs)
-    if arch.startswith("gemma") or arch == "phi3":
+    if q_norm is not None and q_norm.ne[1] == 1 and q_norm.ne[0] > b.layer(at).head_k:
+        # One norm over all heads (olmo2, olmoe, minimax-m2).
+        q, k, v = project_normed(b, x, at, (q_norm, k_norm))
+        q_norm = k_norm = None
+    else:
+        q, k, v = project(b, x, at)
+    turns = (b.positions, *freqs) if b.layer(at).rope else ()
+    q, k = (
+        _normed_and_turned(b, part, norm, at, turns) for part, norm in ((q, q_norm), (k, k_norm))
+    )
+    if b.job.shape.temperature:
+        q = apply("mul", q, b.attention_scale)
+    if arch.startswith(("gemma", "phi")):
         q = apply("scale", q)
     extras = Extras(softcap=arch == "gemma2", sinks=b.find(at, "attn_sinks"))
     x = attend(b, (q, k, v), at, extras)
     return linear(x, b.get(at, "attn_output"), b.bias(at, "attn_output"))
+
+
+def _normed_and_turned(
+    b: Build, x: Tensor, norm: Tensor | None, at: int, turns: tuple[Tensor, ...]
+) -> Tensor:
+    """Q or K normalized by head and turned by position, or the other way round."""
+    turns_first = b.job.shape.arch in families.NORM_BEHIND_ROPE
+    if turns and turns_first:
+        x = apply("rope", x, *turns)
+    if norm is not None:
+        x = b.norm(x, norm, at=at, op=_norm_op(b))
+    return apply("rope", x, *turns) if turns and not turns_first else x
 
 
 def _llama4_attention(b: Build, x: Tensor, at: int) -> Tensor:
@@ -176,6 +223,11 @@ def _llama4_attention(b: Build, x: Tensor, at: int) -> Tensor:
     return linear(x, b.get(at, "attn_output"), b.bias(at, "attn_output"))
 
 
+def _scales_residual(b: Build) -> bool:
+    arch = b.job.shape.arch
+    return arch == "minicpm3" or (b.job.shape.residual_scale and arch in _SCALED_RESIDUAL)
+
+
 def _parallel(b: Build, x: Tensor, normed: Tensor, mixed: Tensor, at: int, *, last: bool) -> Tensor:
     """Attention and feed-forward side by side (models/command-r.cpp)."""
     if last:
@@ -184,10 +236,13 @@ def _parallel(b: Build, x: Tensor, normed: Tensor, mixed: Tensor, at: int, *, la
     return apply("add", apply("add", forward, x), mixed)
 
 
-def _forward(b: Build, x: Tensor, at: int, norm: Tensor | None) -> Tensor:
+def _forward(b: Build, x: Tensor, at: int, name: str) -> Tensor:
+    """The feed-forward part; `name` is that of the norm before it, if it has one."""
     arch = b.job.shape.arch
-    after = b.find(at, "post_ffw_norm")
-    normed = b.norm(x, norm, at=at, op=_norm_op(b)) if norm is not None or after is None else x
+    after, norm = b.find(at, "post_ffw_norm"), b.find(at, name)
+    normed = x
+    if norm is not None or after is None:
+        normed = b.norm(x, norm, b.bias(at, name), at=at, op=_norm_op(b))
     if b.find(at, "ffn_gate_inp") is not None:
         y = _experts(b, normed, at)
     else:
@@ -195,7 +250,9 @@ def _forward(b: Build, x: Tensor, at: int, norm: Tensor | None) -> Tensor:
         y = feed_forward(b, normed, at, halved=halved)
     if after is not None:
         y = b.norm(y, after)
-    if arch in _RESIDUAL_FIRST:
+    if _scales_residual(b):
+        y = apply("scale", y)
+    if arch in _LAST_RESIDUAL_FIRST:
         return Tensor(y.ne, "f32", "add", (x, y))
     return apply("add", y, x)
 
@@ -206,7 +263,16 @@ def _halved(b: Build, at: int) -> bool:
 
 
 def _experts(b: Build, x: Tensor, at: int) -> Tensor:
-    y = mixture(b, x, at, _router(b))
+    logits, inner = None, x
+    narrow = b.find(at, "ffn_latent_down")
+    if b.job.shape.arch == "nemotron_h_moe":
+        # Its experts may work in a narrower space than its router (`moe_latent_size`).
+        logits = matmul(b.get(at, "ffn_gate_inp"), x)
+    if narrow is not None:
+        inner = matmul(narrow, x)
+    y = mixture(b, inner, at, _router(b), logits)
+    if narrow is not None:
+        y = matmul(b.get(at, "ffn_latent_up"), y)
     if b.find(at, "ffn_up_shexp") is None:
         return y
     shared = feed_forward(b, x, at, "_shexp")
@@ -223,13 +289,12 @@ def _router(b: Build) -> Router:
         gating = "softmax_weight"
     elif (experts.gating or _OWN_GATING.get(arch)) == _SIGMOID:
         gating = "sigmoid"
-    named = arch in ("deepseek2", "glm4moe", "nemotron_h_moe")
-    plain = arch in ("gpt-oss", "llama4", "jamba")
+    named = arch in _HEADER_NORMALIZES
     return Router(
         gating=gating,
-        normalize=experts.normalize if named else not plain,
-        scale=experts.scale not in (0.0, 1.0),
-        groups=experts.groups if arch == "deepseek2" else 0,
+        normalize=experts.normalize if named else arch not in families.RAW_WEIGHTS,
+        scale=experts.scaled,
+        groups=experts.groups,
         groups_used=experts.groups_used,
         weight_first=arch == "llama4",
     )
@@ -240,13 +305,12 @@ def _last_norm(b: Build, x: Tensor) -> Tensor:
     late, hidden = _late_rows(b), x
     if late and arch == "gpt-oss":
         x = b.select_rows(x)
-    norm = b.outer("output_norm.weight")
-    if norm is None:
-        norm = b.outer("token_embd_norm.weight")
+    found = (b.outer(f"{name}.weight") for name in _LAST_NORMS)
+    norm = next((weight for weight in found if weight is not None), None)
     if arch == "gpt-oss" and b.job.graph.hidden_output:
         hidden.is_output = True
     x = b.norm(x, norm, b.outer("output_norm.bias"), op=_norm_op(b))
-    if arch in families.DELTA_NET and b.job.graph.hidden_output:
+    if arch in families.LATE_ROWS and b.job.graph.hidden_output:
         x.is_output = True
     if late and arch != "gpt-oss":
         x = b.select_rows(x)
@@ -256,7 +320,9 @@ def _last_norm(b: Build, x: Tensor) -> Tensor:
 def finish(b: Build, x: Tensor) -> Tensor:
     """Mark the embeddings and add the logits."""
     x.is_output = True
-    if b.job.shape.arch == "lfm2" and b.job.embeds:
+    if b.job.shape.arch == "minicpm3":
+        _logits(b, apply("scale", x))
+    elif b.job.shape.arch in ("lfm2", "lfm2moe") and b.job.embeds:
         b.graph.expand(x)
     else:
         _logits(b, x)
@@ -266,7 +332,7 @@ def finish(b: Build, x: Tensor) -> Tensor:
 def _logits(b: Build, x: Tensor) -> None:
     shape = b.job.shape
     weight = b.outer("output.weight")
-    if weight is None:
+    if weight is None or shape.arch in families.ENCODERS or shape.arch == "llama-embed":
         b.graph.expand(x)
         return
     y = linear(x, weight, b.outer("output.bias"))

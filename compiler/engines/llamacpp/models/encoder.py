@@ -1,13 +1,18 @@
-"""Encoders of the BERT family as graphs (models/bert.cpp)."""
+"""Encoders of the BERT family, which normalize what comes out of a layer (models/bert.cpp).
+
+Those that normalize what goes in are decoders without a cache.
+"""
 
 from __future__ import annotations
 
-from compiler.engines.llamacpp.attention import attention, project
+from compiler.engines.llamacpp.attention import attend, project
 from compiler.engines.llamacpp.build import Build, linear
-from compiler.engines.llamacpp.feedforward import feed_forward
-from compiler.engines.llamacpp.tensor import Tensor, apply, get_rows, new_input, view
+from compiler.engines.llamacpp.feedforward import Router, feed_forward, mixture
+from compiler.engines.llamacpp.tensor import Tensor, apply, get_rows, new_input, reshape, view
 
 _LEARNED_POSITIONS = frozenset({"bert"})
+_ROTARY = frozenset({"nomic-bert", "nomic-bert-moe", "jina-bert-v3"})
+_ROUTER = Router(gating="softmax", normalize=False, scale=False)
 
 
 def encoder(b: Build) -> Tensor:
@@ -15,11 +20,11 @@ def encoder(b: Build) -> Tensor:
     job = b.job
     b.positions = new_input((job.tokens,), "i32")
     x = _embed(b)
-    mask = new_input((job.tokens, job.tokens), "f16" if job.flash_attention else "f32")
+    b.add_cache_inputs()
     b.rows = new_input((job.rows,), "i32")
     last = len(job.blocks) - 1
     for at in range(len(job.blocks)):
-        x = _layer(b, x, at, mask, last=at == last)
+        x = _layer(b, x, at, last=at == last)
     x.is_output = True
     b.graph.expand(x)
     return x
@@ -37,18 +42,37 @@ def _embed(b: Build) -> Tensor:
     return b.norm(x, weight, bias, at=0, op="norm")
 
 
-def _layer(b: Build, x: Tensor, at: int, mask: Tensor, *, last: bool) -> Tensor:
+def _layer(b: Build, x: Tensor, at: int, *, last: bool) -> Tensor:
     q, k, v = project(b, x, at)
-    if b.job.shape.arch not in _LEARNED_POSITIONS:
+    q, k = _normalized(b, q, at, "attn_q_norm"), _normalized(b, k, at, "attn_k_norm")
+    if b.job.shape.arch in _ROTARY:
         q, k = apply("rope", q, b.positions), apply("rope", k, b.positions)
-    for part in (q, k, v):
-        b.graph.expand(part)
-    y = linear(attention(b, (q, k, v), mask), b.get(at, "attn_output"), b.bias(at, "attn_output"))
+    y = attend(b, (q, k, v), at)
+    y = linear(y, b.get(at, "attn_output"), b.bias(at, "attn_output"))
     if last:
         y, x = b.select_rows(y), b.select_rows(x)
     y = _norm(b, apply("add", y, x), at, "attn_output_norm")
-    forward = apply("add", feed_forward(b, y, at), y)
+    if b.find(at, "attn_norm_2") is not None:
+        y = _norm(b, apply("add", y, x), at, "attn_norm_2")
+    forward = apply("add", _forward(b, y, at), y)
     return _norm(b, forward, at, "layer_output_norm")
+
+
+def _forward(b: Build, x: Tensor, at: int) -> Tensor:
+    if b.find(at, "ffn_gate_inp") is not None:
+        return mixture(b, x, at, _ROUTER)
+    halved = b.find(at, "ffn_gate") is None and (
+        b.get(at, "ffn_up").ne[1] == 2 * b.get(at, "ffn_down").ne[0]
+    )
+    return feed_forward(b, x, at, halved=halved)
+
+
+def _normalized(b: Build, x: Tensor, at: int, name: str) -> Tensor:
+    """Q or K normalized over all heads at once."""
+    if b.find(at, name) is None:
+        return x
+    flat = _norm(b, reshape(x, x.ne[0] * x.ne[1], x.ne[2]), at, name)
+    return reshape(flat, *x.ne)
 
 
 def _norm(b: Build, x: Tensor, at: int, name: str) -> Tensor:

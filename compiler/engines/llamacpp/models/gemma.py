@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from compiler.engines.llamacpp.attention import attend
 from compiler.engines.llamacpp.build import Build, GraphError, linear
-from compiler.engines.llamacpp.feedforward import Router, feed_forward, gated, mixture
+from compiler.engines.llamacpp.feedforward import Router, feed_forward, mixture
 from compiler.engines.llamacpp.tensor import (
     Tensor,
     apply,
@@ -24,8 +24,6 @@ from compiler.engines.llamacpp.tensor import (
 
 ROUTER = Router(gating="softmax", normalize=True, scale=False)
 _F32 = 4  # bytes
-# Layers of Gemma 3n whose gate is thinned out (models.h `n_layer_sparsity`).
-_SPARSE_LAYERS = 10
 
 
 def gemma4(b: Build) -> Tensor:
@@ -88,6 +86,7 @@ def _experts(b: Build, x: Tensor, at: int) -> Tensor:
     dense = b.norm(dense, b.find(at, "post_ffw_norm_1"), at=at)
     routed = b.norm(x, b.find(at, "pre_ffw_norm_2"), at=at)
     scored = apply("scale", apply("rms_norm", x))
+    scored = apply("mul", scored, b.get(at, "ffn_gate_inp.scale"))
     logits = matmul(b.get(at, "ffn_gate_inp"), scored)
     routed = mixture(b, routed, at, ROUTER, logits)
     return apply("add", dense, b.norm(routed, b.find(at, "post_ffw_norm_2"), at=at))
@@ -125,11 +124,11 @@ def gemma3n(b: Build) -> Tensor:
     given = _layer_inputs(b, x)
     projection = _outer(b, "altup_proj")
     streams = projection.ne[2] + 1
-    x = concat(x, _leveled(b, projection, _repeated(x, streams - 1), x), 2)
+    x = concat(x, _leveled(projection, _repeated(x, streams - 1), x), 2)
     for at in range(len(b.job.blocks)):
         x = _gemma3n_layer(b, x, at, given)
     last = _outer(b, "altup_unembd_proj")
-    rest = _leveled(b, last, _rest(x), _slice(x))
+    rest = _leveled(last, _rest(x), _slice(x))
     merged = _slice(x)
     for _ in range(streams - 1):
         merged = Tensor(merged.ne, "f32", "add", (merged, _slice(rest)))
@@ -138,11 +137,10 @@ def gemma3n(b: Build) -> Tensor:
     return b.norm(x, b.outer("output_norm.weight"))
 
 
-def _leveled(b: Build, weight: Tensor, x: Tensor, like: Tensor) -> Tensor:
+def _leveled(weight: Tensor, x: Tensor, like: Tensor) -> Tensor:
     """Streams projected and brought to the magnitude of another."""
     target = _magnitude(like)
     y = matmul(weight, x)
-    b.graph.expand(target)
     return apply("div", apply("mul", y, target), _magnitude(y))
 
 
@@ -181,14 +179,14 @@ def _gemma3n_layer(b: Build, x: Tensor, at: int, given: Tensor) -> Tensor:
 
 def _thin_forward(b: Build, x: Tensor, at: int) -> Tensor:
     up, gate = linear(x, b.get(at, "ffn_up")), linear(x, b.get(at, "ffn_gate"))
-    if at < _SPARSE_LAYERS:
+    if b.layer(at).thinned:
         mean = Tensor((1, gate.ne[1]), "f32", "mean", (gate,))
         squared = apply("sqr", apply("sub", gate, mean))
         spread = Tensor((1, gate.ne[1]), "f32", "sum_rows", (squared,))
         spread = apply("sqrt", apply("scale", spread))
         cutoff = apply("add", mean, apply("scale", spread))
         gate = apply("unary", apply("sub", gate, cutoff))
-    return linear(gated(b, gate, up), b.get(at, "ffn_down"))
+    return linear(apply("mul", up, apply("unary", gate)), b.get(at, "ffn_down"))
 
 
 def _modalities(b: Build, x: Tensor, at: int) -> Tensor:

@@ -1,0 +1,51 @@
+"""The memory law of llama.cpp against libllama, for one model of each family."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ruamel.yaml import YAML
+
+from compiler.engines.llamacpp import families
+from compiler.engines.llamacpp.builds import STUDIED_BUILD, parse_build
+from compiler.engines.llamacpp.law import usage
+from tests.oracle import family_rows, model_files
+from tests.oracle.cases import shape_of
+
+ROWS: dict[str, list[Any]] = YAML(typ="safe", pure=True).load(
+    family_rows.PATH.read_text(encoding="utf-8")
+)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("models")
+
+
+@pytest.mark.parametrize("model", ROWS)
+def test_libllama_allocates_what_the_law_says(model: str, folder: Path) -> None:
+    path = folder / f"{model}.gguf"
+    model_files.write_model(model, None, path)
+    shape = shape_of(path)
+    build = parse_build(f"b{STUDIED_BUILD}")
+    assert build is not None
+    for words, gpus, host in ROWS[model]:
+        found = usage(shape, family_rows.options_of(words), build)
+        ours = [
+            [found.weights[device], found.cache.total(device), found.compute[device]]
+            for device in range(len(gpus) + 1)
+        ]
+        assert ours == [*gpus, host], words
+        assert found.compute_low == found.compute == found.compute_high
+
+
+def test_every_model_has_rows_and_is_known_exactly(folder: Path) -> None:
+    assert set(ROWS) == set(family_rows.MODELS)
+    architectures = set()
+    for model in ROWS:
+        path = folder / f"{model}.gguf"
+        model_files.write_model(model, None, path)
+        architectures.add(shape_of(path).arch)
+    assert architectures <= families.EXACT
