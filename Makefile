@@ -12,7 +12,7 @@ STAMP := .venv/.complete
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help env demo test accuracy lint format lock clean
+.PHONY: help env demo test oracle e2e hosts lint format accuracy lock clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z0-9]*\):.*## \(.*\)/  make \1\t\2/p' Makefile
@@ -35,11 +35,14 @@ oracle: $(STAMP) ## compare the memory law of llama.cpp with libllama; ORACLE_AR
 e2e: $(STAMP) ## start real engines from emitted files; builds them on the first run
 	MODELC_REQUIRE_TOOLS=1 $(BIN)/pytest tests/e2e $(PYTEST_ARGS)
 
+hosts: $(STAMP) ## start emitted files on hosts of their own, as root; makes a Debian root on the first run
+	MODELC_REQUIRE_TOOLS=1 $(BIN)/pytest tests/hosts $(PYTEST_ARGS)
+
 lint: $(STAMP) ## check format, rules, types and shell scripts; changes nothing
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/mypy
-	$(BIN)/shellcheck .ci/run .ci/docker-compose
+	$(BIN)/shellcheck .ci/run .ci/newer-tools
 
 format: $(STAMP) ## format the code and repair what ruff can repair
 	$(BIN)/ruff check --fix-only

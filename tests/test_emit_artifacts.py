@@ -16,7 +16,7 @@ from compiler.ir.manifest import parse_manifest
 from compiler.ir.plan import InputDigests, Plan, digest, plan_text
 from tests.generators.plans import fleet, plan, replica, vllm_replica
 
-TARGETS: tuple[Target, ...] = ("systemd", "compose", "script")
+TARGETS: tuple[Target, ...] = ("systemd", "compose", "quadlet", "script")
 
 
 def check_paths(target: Target, expected: str) -> None:
@@ -34,6 +34,7 @@ def test_systemd_files() -> None:
         gpu-1/systemd/env/small-1.env
         gpu-1/systemd/modelc-chat-1.service
         gpu-1/systemd/modelc-small-1.service
+        gpu-1/systemd/modelc.slice
         gpu-1/systemd/modelc.target
         gpu-1/systemd/sysusers.d/modelc.conf
         gpu-1/systemd/tmpfiles.d/modelc.conf
@@ -43,6 +44,20 @@ def test_systemd_files() -> None:
 
 def test_compose_files() -> None:
     check_paths("compose", "gpu-1/MANIFEST gpu-1/compose.yaml")
+
+
+def test_quadlet_files() -> None:
+    check_paths(
+        "quadlet",
+        """
+        gpu-1/MANIFEST
+        gpu-1/quadlet/modelc-chat-1.container
+        gpu-1/quadlet/modelc-small-1.container
+        gpu-1/quadlet/modelc.slice
+        gpu-1/quadlet/modelc.target
+        gpu-1/quadlet/tmpfiles.d/modelc.conf
+        """,
+    )
 
 
 def test_script_files() -> None:
@@ -155,8 +170,9 @@ def test_faults_of_all_hosts_are_reported_at_once() -> None:
     assert codes(plan([replica(env=bad), replica("b-1", host="b", env=bad)])) == ["unsafe-text"] * 2
 
 
-def test_a_container_without_an_image_is_our_fault() -> None:
-    assert codes(plan([replica(target="compose", image=None)])) == ["internal"]
+@pytest.mark.parametrize("target", ["compose", "quadlet"])
+def test_a_container_without_an_image_is_our_fault(target: Target) -> None:
+    assert codes(plan([replica(target=target, image=None)])) == ["internal"]
 
 
 def test_importing_the_emitters_does_not_import_the_template_engine() -> None:

@@ -56,17 +56,22 @@ def test_gpus_are_reserved_by_uuid_or_else_by_index() -> None:
     check_service(replica(), {"deploy": None})
 
 
-def test_the_container_runtime_selects_devices_and_no_variable_does() -> None:
+def test_the_container_runtime_selects_devices_and_variables_only_order_them() -> None:
     check_service(
         vllm_replica(),
         {
             "environment": {
+                "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
                 "HF_HOME": "/srv/models",
                 "VLLM_CACHE_ROOT": "/var/cache/modelc-chat-1/vllm",
             }
         },
     )
-    check_service(gpu_replica(), {"environment": None})
+    check_service(gpu_replica(), {"environment": {"CUDA_DEVICE_ORDER": "PCI_BUS_ID"}})
+
+
+def test_a_replica_without_gpus_asks_for_none_whatever_its_image_says() -> None:
+    check_service(replica(), {"environment": {"NVIDIA_VISIBLE_DEVICES": "void"}, "deploy": None})
 
 
 def test_shared_memory_has_the_size_of_the_plan() -> None:
@@ -118,3 +123,16 @@ def test_provenance_stands_at_the_top_only() -> None:
 
 def test_a_host_without_replicas_has_no_services() -> None:
     assert compose_file(plan([], hosts=[("spare", "compose")]))["services"] == {}
+
+
+def test_models_outside_models_dir_are_mounted() -> None:
+    made = replica(target="compose", read_dirs=["/data/a: $b"])
+    volumes = compose_file(plan([made]))["services"][made.name]["volumes"]
+    (found,) = (each for each in volumes if each["source"].startswith("/data"))
+    assert found == {
+        "type": "bind",
+        "source": "/data/a: $$b",
+        "target": "/data/a: $$b",
+        "read_only": True,
+        "bind": {"create_host_path": False},
+    }

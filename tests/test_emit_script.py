@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +21,7 @@ from tests.tools.emitted import write_artifacts
 
 # Healthy after a moment. Notes in a file who started, and who was healthy at that time.
 SERVER = """
-import http.server, os, sys, time, urllib.request
+import http.server, os, subprocess, sys, time, urllib.request
 name, port, notes, *others = sys.argv[1:]
 def healthy(other):
     try:
@@ -29,6 +30,8 @@ def healthy(other):
         return False
 with open(notes, "a") as file:
     print(name, os.getpid(), *map(healthy, others), file=file)
+with open(notes + ".helpers", "a") as file:
+    print(subprocess.Popen(["sleep", "60"]).pid, file=file)
 if port == "0":
     sys.exit("no engine")
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -81,6 +84,10 @@ class ScriptHost:
     def notes(self) -> list[list[str]]:
         """What the servers have noted."""
         return [line.split() for line in (self.folder / "notes").read_text().splitlines()]
+
+    def helpers(self) -> list[int]:
+        """The pids of the processes that the servers have started."""
+        return [int(line) for line in (self.folder / "notes.helpers").read_text().splitlines()]
 
     def pid(self, name: str) -> int:
         """The pid under which a replica was started."""
@@ -192,6 +199,21 @@ def test_a_crash_shows_and_the_next_start_repairs_it(
     assert host.run("status.sh").stdout == "a-1 stopped\n"
     assert host.run("start.sh").returncode == 0
     assert host.run("status.sh").returncode == 0
+    assert [is_alive(helper) for helper in host.helpers()] == [False, True]
+
+
+def test_a_crash_leaves_no_helpers_once_stopped(host: ScriptHost, ports: tuple[int, int]) -> None:
+    host.write(plan([host.server("a-1", ports[0])]))
+    assert host.run("start.sh").returncode == 0
+    os.kill(host.pid("a-1"), signal.SIGKILL)
+    assert host.run("stop.sh").returncode == 0
+    assert all(map(dies, host.helpers()))
+
+
+def test_a_replica_that_ends_at_its_start_leaves_no_helpers(host: ScriptHost) -> None:
+    host.write(plan([host.server("a-1", 0)]))
+    assert host.run("start.sh").returncode == 1
+    assert all(map(dies, host.helpers()))
 
 
 def test_stop_reaches_replicas_that_left_the_plan(host: ScriptHost, ports: tuple[int, int]) -> None:
@@ -255,6 +277,15 @@ def wait_for_lock(path: Path) -> None:
         if subprocess.run(command, check=False).returncode:
             return
     pytest.fail("nobody takes the lock")
+
+
+def dies(pid: int) -> bool:
+    """Whether a process that was killed is gone soon: a signal takes its time."""
+    for _ in range(50):
+        if not is_alive(pid):
+            return True
+        time.sleep(0.1)
+    return False
 
 
 def is_alive(pid: int) -> bool:

@@ -82,6 +82,11 @@ def test_models_are_read_only_when_they_are_files() -> None:
     check_unit(replica(), "BindReadOnlyPaths=/srv/models", lacks="BindPaths= ReadWritePaths=")
 
 
+def test_models_in_a_home_are_bound_and_all_others_are_there() -> None:
+    made = replica(read_dirs=["/home/me/models", "/mnt/a b"])
+    check_unit(made, "BindReadOnlyPaths=/home/me/models", lacks="/mnt/a")
+
+
 def test_models_are_writable_when_the_engine_fetches_them() -> None:
     check_unit(vllm_replica(), "BindPaths=/srv/models", lacks="BindReadOnlyPaths=")
     assert "d /srv/models 0755 modelc modelc -\n" in text_of(
@@ -110,6 +115,11 @@ def test_device_selection_is_not_in_the_file_of_variables() -> None:
 def test_secrets_are_credentials() -> None:
     check_unit(vllm_replica(), "LoadCredential=HF_TOKEN:/etc/modelc/secrets/HF_TOKEN")
     check_unit(replica(), lacks="LoadCredential=")
+
+
+def test_every_replica_is_in_the_slice_of_the_host() -> None:
+    check_unit(replica(), "Slice=modelc.slice")
+    assert "MemoryAccounting=yes\n" in text_of(replica(), "modelc.slice")
 
 
 def test_the_target_wants_every_replica() -> None:

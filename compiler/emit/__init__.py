@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 
 from compiler.diagnostics import CompileError, Diagnostic
 from compiler.emit.compose import emit_compose
+from compiler.emit.quadlet import emit_quadlet
 from compiler.emit.rendering import Templates, load_templates
 from compiler.emit.script import emit_scripts
 from compiler.emit.systemd import emit_systemd
@@ -21,8 +22,13 @@ Emitter = Callable[[Templates, str, tuple[Replica, ...]], Iterator[Artifact]]
 EMITTERS: dict[Target, Emitter] = {
     "systemd": emit_systemd,
     "compose": emit_compose,
+    "quadlet": emit_quadlet,
     "script": emit_scripts,
 }
+
+_WAYS_OUT = (
+    "Write it another way in models.yaml or inventory.yaml, or give the host another `target`."
+)
 
 # Safe as a folder, in the name of a unit (which systemd limits to 255 bytes) and as a YAML key.
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
@@ -46,7 +52,7 @@ def emit(plan: Plan) -> tuple[Artifact, ...]:
             artifacts.extend(_host_artifacts(templates, host, tuple(by_host[host.host])))
         except ValueError as error:
             detail = f"On host `{host.host}` ({host.target}): {error}."
-            faults.append(Diagnostic(code="unsafe-text", detail=detail))
+            faults.append(Diagnostic(code="unsafe-text", detail=detail, hints=(_WAYS_OUT,)))
     if faults:
         raise CompileError(faults)
     return tuple(sorted(artifacts, key=lambda artifact: artifact.path))

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from compiler.diagnostics import CompileError, Diagnostic
-from compiler.emit.conventions import STOP_SECONDS, health_url, writes_models
+from compiler.emit.conventions import (
+    STOP_SECONDS,
+    container_environment,
+    container_image,
+    health_url,
+    writes_models,
+)
 from compiler.emit.quoting import compose_scalar, env_name
 from compiler.emit.rendering import Templates, render
 from compiler.emit.secrets import SECRETS_DIR, command, secret_names
@@ -33,18 +38,18 @@ def _service_values(replica: Replica) -> dict[str, object]:
     wrapper = len(argv) - len(replica.argv)
     return {
         "name": replica.name,
-        "image": compose_scalar(_image(replica)),
+        "image": compose_scalar(container_image(replica)),
         "entrypoint": [compose_scalar(word) for word in argv[: wrapper + 1]],
         "command": [compose_scalar(word) for word in argv[wrapper + 1 :]],
         "environment": [
             {"name": env_name(name), "value": compose_scalar(value)}
-            for name, value in sorted(replica.env.items())
-            if name not in replica.device_env
+            for name, value in container_environment(replica).items()
         ],
         "devices": [compose_scalar(share.uuid or str(share.gpu)) for share in replica.shares],
         "port": replica.port,
         "shm_bytes": replica.shm_bytes,
         "models_dir": compose_scalar(replica.models_dir),
+        "read_dirs": [compose_scalar(path) for path in replica.read_dirs],
         "writes_models": writes_models(replica),
         "cache_dir": compose_scalar(replica.cache_dir),
         "secrets": secret_names(replica),
@@ -53,10 +58,3 @@ def _service_values(replica: Replica) -> dict[str, object]:
         "stop_seconds": STOP_SECONDS,
         "after": replica.start_after,
     }
-
-
-def _image(replica: Replica) -> str:
-    if replica.image is None:
-        detail = f"Replica `{replica.name}` is to run in a container and its plan names no image."
-        raise CompileError([Diagnostic(code="internal", detail=detail)])
-    return replica.image

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from compiler.diagnostics import CompileError, Diagnostic
 from compiler.ir.plan import Replica
 
 # Time for an engine to end the requests in flight before it is killed.
@@ -11,6 +12,27 @@ STOP_SECONDS = 60
 def health_url(replica: Replica) -> str:
     """Where the replica says that it is ready, seen from its own host or container."""
     return f"http://127.0.0.1:{replica.port}{replica.health_path}"
+
+
+def container_image(replica: Replica) -> str:
+    """The image of a replica that runs in a container."""
+    if replica.image is None:
+        detail = f"Replica `{replica.name}` is to run in a container and its plan names no image."
+        raise CompileError([Diagnostic(code="internal", detail=detail)])
+    return replica.image
+
+
+def container_environment(replica: Replica) -> dict[str, str]:
+    """Variables of a replica in a container, by name; its runtime has selected the GPUs already.
+
+    What stays is their order: CUDA else counts the fastest first, and of a split by unequal parts
+    each GPU would get the part of another. Images made for NVIDIA's older hook ask for every GPU,
+    which a replica without any must not get.
+    """
+    selecting = set(replica.device_env) - {"CUDA_DEVICE_ORDER"}
+    own = {name: value for name, value in replica.env.items() if name not in selecting}
+    none = {} if replica.shares else {"NVIDIA_VISIBLE_DEVICES": "void"}
+    return dict(sorted((none | own).items()))
 
 
 def writes_models(replica: Replica) -> bool:

@@ -56,6 +56,25 @@ def systemd_env_file_line(name: str, value: str) -> str:
     return f'{name}="' + re.sub(r'(["\\$`])', r"\\\1", value) + '"'
 
 
+def quadlet_exec_word(text: str) -> str:
+    """One argument of `Exec=`, which podman's generator writes anew into an `ExecStart=`.
+
+    Refused is what it does not write back as it was: it ends the line at an empty word, takes the
+    quotes from a lone `;`, which then starts another command, and makes one stray byte of U+0080
+    (pkg/systemd/parser/split.go of podman 5.4).
+    """
+    if text in ("", ";"):
+        raise ValueError(
+            f"{text!r} as an argument of its own is lost on its way through podman's generator"
+        )
+    return _quadlet_word(text)
+
+
+def quadlet_environment(name: str, value: str) -> str:
+    """The right side of one `Environment=` line in a file for podman's generator."""
+    return _quadlet_word(f"{env_name(name)}={value}")
+
+
 def compose_scalar(text: str) -> str:
     """A text as a YAML value of a compose file, in which `$` means nothing."""
     _carried(text)
@@ -108,6 +127,13 @@ def _without_noncharacters(text: str) -> str:
     if _NONCHARACTER.search(text):
         raise ValueError(f"{text[:60]!r} has a code point that Unicode says is no character")
     return text
+
+
+def _quadlet_word(text: str) -> str:
+    if "\x80" in text:
+        raise ValueError(f"{text[:60]!r} has U+0080 in it, which podman's generator breaks")
+    # The generator's command line has no `:` before it, so systemd expands `$` in it.
+    return f'"{_systemd_escaped(text)}"'.replace("$", "$$")
 
 
 def _systemd_escaped(text: str) -> str:

@@ -1,4 +1,4 @@
-"""Systemd: a unit for each replica and a target for the host."""
+"""Systemd: a unit for each replica, a target and a slice for the host."""
 
 from __future__ import annotations
 
@@ -20,6 +20,9 @@ from compiler.ir.units import show_mib
 
 # What systemd itself gives a system service (DEFAULT_PATH of systemd 252), after the engine's own.
 _SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+# Folders that ProtectHome=tmpfs empties (systemd.exec); all others are there, read-only.
+_HIDDEN = ("/home/", "/root/", "/run/user/")
 
 # Constant text; the URL is its parameter. While it runs, the unit is still starting, so units
 # ordered after this one wait. systemd does not end it when the engine dies: it looks itself.
@@ -50,6 +53,7 @@ def emit_systemd(
     target = f"{folder}/systemd/modelc.target"
     names = {"names": [replica.name for replica in replicas]}
     yield render(templates, "systemd/modelc.target", target, names)
+    yield render(templates, "systemd/modelc.slice", f"{folder}/systemd/modelc.slice", {})
     yield render(templates, "systemd/sysusers.conf", f"{folder}/systemd/sysusers.d/modelc.conf", {})
     tmpfiles = f"{folder}/systemd/tmpfiles.d/modelc.conf"
     yield render(templates, "systemd/tmpfiles.conf", tmpfiles, _tmpfiles_values(replicas))
@@ -68,6 +72,7 @@ def _unit_values(replica: Replica) -> dict[str, object]:
         "credentials": [f"{secret}:{SECRETS_DIR}/{secret}" for secret in secret_names(replica)],
         "devices": _devices(replica.shares),
         "models_dir": plain_path(replica.models_dir),
+        "read_dirs": [plain_path(path) for path in replica.read_dirs if path.startswith(_HIDDEN)],
         "writes_models": writes_models(replica),
         "timeout": replica.start_timeout_seconds,
         "stop_seconds": STOP_SECONDS,

@@ -44,6 +44,8 @@ texts = st.one_of(
     st.lists(_FRAGMENTS, max_size=4).map("".join),
 )
 systemd_texts = texts.filter(lambda text: not _NONCHARACTERS & set(text))
+# podman's generator makes a stray byte of this one.
+quadlet_texts = systemd_texts.filter(lambda text: "\x80" not in text)
 
 # As long as what users put into an argument gets, and longer in bytes once it is quoted.
 LONG = ("\"$%\\'`\n é" * 8000)[: 64 * 1024]

@@ -8,6 +8,7 @@ import subprocess
 import tempfile
 from collections.abc import Callable
 from io import StringIO
+from pathlib import Path
 
 import pytest
 from hypothesis import example, given, settings
@@ -19,6 +20,8 @@ from compiler.emit.quoting import (
     compose_scalar,
     env_name,
     plain_path,
+    quadlet_environment,
+    quadlet_exec_word,
     sh_word,
     systemd_env_file_line,
     systemd_environment,
@@ -26,8 +29,9 @@ from compiler.emit.quoting import (
     unit_line,
 )
 from tests.generators.plans import HOSTILE
-from tests.property.quoting_strategies import LONG, systemd_texts, texts
+from tests.property.quoting_strategies import LONG, quadlet_texts, systemd_texts, texts
 from tests.requires import require_tool
+from tests.tools.quadlet_reader import generate, read_podman, variables
 from tests.tools.systemd_reader import read_env_file, read_service
 
 # Each example starts a program, so few of them with many texts.
@@ -76,6 +80,20 @@ def test_systemd_reads_back_every_line_of_an_environment_file(values: list[str])
     assert env_file_values(values) == values
 
 
+@few
+@given(st.lists(quadlet_texts.filter(lambda text: text not in ("", ";")), min_size=1, max_size=20))
+@example(list(filter(None, HOSTILE)))
+def test_an_engine_in_podman_gets_back_every_argument(words: list[str]) -> None:
+    assert podman_words(words) == words
+
+
+@few
+@given(st.lists(quadlet_texts, min_size=1, max_size=20))
+@example(list(HOSTILE))
+def test_podman_reads_back_every_variable(values: list[str]) -> None:
+    assert podman_values(values) == values
+
+
 @given(many_texts)
 @example(list(HOSTILE))
 def test_compose_reads_back_every_value(values: list[str]) -> None:
@@ -83,7 +101,10 @@ def test_compose_reads_back_every_value(values: list[str]) -> None:
 
 
 # Apart from the others: what a failure prints would be longer than what anybody reads.
-@pytest.mark.parametrize("reader", ["bash", "sh", "exec", "environment", "env file", "compose"])
+@pytest.mark.parametrize(
+    "reader",
+    ["bash", "sh", "exec", "environment", "env file", "podman", "podman's variables", "compose"],
+)
 def test_a_text_of_64_kib_comes_back(reader: str) -> None:
     readers: dict[str, Callable[[list[str]], list[str]]] = {
         "bash": lambda words: shell_words("bash", words),
@@ -91,6 +112,8 @@ def test_a_text_of_64_kib_comes_back(reader: str) -> None:
         "exec": systemd_words,
         "environment": systemd_values,
         "env file": env_file_values,
+        "podman": podman_words,
+        "podman's variables": podman_values,
         "compose": compose_values,
     }
     read = readers[reader]([LONG, "next"])
@@ -122,6 +145,8 @@ def test_a_compose_value_hides_nothing_from_the_reviewer(text: str) -> None:
         systemd_exec_word,
         lambda text: systemd_environment("V", text),
         lambda text: systemd_env_file_line("V", text),
+        quadlet_exec_word,
+        lambda text: quadlet_environment("V", text),
         compose_scalar,
         sh_word,
     ],
@@ -139,6 +164,26 @@ def test_what_systemd_takes_for_invalid_is_refused_for_it_alone(character: str) 
             quote(character)
     assert compose_scalar(character)
     assert sh_word(character)
+
+
+@pytest.mark.parametrize(("text", "written"), [("", "first"), (";", "first ; last")])
+def test_what_podmans_generator_loses_is_refused(text: str, written: str, tmp_path: Path) -> None:
+    """A lone `;` without its quotes separates two commands of systemd.
+
+    Once the generator of a newer podman gives these back, they need not be refused.
+    """
+    lines = ["[Container]", "Image=image", f'Exec="first" "{text}" "last"']
+    (tmp_path / "test.container").write_text("\n".join(lines))
+    assert f" image {written}\n" in generate(tmp_path).services["test.service"]
+    with pytest.raises(ValueError, match="lost"):
+        quadlet_exec_word(text)
+
+
+def test_what_podmans_generator_breaks_is_refused_for_it_alone() -> None:
+    for quote in (quadlet_exec_word, lambda text: quadlet_environment("V", text)):
+        with pytest.raises(ValueError, match=r"U\+0080"):
+            quote("a\x80b")
+    assert systemd_exec_word("a\x80b")
 
 
 @pytest.mark.parametrize("name", ["", "1A", "A-B", "A=B", "A B", "A\n", "Ä", "$A"])
@@ -182,6 +227,18 @@ def systemd_values(values: list[str]) -> list[str]:
     """The values of `Environment=` as systemd reads them."""
     lines = [f"Environment={systemd_environment(f'V{n}', v)}" for n, v in enumerate(values)]
     return list(read_service("\n".join(["ExecStart=/bin/true", *lines])).environment.values())
+
+
+def podman_words(words: list[str]) -> list[str]:
+    """The arguments of an engine after podman's generator, systemd and `podman run`."""
+    return read_podman("Exec=" + " ".join(map(quadlet_exec_word, words)))[1]
+
+
+def podman_values(values: list[str]) -> list[str]:
+    """The values of the variables that `podman run` is told."""
+    lines = [f"Environment={quadlet_environment(f'V{n}', v)}" for n, v in enumerate(values)]
+    read = variables(read_podman("\n".join(lines))[0])
+    return [read[f"V{number}"] for number in range(len(values))]
 
 
 def env_file_values(values: list[str]) -> list[str]:

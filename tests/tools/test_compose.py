@@ -48,7 +48,8 @@ def test_docker_compose_gives_hostile_texts_back(tmp_path: Path) -> None:
     service = docker_compose_config(tmp_path / "gpu-1/compose.yaml")["services"]["hostile-1"]
     assert service["command"] == [doubled(text) for text in HOSTILE]
     assert service["environment"] == {
-        f"HOSTILE_{number}": doubled(text) for number, text in enumerate(HOSTILE)
+        "NVIDIA_VISIBLE_DEVICES": "void",
+        **{f"HOSTILE_{number}": doubled(text) for number, text in enumerate(HOSTILE)},
     }
 
 

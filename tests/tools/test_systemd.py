@@ -17,7 +17,7 @@ from tests.tools.emitted import write_artifacts
 
 MAX_EXPOSURE = 2.5
 STUB_TARGETS = ("sysinit", "basic", "shutdown", "network-online", "multi-user")
-PROGRAMS = ("bin/sh", "opt/vllm/bin/vllm", "usr/local/bin/llama-server")
+PROGRAMS = ("bin/sh", "opt/vllm/bin/vllm", "usr/bin/podman", "usr/local/bin/llama-server")
 
 
 @pytest.mark.parametrize(
@@ -93,11 +93,15 @@ def analyze_verify(root: Path) -> tuple[int, str]:
 def make_root(made: Plan, tmp_path: Path) -> Path:
     """A root with the units installed as docs/targets.md says, and stubs of what they name."""
     write_artifacts(made, tmp_path)
-    root = tmp_path / "root"
+    return stub_root(tmp_path / "gpu-1/systemd", tmp_path / "root")
+
+
+def stub_root(folder: Path, root: Path) -> Path:
+    """The same of a folder in which the files of one host lie."""
     system = root / "etc/systemd/system"
     system.mkdir(parents=True)
-    for path in (tmp_path / "gpu-1/systemd").iterdir():
-        if path.is_file():
+    for path in folder.iterdir():
+        if path.is_file() and path.suffix != ".container":
             shutil.copy(path, system)
         elif path.name.endswith(".d"):
             shutil.copytree(path, root / "etc" / path.name)

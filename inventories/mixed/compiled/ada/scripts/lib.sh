@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Written by modelc; changes made here are lost. Plan: ea180d04ba9346f14a90dd8a48c6888faa32db4bc0643b8351c8da07fed5c79e
+# Written by modelc; changes made here are lost. Plan: c36839af75fb38f0749c1dbe5f7fe9aee7cadbfad856426bb10888c89f2618cd
 # What start.sh, stop.sh and status.sh share. Linux only: it reads /proc.
 set -euo pipefail
 umask 077
@@ -50,6 +50,7 @@ launch() {
     echo "$name runs already, pid $pid"
     return 0
   fi
+  sweep "$name"
   # The script becomes the engine under the same pid. Its own session: a hangup of this terminal
   # does not reach it, and its helpers can be stopped with it.
   setsid "$here/run-$name.sh" </dev/null >>"$state/$name.log" 2>&1 9>&- &
@@ -73,6 +74,7 @@ await() {
     fi
     sleep 1
   done
+  sweep "$name"
   echo "$name has ended; see $state/$name.log" >&2
   return 1
 }
@@ -89,7 +91,23 @@ halt() {
     kill -KILL -- "-$pid" 2>/dev/null || true
     echo "$name is stopped"
   fi
+  sweep "$name"
   rm -f -- "$state/$name.pid"
+}
+
+# Kills what an engine that has ended left of its session: helpers too hold memory of a GPU. The id
+# may be a stranger's by now, so that only what also writes to the replica's log is known as its own.
+sweep() {
+  local name="$1" pid folder stat
+  [ -f "$state/$name.pid" ] || return 0
+  read -r pid _ <"$state/$name.pid" || return 0
+  for folder in /proc/[0-9]*; do
+    [ "$folder/fd/1" -ef "$state/$name.log" ] || [ "$folder/fd/2" -ef "$state/$name.log" ] || continue
+    stat="$(cat "$folder/stat" 2>/dev/null)" || continue
+    if [ "$(printf '%s\n' "${stat##*) }" | cut -d ' ' -f 4)" = "$pid" ]; then
+      kill -KILL "${folder#/proc/}" 2>/dev/null || true
+    fi
+  done
 }
 
 # One line on a replica; fails when it is not healthy.

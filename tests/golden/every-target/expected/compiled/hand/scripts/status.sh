@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Written by modelc; changes made here are lost. Plan: 9e6c36d18e4b8ed3d2f36b6495760cc2954811ca1a9574253bdca30ba50d905c
+# Written by modelc; changes made here are lost. Plan: 65157697bfc4932f73cb37a77a7c14ee04f92d47f294f29121a57781fc5abe6e
 # One line a replica: healthy, starting or stopped. Exit status 0 when all are healthy, else 1.
 set -euo pipefail
 # shellcheck source=lib.sh
