@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from compiler.engines.llamacpp.shape import read_shape
 from compiler.ir.facts import ModelFacts
 from compiler.ir.lock import Lock, lock_text
 from compiler.resolve.sources import lock_sources
 from tests.generators import gguf_shapes
 from tests.generators.architectures import GGUF, write_architecture
+from tests.generators.companions import write_adapter
 from tests.generators.hf_configs import CONFIGS
 from tests.generators.models import write_folder
+from tests.generators.projectors import write_projector
 
 Described = tuple[str, str, list[int], int]
 
@@ -24,13 +27,21 @@ SHAPES = (
 )
 
 
+# What is no model of its own: a LoRA adapter and a projector.
+ADAPTER, PROJECTOR = "llama32-1b-lora", "qwen2.5-vl-7b"
+
+
 def make(root: Path) -> Lock:
     """Write every model and lock it."""
-    sources = [f"./{name}.gguf" for name in (*SHAPES, *GGUF)] + [f"./{name}" for name in CONFIGS]
+    named = (*SHAPES, *GGUF, ADAPTER, PROJECTOR)
+    sources = [f"./{name}.gguf" for name in named] + [f"./{name}" for name in CONFIGS]
     for name in SHAPES:
         gguf_shapes.write(name, root / f"{name}.gguf")
     for name in GGUF:
         write_architecture(name, root / f"{name}.gguf")
+    adapted = read_shape(gguf_shapes.facts("llama32-1b"))
+    write_adapter(root / f"{ADAPTER}.gguf", adapted.arch, adapted.weights)
+    write_projector(PROJECTOR, root / f"{PROJECTOR}.gguf")
     for name, config in CONFIGS.items():
         write_folder(root / name, {"config.json": config})
     return lock_sources(sources, root, None, frozenset())
