@@ -13,7 +13,7 @@ from pathlib import Path
 from compiler.emit import emit
 from compiler.emit.secrets import command
 from compiler.emit.systemd import _WAIT_FOR_HEALTH
-from compiler.ir.plan import Replica
+from compiler.ir.plan import PlannedCompanion, Replica
 from tests.generators.plans import HOSTILE, gpu_replica, plan, replica, share, vllm_replica
 from tests.requires import require_tool
 
@@ -85,6 +85,13 @@ def test_models_are_read_only_when_they_are_files() -> None:
 def test_models_in_a_home_are_bound_and_all_others_are_there() -> None:
     made = replica(read_dirs=["/home/me/models", "/mnt/a b"])
     check_unit(made, "BindReadOnlyPaths=/home/me/models", lacks="/mnt/a")
+
+
+def test_models_are_writable_when_the_engine_fetches_a_draft_model() -> None:
+    draft = PlannedCompanion(argument="draft", source="org/draft", revision=None, path="org/draft")
+    check_unit(
+        vllm_replica(model_path="/srv/models/m", companions=[draft]), "BindPaths=/srv/models"
+    )
 
 
 def test_models_are_writable_when_the_engine_fetches_them() -> None:

@@ -36,5 +36,6 @@ def container_environment(replica: Replica) -> dict[str, str]:
 
 
 def writes_models(replica: Replica) -> bool:
-    """Whether the engine fetches the model itself: it is named by a hub's id and not by a path."""
-    return not replica.model_path.startswith("/")
+    """Whether the engine fetches a model itself: one named by a hub's id and not by a path."""
+    paths = (replica.model_path, *(companion.path for companion in replica.companions))
+    return not all(path.startswith("/") for path in paths)
