@@ -70,7 +70,7 @@ def _first_rank(config: dict[str, Any], ranks: int) -> dict[str, int]:
         get_tp_group().world_size = 1
         launch = EngineArgs(
             model=folder, skip_tokenizer_init=True, load_format="dummy", enforce_eager=True,
-            max_model_len=1024, max_num_batched_tokens=2048, max_num_seqs=16,
+            max_model_len=512, max_num_batched_tokens=2048, max_num_seqs=16,
         ).create_engine_config()  # fmt: skip
         # Classes read no more of the other ranks than their number.
         launch.parallel_config.tensor_parallel_size = get_tp_group().world_size = ranks

@@ -23,7 +23,7 @@ def file_bytes(shape: Shape, estimate: Estimate) -> int:
 
     They have neither rotary caches nor the allocator's rounding.
     """
-    return max(0, estimate.weights_bytes - rope_bytes(shape))
+    return max(0, estimate.weights_bytes - rope_bytes(shape, estimate.options))
 
 
 def gpustack(shape: Shape, estimate: Estimate) -> int:

@@ -56,14 +56,24 @@ def estimate_single(question: Question) -> tuple[Demand, Launch]:
         raise CompileError(faults)
     answer = engine.demands(request, _site(question.kinds))
     if isinstance(answer, Refusal):
-        raise CompileError([Diagnostic(code="no-placement", detail=f"{answer.detail}.")])
-    demand = answer[0]
+        # Engines end some of their sentences and leave others open.
+        detail = f"{answer.detail.rstrip('.')}."
+        raise CompileError([Diagnostic(code="no-placement", detail=detail)])
+    demand = next(filter(_fits, answer), answer[-1])
     if question.utilization_permille is not None:
         guaranteed = demand.kv_tokens
         demand = _with_room(
             engine.at_utilization(demand, question.utilization_permille), guaranteed
         )
     return demand, engine.launch(demand, _endpoint(question, demand))
+
+
+def _fits(demand: Demand) -> bool:
+    """Whether empty GPUs hold it; the first of an offload ladder that does is the one to run."""
+    return all(
+        breakdown.high_bytes <= kind.cuda_total_bytes
+        for kind, breakdown in zip(demand.site.kinds, demand.devices, strict=True)
+    )
 
 
 def _with_room(demand: Demand, guaranteed: int) -> Demand:

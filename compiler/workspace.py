@@ -8,6 +8,7 @@ import fcntl
 import hashlib
 import os
 import shutil
+import stat
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -178,10 +179,11 @@ def stale_files(compiled: Path, artifacts: tuple[Artifact, ...]) -> list[Diagnos
 
 
 def _stale_files(compiled: Path, artifacts: tuple[Artifact, ...]) -> list[Diagnostic]:
-    expected = {artifact.path: artifact.text for artifact in artifacts}
+    _refuse_links(compiled)
+    expected = {artifact.path: artifact for artifact in artifacts}
     digests = _manifest_digests(compiled)
     found = []
-    for path, text in sorted(expected.items()):
+    for path, artifact in sorted(expected.items()):
         file = compiled / path
         shown = Location(_shown(file), 1, 1)
         if not file.is_file():
@@ -191,7 +193,14 @@ def _stale_files(compiled: Path, artifacts: tuple[Artifact, ...]) -> list[Diagno
             )
             continue
         data = file.read_bytes()
-        if data == text.encode():
+        if data == artifact.text.encode():
+            if artifact.executable and not file.stat().st_mode & stat.S_IXUSR:
+                detail = f"`{shown.path}` cannot be executed."
+                found.append(
+                    Diagnostic(
+                        code="stale-output", detail=detail, location=shown, hints=(_RECOMPILE,)
+                    )
+                )
             continue
         edited = path in digests and hashlib.sha256(data).hexdigest() != digests[path]
         code = "edited-output" if edited else "stale-output"
@@ -319,6 +328,15 @@ def _sweep(compiled: Path) -> None:
             shutil.rmtree(left, ignore_errors=True)
 
 
+def _refuse_links(compiled: Path) -> None:
+    """What a link points to can be another file tomorrow, or on another machine."""
+    if compiled.is_symlink():
+        raise _unsafe(compiled, "is a symbolic link")
+    if compiled.is_dir():
+        for _ in _files(compiled):
+            pass
+
+
 def _refuse_unsafe(compiled: Path) -> None:
     """Nothing but a folder of its own can be exchanged for another one."""
     if compiled.is_symlink():
@@ -434,9 +452,12 @@ def _umask() -> int:
 
 
 def _shown(path: Path) -> str:
-    """The path as the user would write it: relative to here when it is below here."""
+    """The path as the user would write it: relative to here when it is below here.
+
+    Of a link it is the link's own name and not where it leads.
+    """
     with contextlib.suppress(ValueError, OSError):
-        return path.resolve().relative_to(Path.cwd()).as_posix()
+        return (path.parent.resolve() / path.name).relative_to(Path.cwd()).as_posix()
     return str(path)
 
 

@@ -10,10 +10,12 @@ import pytest
 
 from compiler.diagnostics import CompileError
 from compiler.emit import emit
+from compiler.emit.rendering import TEMPLATE_NAMES, meaning
 from compiler.ir.artifact import Artifact
 from compiler.ir.inventory import Target
 from compiler.ir.manifest import parse_manifest
 from compiler.ir.plan import InputDigests, Plan, digest, plan_text
+from compiler.workspace import resource_dir
 from tests.generators.plans import fleet, plan, replica, vllm_replica
 
 TARGETS: tuple[Target, ...] = ("systemd", "compose", "quadlet", "script")
@@ -139,6 +141,25 @@ def test_a_value_that_looks_like_a_comment_has_a_meaning() -> None:
     assert changed(before, after) == ["gpu-1/MANIFEST", "gpu-1/systemd/env/small-1.env"]
 
 
+@pytest.mark.parametrize("name", TEMPLATE_NAMES)
+def test_how_a_template_looks_has_no_meaning(name: str) -> None:
+    source = (resource_dir("templates") / f"{name}.j2").read_text(encoding="utf-8")
+    for written in (
+        source.replace("Written by modelc", "Made by another modelc"),
+        re.sub(r"^(# Written .*\n)", r"\1# More.\n  # And more.\n\n", source, flags=re.MULTILINE),
+        re.sub(r"\n\n+", "\n", source),
+        re.sub(r"$", "  ", source, flags=re.MULTILINE),
+        f"{source}\n\n",
+    ):
+        assert written != source or "\n\n" not in source
+        assert meaning(written) == meaning(source)
+
+
+@pytest.mark.parametrize("line", ["#!/bin/sh", "A=1 # 2", "A='x#y'"])
+def test_what_is_no_line_of_comment_has_a_meaning(line: str) -> None:
+    assert meaning(f"{line}\n") == f"{line}\n"
+
+
 def test_ram_is_a_comment_and_has_no_meaning() -> None:
     before, after = plan([replica()]), plan([replica(ram_bytes=1)])
     assert by_path(before).keys() == by_path(after).keys()
@@ -163,6 +184,13 @@ def test_a_text_that_cannot_be_carried_is_refused(target: Target) -> None:
     assert codes(plan([replica(target=target, env={"A": "a\0b"})])) == ["unsafe-text"]
     assert codes(plan([replica(target=target, env={"A B": "a"})])) == ["unsafe-text"]
     assert codes(plan([replica(target=target, secrets=["A/../B"])])) == ["unsafe-text"]
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_what_cannot_be_carried_is_said_of_its_replica(target: Target) -> None:
+    made = plan([replica(target=target), replica("b-1", target=target, env={"A": "a\0b"})])
+    with pytest.raises(CompileError, match="replica `b-1`: '"):
+        emit(made)
 
 
 def test_faults_of_all_hosts_are_reported_at_once() -> None:

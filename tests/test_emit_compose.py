@@ -90,7 +90,7 @@ def test_the_health_check_has_no_blank_in_a_word_and_waits_for_the_start() -> No
         vllm_replica(),
         {
             "healthcheck": {
-                "test": ["CMD", "curl", "-fsS", "-o", "/dev/null", url],
+                "test": ["CMD", "curl", "-fsS", "--noproxy", "127.0.0.1", "-o", "/dev/null", url],
                 "interval": "5s",
                 "timeout": "5s",
                 "retries": 6,

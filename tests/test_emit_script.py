@@ -196,6 +196,7 @@ def test_a_crash_shows_and_the_next_start_repairs_it(
     host.write(plan([host.server("a-1", ports[0])]))
     assert host.run("start.sh").returncode == 0
     os.kill(host.pid("a-1"), signal.SIGKILL)
+    assert dies(host.pid("a-1"))
     assert host.run("status.sh").stdout == "a-1 stopped\n"
     assert host.run("start.sh").returncode == 0
     assert host.run("status.sh").returncode == 0

@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
+import pytest
+
 from compiler.emit import emit
 from compiler.emit.secrets import command
 from compiler.emit.systemd import _WAIT_FOR_HEALTH
@@ -85,6 +87,11 @@ def test_models_are_read_only_when_they_are_files() -> None:
 def test_models_in_a_home_are_bound_and_all_others_are_there() -> None:
     made = replica(read_dirs=["/home/me/models", "/mnt/a b"])
     check_unit(made, "BindReadOnlyPaths=/home/me/models", lacks="/mnt/a")
+
+
+@pytest.mark.parametrize("folder", ["/tmp/models", "/var/tmp/x", "/root/m", "/run/user/0/m"])  # noqa: S108
+def test_a_folder_that_the_unit_would_hide_is_bound(folder: str) -> None:
+    check_unit(replica(read_dirs=[folder]), f"BindReadOnlyPaths={folder}")
 
 
 def test_models_are_writable_when_the_engine_fetches_a_draft_model() -> None:

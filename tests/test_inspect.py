@@ -328,7 +328,16 @@ def test_json() -> None:
     entry = locked("Qwen/Qwen3-8B")
     found = json.loads(inspect_json(entry, profile(entry)))
     assert set(found) == {"source", "repository", "revision", "files", "facts", "profile"}
-    kept = {"format", "role", "architecture", "task", "pooling", "parameters", "layers", "vocabulary"}
+    kept = {
+        "format",
+        "role",
+        "architecture",
+        "task",
+        "pooling",
+        "parameters",
+        "layers",
+        "vocabulary",
+    }
     kept |= {"position_limit", "answer_limit", "quantization"}
     assert set(found["facts"]) == kept
     assert ModelProfile.model_validate(found["profile"]) == profile(entry)

@@ -45,6 +45,16 @@ def test_understood_and_harmless_arguments_pass() -> None:
     )  # fmt: skip
 
 
+@pytest.mark.parametrize("name", ["ssl_key_file", "ssl_cert_file"])
+def test_flags_that_no_health_check_survives(name: str) -> None:
+    assert "no health check" in check("unsupported-argument", {name: "/etc/x.pem"}).detail
+
+
+@pytest.mark.parametrize("prefix", ["v2", "/v2/", "/", "/a b", "/$(x)", "/a?b", "//a"])
+def test_a_prefix_that_no_url_can_have(prefix: str) -> None:
+    assert "a path such as `/v2`" in check("wrong-argument", {"api_prefix": prefix}).detail
+
+
 @pytest.mark.parametrize(
     ("name", "key"),
     [

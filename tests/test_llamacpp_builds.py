@@ -48,7 +48,7 @@ def test_a_flag_that_passes_check_is_known_to_the_build(build: int) -> None:
     for name, argument in ARGUMENTS.items():
         if argument.effect != "passed" or not argument.since <= build < argument.until:
             continue
-        args: dict[str, ArgValue] = {name: values[argument.kind]}
+        args: dict[str, ArgValue] = {name: "/x" if argument.pattern else values[argument.kind]}
         request = Request(
             engine="llama.cpp", version=f"b{build}", facts=facts("qwen3-8b"), task="generate",
             context=4096, concurrency=2, args=args,

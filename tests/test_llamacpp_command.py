@@ -189,6 +189,12 @@ def test_the_whole_command_line_of_a_chat() -> None:
     )  # fmt: skip
 
 
+def test_the_health_check_follows_the_prefix_of_all_routes() -> None:
+    launch = ENGINE.launch(demand(args={"api_prefix": "/v2"}), ENDPOINT)
+    assert launch.health_path == "/v2/health"
+    assert launch.argv[launch.argv.index("--api-prefix") + 1] == "/v2"
+
+
 def test_an_embedder_takes_its_longest_input_in_one_ubatch() -> None:
     given = demand(facts=facts("bge-m3"), task="embed", context=8000, concurrency=2)
     check_costed(given)

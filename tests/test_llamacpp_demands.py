@@ -92,6 +92,32 @@ def test_a_reranker_is_fully_on_a_small_card(context: int, version: str) -> None
     assert kv_bytes == (24 * 2 * 1024 * 2 * context if version == "b4500" else 0)
 
 
+@pytest.mark.parametrize(
+    ("before", "between", "after", "model", "offload"),
+    [
+        # Encoders lost their cache, windows got small caches, -ngl came to count the output layer.
+        ("b5200", "b5250", "b5320", "bge-reranker-v2-m3", "none"),
+        ("b5425", "b5430", "b5440", "gemma3-4b", "none"),
+        ("b7390", "b7400", "b7430", "llama31-8b", 20),
+    ],
+)
+def test_a_build_between_two_eras_takes_the_larger_of_both(
+    before: str, between: str, after: str, model: str, offload: Offload
+) -> None:
+    task = facts(model).task
+
+    def parts(version: str) -> list[tuple[int, int]]:
+        asked = request(model, task=task, offload=offload, version=version)
+        (demand,) = demands(asked, site(RTX_4090))
+        sides = (demand.devices[0], demand.host)
+        return [(side.weights.bytes, side.kv.bytes) for side in sides]
+
+    older, newer = parts(before), parts(after)
+    assert older != newer
+    largest = [tuple(map(max, *each)) for each in zip(older, newer, strict=True)]
+    assert parts(between) == largest
+
+
 def test_a_70b_model_is_cut_over_two_cards_without_exceeding_either() -> None:
     model = facts("llama31-70b", "q5_K")
     ladder = demands(request(model, offload="auto"), site(RTX_4090, RTX_4090))

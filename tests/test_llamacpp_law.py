@@ -11,12 +11,20 @@ from hypothesis import strategies as st
 from benchmarks.llamacpp_accuracy import STUDIED, options_of
 from compiler.engines.llamacpp.allocator import Arena
 from compiler.engines.llamacpp.builds import Graph
-from compiler.engines.llamacpp.compute import compute_bytes
-from compiler.engines.llamacpp.job import CUTS, Block, Run, shortened
+from compiler.engines.llamacpp.compute import compute_bytes, simulate
+from compiler.engines.llamacpp.job import CUTS, Block, Run, job_for, shortened
 from compiler.engines.llamacpp.law import usage
 from compiler.engines.llamacpp.layers import lay_out
 from compiler.engines.llamacpp.shape import read_shape
 from tests.generators.gguf_shapes import SHAPES, facts
+from tests.generators.published import locked
+
+# Quantized by llama-quantize's mixes: some layers have larger types than others. With the second
+# the states do not alternate under all flags.
+MIXED = (
+    "unsloth/Qwen3-14B-GGUF:Q4_K_M",
+    "unsloth/DeepSeek-R1-Distill-Llama-70B-GGUF:Q4_K_M",
+)
 
 
 def check_shortened(model: str, flags: str, gpus: int) -> None:
@@ -48,6 +56,29 @@ FLAGS = [
 )
 def test_a_shortened_graph_takes_what_the_whole_takes(model: str, flags: str, gpus: int) -> None:
     check_shortened(model, flags, gpus)
+
+
+@pytest.mark.parametrize("flags", ["ctx=8192 no=1", "ctx=4096 np=2 no=2 ub=128 fa=off"])
+@pytest.mark.parametrize("source", MIXED)
+def test_layers_of_mixed_types_on_the_host_are_cut(source: str, flags: str) -> None:
+    shape = read_shape(locked(source).facts)
+    cut = []
+    for gpu_layers in (2, 9, 20, 31):
+        options = options_of(shape, f"{flags} ngl={gpu_layers}", 1)
+        layout = lay_out(shape, options)
+        cut.append(job_for(shape, options, layout, Graph(), options.slots, CUTS[0]).mixed)
+        whole = compute_bytes(shape, options, layout, Graph(), CUTS[-1:])
+        assert compute_bytes(shape, options, layout, Graph()) == whole
+    assert any(cut)
+
+
+def test_a_ladder_takes_few_simulations() -> None:
+    shape = read_shape(locked(MIXED[0]).facts)
+    before = simulate.cache_info().misses
+    for gpu_layers in range(shape.layers_in_file + 2):
+        options = options_of(shape, f"ctx=8192 no=1 ngl={gpu_layers}", 1)
+        usage(shape, options, STUDIED)
+    assert simulate.cache_info().misses - before <= shape.layers_in_file // 2
 
 
 def test_long_runs_are_cut_and_short_ones_are_not() -> None:

@@ -126,7 +126,11 @@ class TestKeysAndTypes:
     def test_a_target_that_there_is_not(self) -> None:
         check_host(
             "{ram: 1GiB, target: »k8s}",
-            ("wrong-value", "This must be 'systemd', 'compose', 'quadlet' or 'script', not `k8s`", ""),
+            (
+                "wrong-value",
+                "This must be 'systemd', 'compose', 'quadlet' or 'script', not `k8s`",
+                "",
+            ),
         )
 
     def test_a_number_where_a_text_is_wanted_is_shown_as_written(self) -> None:

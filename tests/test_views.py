@@ -5,13 +5,15 @@
 import json
 import re
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
 from compiler.diagnostics import Diagnostic, Location, Severity
 from compiler.diff import diff
+from compiler.ir.catalog import builtin_kinds
 from compiler.ir.changes import Diff
-from compiler.ir.demand import Launch
+from compiler.ir.demand import Launch, Site
 from compiler.ir.plan import Plan, Unplaced
 from compiler.ir.units import GIB, MIB
 from compiler.views.diagnostics import diagnostics_json, diagnostics_text
@@ -464,6 +466,19 @@ Assumed
 
 def test_an_estimate_as_text() -> None:
     assert estimate_text(demand(), LAUNCH, color=False) == ESTIMATE_TEXT
+
+
+def test_an_estimate_of_more_than_the_gpu_has_says_so() -> None:
+    small = replace(demand(), site=Site(kinds=(builtin_kinds()["gtx-1650"],)))
+    text = estimate_text(small, LAUNCH, color=False)
+    budget = small.site.kinds[0].cuda_total_bytes // MIB
+    assert f"  does not fit: {4_786 - budget:,} MiB more than the {budget:,} MiB that CUDA" in text
+
+
+def test_an_estimate_without_gpus_has_no_layers_on_them() -> None:
+    text = estimate_text(replace(demand(), site=Site(kinds=()), devices=()), LAUNCH, color=False)
+    assert "  split     CPU only\n" in text
+    assert "GPU" not in text
 
 
 def test_an_estimate_as_json() -> None:

@@ -143,3 +143,11 @@ def test_a_code_span(text: str, expected: str) -> None:
 )
 def test_escaped_text(text: str, expected: str) -> None:
     assert escaped(text) == expected
+
+
+def test_no_screen_repeats_a_secret() -> None:
+    key = "hf_abcdefghijklmnopqrst"
+    fault = Diagnostic(code="unknown-key", detail=f"`{key}` is no key.", hints=(f"Not `{key}`?",))
+    for screen in (diagnostics_text([fault], color=False), diagnostics_json([fault])):
+        assert key not in screen
+        assert "`(secret)` is no key." in screen

@@ -23,6 +23,8 @@ def only(version: str, **args: ArgValue) -> ArgumentProblem:
 
 HARMLESS: list[tuple[str, dict[str, ArgValue]]] = [
     ("0.33.0", {"enforce_eager": True}),
+    ("0.8.5", {"generation_config": "vllm"}),
+    ("0.33.0", {"generation_config": "vllm"}),
     ("0.33.0", {"enable_prefix_caching": False}),
     ("0.33.0", {"disable_prefix_caching": True}),
     ("0.25.1", {"no_enable_prefix_caching": True}),
@@ -112,6 +114,15 @@ def test_flags_that_change_memory_unseen_are_refused(name: str, value: ArgValue)
     found = only("0.33.0", **{name: value})
     assert found.code == "unsupported-argument"
     assert "changes what vLLM takes" in found.detail
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("grpc", True), ("ssl_keyfile", "/etc/key.pem"), ("ssl_certfile", "/etc/cert.pem")],
+)
+def test_flags_that_no_health_check_survives(name: str, value: ArgValue) -> None:
+    found = only("0.32.0", **{name: value})
+    assert (found.code, "no health check" in found.detail) == ("unsupported-argument", True)
 
 
 WRONG: list[tuple[str, ArgValue]] = [

@@ -110,10 +110,12 @@ def test_eagle_by_its_tensors() -> None:
 
 
 def test_medusa_has_heads_and_no_cache() -> None:
-    wanted = drafted(MEDUSA, {"method": "medusa"})
+    wanted = drafted(MEDUSA, {"method": "medusa"}, version="0.32.0")
     assert ENGINE.check_request(wanted) == []
+    (problem,) = ENGINE.check_request(replace(wanted, version="0.33.0"))
+    assert "no longer drafts with Medusa heads" in problem.detail
     assert _more(wanted) == pytest.approx(3 * (4096 * 4096 + 151936 * 4096) * 2, rel=0.01)
-    kv = demand(request("Qwen3-8B"), "h200-sxm").devices[0].kv
+    kv = demand(request("Qwen3-8B", version="0.32.0"), "h200-sxm").devices[0].kv
     assert demand(wanted, "h200-sxm").devices[0].kv == kv
 
 
@@ -149,7 +151,7 @@ def test_a_method_that_is_not_said_is_told_as_vllm_tells_it(
     told = demand(drafted(header, {"model": name}), "h200-sxm")
     whole = demand(drafted("Qwen3-0.6B"), "h200-sxm")
     assert told.devices[0].weights.bytes != whole.devices[0].weights.bytes
-    assert ENGINE.check_request(drafted(header, {"model": name})) == []
+    assert ENGINE.check_request(drafted(header, {"model": name}, version="0.32.0")) == []
 
 
 PROBLEMS = [
@@ -183,5 +185,5 @@ def test_companions_are_the_models_that_arguments_name() -> None:
 
 def _more(wanted: Request) -> int:
     """Weights that the draft adds."""
-    plain = demand(request("Qwen3-8B"), "h200-sxm").devices[0].weights.bytes
+    plain = demand(request("Qwen3-8B", version=wanted.version), "h200-sxm").devices[0].weights.bytes
     return demand(wanted, "h200-sxm").devices[0].weights.bytes - plain

@@ -161,6 +161,15 @@ def test_compiled_itself_must_be_no_link(compiled: Path) -> None:
     assert tree(compiled) == OLD
 
 
+def test_a_link_is_named_and_not_where_it_leads(
+    compiled: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (compiled / "h" / "link").symlink_to(compiled / "plan.json")
+    monkeypatch.chdir(compiled.parent)
+    fault = refused("unsafe-path", compiled, NEW)
+    assert fault.detail.startswith("`compiled/h/link` is a symbolic link")
+
+
 def test_compiled_itself_must_be_no_dangling_link(tmp_path: Path) -> None:
     (tmp_path / "compiled").symlink_to("nowhere")
     refused("unsafe-path", tmp_path / "compiled", NEW)
@@ -515,6 +524,23 @@ def test_left_over_files_and_changed_ones_are_stale(compiled: Path) -> None:
         ("stale-output", "`h/a.service` is not what the sources give."),
         ("stale-output", "`h/b.service` is no longer part of the plan."),
     ]
+
+
+def test_a_script_that_lost_its_right_to_be_executed_is_stale(tmp_path: Path) -> None:
+    write(tmp_path / "compiled", {"h/run.sh": "true"})
+    (tmp_path / "compiled" / "h" / "run.sh").chmod(0o644)
+    found = stale(tmp_path / "compiled", {"h/run.sh": "true"})
+    assert found == [("stale-output", "`h/run.sh` cannot be executed.")]
+
+
+@pytest.mark.parametrize("name", ["", "h", "h/a.service", "plan.json", f"h/{MANIFEST_NAME}"])
+def test_a_tree_with_a_link_is_refused_whatever_it_leads_to(compiled: Path, name: str) -> None:
+    moved = compiled.parent / "moved"
+    (compiled / name).rename(moved)
+    (compiled / name).symlink_to(moved)
+    with pytest.raises(CompileError) as caught:
+        stale(compiled, OLD)
+    assert [fault.code for fault in caught.value.diagnostics] == ["unsafe-path"]
 
 
 def test_a_file_that_cannot_be_read_is_a_diagnostic(compiled: Path) -> None:

@@ -21,7 +21,7 @@ def located(locked: LockedSource, engine: EngineName, host: Host) -> Located:
     if locked.repository is None:
         name = parse_source(locked.source)
         # A blob of Ollama's store is named by its digest: models_dir is such a store or a copy.
-        path = locked.files[0].name if name.ollama else name.path or ""
+        path = locked.files[0].name if name.ollama else (name.path or "").removeprefix("~/")
         on_host = path if path.startswith("/") else f"{host.models_dir}/{_inside(path)}"
         return Located(path=on_host)
     if engine == "vllm" and locked.facts.format != "gguf":

@@ -9,6 +9,7 @@ from compiler.emit.conventions import (
     container_environment,
     container_image,
     health_url,
+    naming,
     writes_models,
 )
 from compiler.emit.quoting import compose_scalar, env_name
@@ -33,6 +34,11 @@ def emit_compose(
 
 
 def _service_values(replica: Replica) -> dict[str, object]:
+    with naming(replica):
+        return _values(replica)
+
+
+def _values(replica: Replica) -> dict[str, object]:
     # The wrapper's own words belong to the entrypoint, so that the command is always the engine's.
     argv = command(replica)
     wrapper = len(argv) - len(replica.argv)

@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from compiler.diagnostics import CompileError, Diagnostic
 from compiler.ir.plan import Replica
 
 # Time for an engine to end the requests in flight before it is killed.
 STOP_SECONDS = 60
+
+
+@contextmanager
+def naming(replica: Replica) -> Iterator[None]:
+    """Says of what cannot be carried whose it is."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"replica `{replica.name}`: {error}") from error
 
 
 def health_url(replica: Replica) -> str:

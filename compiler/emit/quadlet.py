@@ -13,6 +13,7 @@ from compiler.emit.conventions import (
     container_environment,
     container_image,
     health_url,
+    naming,
     writes_models,
 )
 from compiler.emit.quoting import plain_path, quadlet_environment, quadlet_exec_word, unit_line
@@ -43,10 +44,8 @@ def emit_quadlet(
     """The container files of one host, and what must exist before they start."""
     for replica in replicas:
         container = f"{folder}/quadlet/modelc-{replica.name}.container"
-        try:
+        with naming(replica):
             values = _container_values(replica)
-        except ValueError as error:
-            raise ValueError(f"replica `{replica.name}`: {error}") from error
         yield render(templates, "quadlet/replica.container", container, values)
     names = {"names": [replica.name for replica in replicas]}
     yield render(templates, "systemd/modelc.target", f"{folder}/quadlet/modelc.target", names)

@@ -34,8 +34,9 @@ TEMPLATE_NAMES = (
 # Inside the package once installed, beside it in a checkout.
 _FOLDERS = (Path(__file__).parents[1] / "templates", Path(__file__).parents[2] / "templates")
 
-# A whole line of comment in a template; all dialects that we emit have the same sign for it.
-_COMMENT_LINE = re.compile(r"^[ \t]*#(?!!).*\n", re.MULTILINE)
+# What a template says to people only: a whole line of comment, for which all dialects that we emit
+# have the same sign, an empty line, blanks at the end of one.
+_NO_MEANING = re.compile(r"^[ \t]*(?:#(?!!).*)?\n|[ \t]+$", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,8 +45,8 @@ class Templates:
 
     full: Mapping[str, Template]
     semantic: Mapping[str, Template]
-    """The same without the lines of comment. They are taken out before any value is put in, so
-    that a value with a `#` in it cannot be mistaken for one."""
+    """The same without what is for people only, so that another modelc with other comments restarts
+    nothing. It is taken out before any value is put in: a `#` or an empty line of a value stays."""
     plan_digest: str
 
 
@@ -66,11 +67,15 @@ def load_templates(plan_digest: str) -> Templates:
     return Templates(
         full={name: environment.from_string(source) for name, source in sources.items()},
         semantic={
-            name: environment.from_string(_COMMENT_LINE.sub("", source))
-            for name, source in sources.items()
+            name: environment.from_string(meaning(source)) for name, source in sources.items()
         },
         plan_digest=plan_digest,
     )
+
+
+def meaning(source: str) -> str:
+    """A template's source without what is for people only."""
+    return _NO_MEANING.sub("", source)
 
 
 def render(templates: Templates, name: str, path: str, values: Mapping[str, object]) -> Artifact:

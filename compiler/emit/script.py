@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from graphlib import TopologicalSorter
 
-from compiler.emit.conventions import STOP_SECONDS, health_url
+from compiler.emit.conventions import STOP_SECONDS, health_url, naming
 from compiler.emit.quoting import env_name, plain_path, sh_word
 from compiler.emit.rendering import Templates, render
 from compiler.emit.secrets import SECRETS_DIR, secret_names
@@ -19,8 +19,9 @@ def emit_scripts(
     """The scripts of one host, and one for each replica that becomes its engine."""
     scripts = f"{folder}/scripts"
     for replica in replicas:
-        path = f"{scripts}/run-{replica.name}.sh"
-        yield render(templates, "script/run.sh", path, _run_values(replica))
+        with naming(replica):
+            values = _run_values(replica)
+        yield render(templates, "script/run.sh", f"{scripts}/run-{replica.name}.sh", values)
     host = {"host": sh_word(folder), "stop_seconds": STOP_SECONDS}
     checks = {"checks": [_check(replica) for replica in replicas]}
     yield render(templates, "script/lib.sh", f"{scripts}/lib.sh", host)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from compiler.emit.conventions import STOP_SECONDS, health_url, writes_models
+from compiler.emit.conventions import STOP_SECONDS, health_url, naming, writes_models
 from compiler.emit.quoting import (
     plain_path,
     systemd_env_file_line,
@@ -21,8 +21,9 @@ from compiler.ir.units import show_mib
 # What systemd itself gives a system service (DEFAULT_PATH of systemd 252), after the engine's own.
 _SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
-# Folders that ProtectHome=tmpfs empties (systemd.exec); all others are there, read-only.
-_HIDDEN = ("/home/", "/root/", "/run/user/")
+# Folders that ProtectHome=tmpfs empties and that PrivateTmp= replaces (systemd.exec); all others
+# are there, read-only.
+_HIDDEN = ("/home/", "/root/", "/run/user/", "/tmp/", "/var/tmp/")  # noqa: S108 - nothing is written
 
 # Constant text; the URL is its parameter. While it runs, the unit is still starting, so units
 # ordered after this one wait. systemd does not end it when the engine dies: it looks itself.
@@ -46,10 +47,12 @@ def emit_systemd(
 ) -> Iterator[Artifact]:
     """The units of one host, the variables of each, and what must exist before they start."""
     for replica in replicas:
+        with naming(replica):
+            values, lines = _unit_values(replica), _env_file_lines(replica)
         unit = f"{folder}/systemd/modelc-{replica.name}.service"
-        yield render(templates, "systemd/replica.service", unit, _unit_values(replica))
+        yield render(templates, "systemd/replica.service", unit, values)
         env = f"{folder}/systemd/env/{replica.name}.env"
-        yield render(templates, "systemd/replica.env", env, {"lines": _env_file_lines(replica)})
+        yield render(templates, "systemd/replica.env", env, {"lines": lines})
     target = f"{folder}/systemd/modelc.target"
     names = {"names": [replica.name for replica in replicas]}
     yield render(templates, "systemd/modelc.target", target, names)

@@ -14,7 +14,7 @@ from compiler.ir.units import parse_size, permille
 
 SLUG = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,48}[a-z0-9])?")
 ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
-PROGRAM = re.compile(r"/[A-Za-z0-9._/+-]{1,255}")
+PROGRAM = re.compile(r"/(?!(.*/)?\.\.(/|$))[A-Za-z0-9._/+-]{1,255}")
 IMAGE = re.compile(r"[a-z0-9][A-Za-z0-9._/:@-]{0,511}")
 # No one argument of a program may be longer (Linux MAX_ARG_STRLEN is 128 KiB); leave room to quote.
 MAX_TEXT = 32 << 10
@@ -142,7 +142,9 @@ Slug = Annotated[
 ]
 Program = Annotated[
     str,
-    _matching(PROGRAM, "This must be an absolute path of letters, digits and `._/+-`."),
+    _matching(
+        PROGRAM, "This must be an absolute path of letters, digits and `._/+-` without a step `..`."
+    ),
     _text_schema(f"^{PROGRAM.pattern}$"),
 ]
 Image = Annotated[

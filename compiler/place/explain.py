@@ -62,6 +62,8 @@ def _diagnostic(case: Case, conflict: Conflict) -> Diagnostic:
             lines += _too_large_lines(case, service, conflict.too_large)
             lines += _refused_lines(service, conflict.refused)
             hints = _changes(service, case.alone) + _other_gpus(case, service)
+            if not hints and any(place.missing_ram_bytes for place in conflict.too_large):
+                hints = ["Add RAM or GPUs, or take services out of the spec."]
             code = "no-placement"
         case Crowded():
             service = case.spec.service(conflict.service)
@@ -71,11 +73,12 @@ def _diagnostic(case: Case, conflict: Conflict) -> Diagnostic:
                 f"{service.priority}) find no place beside the other services."
             )
             lines = [head]
-            lines += [_shortage_line(conflict, each) for each in conflict.shortages]
+            frozen = case.spec.policy.freeze
+            lines += [_shortage_line(conflict, each, frozen) for each in conflict.shortages]
             hints = _changes(service, case.together)
             code = "fleet-full"
         case RulesClash():
-            lines = [f"Because {_rule_list(conflict.rules)} cannot all hold."]
+            lines = [f"{_rule_list(conflict)} cannot all hold."]
             lines += [f"Without `{rule}` everything finds a place." for rule in conflict.without]
             return Diagnostic(
                 code="rules-conflict",
@@ -171,9 +174,11 @@ def _refused_lines(service: Service, refused: tuple[Refused, ...]) -> list[str]:
     return lines
 
 
-def _shortage_line(conflict: Crowded, shortage: Shortage) -> str:
+def _shortage_line(conflict: Crowded, shortage: Shortage, frozen: tuple[str, ...]) -> str:
     tenants = ", ".join(
-        f"`{t.service}` (priority {t.priority}) takes {t.share_mib:,} MiB" for t in shortage.tenants
+        f"`{t.service}` ({'frozen' if t.service in frozen else f'priority {t.priority}'}) "
+        f"takes {t.share_mib:,} MiB"
+        for t in shortage.tenants
     )
     missing = shortage.need_mib - shortage.free_mib
     return (
@@ -301,14 +306,30 @@ def _other_gpus(case: Case, service: Service) -> list[str]:
                 low = middle + 1
         if low < len(kinds) and case.on_kind(service, kinds[low], count):
             kind = kinds[low]
-            return [f"It would fit {count} x `{kind.name}` ({show_mib(kind.memory_bytes)} each)."]
+            # A card that the fleet has already: what is reserved of it stands in the way.
+            known = any(g.kind.name == kind.name for h in case.inventory.hosts for g in h.gpus)
+            reserve = " with the default `reserved`" if known else ""
+            memory = show_mib(kind.memory_bytes)
+            return [f"It would fit {count} x `{kind.name}` ({memory} each){reserve}."]
     return []
 
 
-def _rule_list(rules: tuple[str, ...]) -> str:
+def _rule_list(conflict: RulesClash) -> str:
+    """The rules that clash as the start of a sentence; first those that could be left out.
+
+    Budgets come last: they are the most, and the least that a user can do something about.
+    """
+    rules = sorted(conflict.rules, key=lambda rule: _rank(conflict, rule))
     shown = [_rule_words(rule) for rule in rules[:MAX_LISTED]]
-    more = f" and {len(rules) - MAX_LISTED} more" if len(rules) > MAX_LISTED else ""
-    return f"{', '.join(shown)}{more}"
+    if len(rules) > MAX_LISTED:
+        shown.append(f"{len(rules) - MAX_LISTED} more")
+    text = f"{', '.join(shown[:-1])} and {shown[-1]}" if len(shown) > 1 else shown[0]
+    return text[0].upper() + text[1:]
+
+
+def _rank(conflict: RulesClash, rule: str) -> tuple[bool, bool]:
+    kind = rule.partition(" ")[0]
+    return kind not in conflict.without, kind in {"budget", "ram"}
 
 
 def _rule_words(rule: str) -> str:

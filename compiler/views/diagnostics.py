@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 from compiler.diagnostics import Diagnostic, Severity
+from compiler.ir.credentials import without_secrets
 from compiler.views.terminal import Style, counted, indented, json_text, paint, safe_text
 
 _STYLES: dict[Severity, Style] = {Severity.ERROR: "red", Severity.WARNING: "yellow"}
@@ -38,7 +39,16 @@ def diagnostics_json(diagnostics: Sequence[Diagnostic]) -> str:
 
 
 def _sorted(diagnostics: Sequence[Diagnostic]) -> list[Diagnostic]:
-    return sorted(diagnostics, key=_order)
+    """In order, and without what the user's files should not hold: a log of CI is read by many."""
+    hidden = (
+        replace(
+            each,
+            detail=without_secrets(each.detail),
+            hints=tuple(map(without_secrets, each.hints)),
+        )
+        for each in diagnostics
+    )
+    return sorted(hidden, key=_order)
 
 
 def _order(diagnostic: Diagnostic) -> tuple[bool, bool, str, int, int, str, str]:

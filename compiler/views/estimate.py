@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from compiler.ir.demand import Demand, Launch
+from compiler.ir.demand import Breakdown, Demand, Launch
+from compiler.ir.inventory import GpuKind
+from compiler.ir.units import budget_mib, show_mib
 from compiler.views.breakdown import breakdown_lines, breakdown_sizes
 from compiler.views.terminal import (
     columns,
@@ -23,6 +25,7 @@ def estimate_text(demand: Demand, launch: Launch, *, color: bool) -> str:
             [
                 paint(f"GPU {index}  {safe_text(kind.name)}", "bold", color=color),
                 *indented(breakdown_lines(breakdown)),
+                *indented(_missing(kind, breakdown)),
             ]
             for index, (kind, breakdown) in enumerate(
                 zip(demand.site.kinds, demand.devices, strict=True)
@@ -62,7 +65,18 @@ def _summary(demand: Demand, *, color: bool) -> list[str]:
     return [paint(title, "bold", color=color), *indented(columns(rows))]
 
 
+def _missing(kind: GpuKind, breakdown: Breakdown) -> list[str]:
+    """A line for a GPU that even empty is too small."""
+    missing = breakdown.high_bytes - kind.cuda_total_bytes
+    if missing <= 0:
+        return []
+    whole = budget_mib(kind.cuda_total_bytes)
+    return [f"does not fit: {show_mib(missing)} more than the {whole:,} MiB that CUDA can allocate"]
+
+
 def _split(demand: Demand) -> str:
+    if not demand.site.kinds:
+        return "CPU only"
     if demand.split.gpu_layers is None:
         cut = demand.split
         text = f"tensor parallel over {counted(cut.tensor_parallel, 'GPU')}"

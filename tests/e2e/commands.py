@@ -37,7 +37,7 @@ def commands(fleet: Path, folder: Path, engine: str, version: str) -> Iterator[C
     inventory = folder / "inventory.yaml"
     key = {"vllm": "version", "llama.cpp": "build"}[engine]
     text = inventory.read_text(encoding="utf-8")
-    changed = re.sub(rf"({re.escape(engine)}: *{{ *{key}): *[^,}}]+", rf"\1: {version}", text)
+    changed = re.sub(rf"({re.escape(engine)}:\s*{{?\s*{key}): *[^,}}\n]+", rf"\1: {version}", text)
     inventory.write_text(changed, encoding="utf-8")
     if run(["compile", str(folder), "--previous", "none"]) != 0:
         return

@@ -22,6 +22,7 @@ from typing import Any
 BOOT_SECONDS = 60
 STOP_SECONDS = 30
 COMMAND_SECONDS = 240
+ANSWER_SECONDS = 20
 
 _CGROUPS = Path("/sys/fs/cgroup")
 
@@ -119,7 +120,9 @@ class Machine:
 
     def ask(self, port: int, path: str) -> Any:  # noqa: ANN401 - JSON
         """The JSON that a server of the machine answers."""
-        return json.loads(self.run(f"curl -sS --fail 'http://127.0.0.1:{port}{path}'"))
+        # A server that dies under a request can leave it without an answer.
+        limit = f"--max-time {ANSWER_SECONDS}"
+        return json.loads(self.run(f"curl -sS --fail {limit} 'http://127.0.0.1:{port}{path}'"))
 
     def reboot(self) -> None:
         """Boots it anew, and waits until it is up."""

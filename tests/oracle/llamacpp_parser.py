@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -79,9 +80,23 @@ def probe(build: int) -> Path:
     options = {"LLAMA_SOURCE": llamacpp_source.source(build), **OPTIONS}
     options["CMAKE_MAKE_PROGRAM"] = tools["ninja"]
     words = [f"-D{name}={value}" for name, value in options.items()]
-    _run(tools["cmake"], "-G", "Ninja", "-S", HERE, "-B", home, *words)
+    _run(tools["cmake"], "-G", "Ninja", "-S", _kept_source(version), "-B", home, *words)
     _run("nice", tools["cmake"], "--build", home, "--target", "parser-probe", "-j", str(JOBS))
     return home / "parser-probe"
+
+
+def _kept_source(version: str) -> Path:
+    """Our part of the program, beside the build: a build belongs to one path of its sources.
+
+    A file that has not changed is left alone, so that nothing is built again.
+    """
+    kept = folder(version) / "parser-source"
+    kept.mkdir(exist_ok=True)
+    for file in HERE.iterdir():
+        copy = kept / file.name
+        if not copy.exists() or copy.read_bytes() != file.read_bytes():
+            shutil.copyfile(file, copy)
+    return kept
 
 
 def _run(*command: str | Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from difflib import get_close_matches
 
@@ -65,6 +66,13 @@ def _unfit(name: str, argument: Argument, build: Build) -> ArgumentProblem | Non
                 argument=name,
                 detail=f"`{name}` changes memory in a way no plan can promise: {argument.text}",
                 hint=f"Remove `{name}`",
+            )
+        case "unhealthy":
+            return ArgumentProblem(
+                code="unsupported-argument",
+                argument=name,
+                detail=f"with `{name}` the service answers no health check, which asks over http",
+                hint=f"Remove `{name}`; let a proxy before the service end TLS",
             )
         case "costed" | "passed":
             if argument.since <= build.number < argument.until:
@@ -130,6 +138,8 @@ def _fault(argument: Argument, value: ArgValue) -> str | None:
             return None if word in argument.choices else "llama-server does not take that"
         case "text":
             text = isinstance(value, str | int | float) and not isinstance(value, bool)
+            if text and argument.pattern and not re.fullmatch(argument.pattern, str(value)):
+                return argument.text
             return None if text else "it must be text"
         case "list":
             items = value if isinstance(value, list) else [value]

@@ -45,11 +45,13 @@ def cache_bytes(shape: Shape, options: Options, layout: Layout, graph: Graph) ->
     """KV cache and recurrent state (llama-kv-cache.cpp, llama-memory-recurrent.cpp)."""
     host = layout.host
     kv, state = [0] * (host + 1), [0] * (host + 1)
-    for index in range(len(shape.layers)):
-        device = layout.layers[index] if options.kv_on_gpu else host
-        own = layer_cache(shape, options, graph, on_gpu=device != host)[index]
-        kv[device] += own[0]
-        state[device] += own[1]
+    on_gpu = layer_cache(shape, options, graph, on_gpu=True)
+    on_host = layer_cache(shape, options, graph, on_gpu=False)
+    homes = layout.layers if options.kv_on_gpu else (host,) * len(shape.layers)
+    for device, *own in zip(homes, on_gpu, on_host, strict=True):
+        layer_kv, layer_state = own[device == host]
+        kv[device] += layer_kv
+        state[device] += layer_state
     return CacheBytes(kv=tuple(kv), state=tuple(state))
 
 

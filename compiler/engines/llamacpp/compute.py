@@ -11,7 +11,16 @@ from compiler.engines.llamacpp import closed_form, families
 from compiler.engines.llamacpp.allocator import State
 from compiler.engines.llamacpp.build import Build, GraphError
 from compiler.engines.llamacpp.builds import Graph
-from compiler.engines.llamacpp.job import CUTS, Block, Cut, Job, Run, job_for
+from compiler.engines.llamacpp.job import (
+    CUTS,
+    MIXED_CYCLE,
+    MIXED_START,
+    Block,
+    Cut,
+    Job,
+    Run,
+    job_for,
+)
 from compiler.engines.llamacpp.layers import Layout
 from compiler.engines.llamacpp.models.decoder import decoder, finish
 from compiler.engines.llamacpp.models.encoder import encoder
@@ -69,10 +78,19 @@ def compute_bytes(
     rows = output_rows(shape, options, graph)
     try:
         for cut in cuts:
-            found = simulate(job_for(shape, options, layout, graph, rows, cut))
+            job = job_for(shape, options, layout, graph, rows, cut)
+            found = simulate(job)
             if found.settled:
                 break
-        return Compute(found.sizes, simulated=True)
+        sizes = found.sizes
+        if not _small(job) and _moves_to_host(job):
+            for cut in cuts:
+                job = job_for(shape, options, layout, graph, rows, cut, in_place=True)
+                found = _reserve(_decode(_host_part(job)))
+                if found.settled:
+                    break
+            sizes = tuple(map(max, sizes, found.sizes))
+        return Compute(sizes, simulated=True)
     except (GraphError, IndexError):
         # A tensor is missing, or is of a rank that the family's graph does not expect.
         return Compute(closed_form.compute_bytes(shape, options, layout, rows), simulated=False)
@@ -89,16 +107,14 @@ class Reserved:
 
 @lru_cache(maxsize=8192)
 def simulate(job: Job) -> Reserved:
-    """The buffers in which all graphs of a context fit (llama-context.cpp `sched_reserve`).
+    """The buffers in which the graphs of a context fit (llama-context.cpp `sched_reserve`).
 
-    The graph of a whole ubatch decides, but for what only a decode step leaves on the host.
-    Raises GraphError when the model lacks a tensor of its family.
+    The graph of a whole ubatch decides, but for what only a decode step leaves on the host, which
+    is not in here. Raises GraphError when the model lacks a tensor of its family.
     """
     found = [_reserve(job)]
     if _small(job):
         found.append(_reserve(_decode(job)))
-    elif _moves_to_host(job):
-        found.append(_reserve(_decode(_host_part(job))))
     if job.shape.arch in families.ONE_SEQUENCE and job.slots > 1:
         found.append(_reserve(replace(job, sequences=1)))
     sizes = zip(*(each.sizes for each in found), strict=True)
@@ -156,10 +172,21 @@ def _reserve(job: Job) -> Reserved:
         fusion_holds=job.graph.fusion_holds,
         idle_inputs=job.graph.idle_inputs,
     )
-    marked = {id(b.graph.nodes[start]) for start in b.starts} if job.runs else ()
+    cut = job.runs or job.mixed
+    marked = {id(b.graph.nodes[start]) for start in b.starts} if cut else ()
     sizes, states = reserve(b.graph, devices, marked)
-    settled = len(states) == len(job.blocks) or not job.runs
-    return Reserved(sizes, settled=settled and all(_settled(run, states) for run in job.runs))
+    settled = not cut or (
+        len(states) == len(job.blocks)
+        and _alternates(job.mixed, states)
+        and all(_settled(run, states) for run in job.runs)
+    )
+    return Reserved(sizes, settled=settled)
+
+
+def _alternates(mixed: int, states: Sequence[State]) -> bool:
+    """Whether each of the mixed layers led from a state to the next of a cycle."""
+    last = mixed - MIXED_CYCLE
+    return all(states[at] == states[at + MIXED_CYCLE] for at in range(MIXED_START, last + 1))
 
 
 def _settled(run: Run, states: Sequence[State]) -> bool:

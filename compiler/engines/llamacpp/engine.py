@@ -107,7 +107,11 @@ class LlamaCpp:
             raise TypeError(f"a demand of a request that is refused: {found.detail}")
         shape, build = found
         options = options_of(demand, shape, build)
-        return Launch(argv=command_line(demand.request, options, build, endpoint))
+        return Launch(
+            argv=command_line(demand.request, options, build, endpoint),
+            # All routes move under the prefix (server-http.cpp).
+            health_path=f"{demand.request.args.get('api_prefix', '')}/health",
+        )
 
     def profile(self, facts: ModelFacts) -> ModelProfile:
         """The model for people, as its header describes it."""

@@ -42,7 +42,9 @@ class Router:
     """Weights scale what goes into the experts, not what comes out (Llama 4)."""
 
     def fuses(self, experts: int) -> bool:
-        """Whether ggml-cuda runs this router as one kernel."""
+        """Whether ggml-cuda runs this router as one kernel (`ggml_cuda_topk_moe_fusion`)."""
+        if self.weight_first:
+            return False  # The choice is by logits, and the kernel's is by what comes of them.
         power = experts & (experts - 1) == 0 and experts <= _FUSED_ROUTER_LARGEST
         sizes = power or experts in _FUSED_ROUTER_SIZES
         return self.gating != "softmax_weight" and self.groups <= 1 and sizes

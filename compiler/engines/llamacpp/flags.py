@@ -11,7 +11,7 @@ from compiler.engines.llamacpp import builds
 from compiler.engines.llamacpp.quants import CACHE_TYPES
 
 Kind = Literal["switch", "integer", "number", "text", "choice", "list"]
-Effect = Literal["costed", "passed", "managed", "uncosted"]
+Effect = Literal["costed", "passed", "managed", "uncosted", "unhealthy"]
 
 NEVER = 1 << 30
 
@@ -22,7 +22,7 @@ class Argument:
 
     costed: it changes memory and the law follows it. passed: it does not change memory.
     managed: modelc sets it, `text` says from what. uncosted: the law does not follow it, `text`
-    says why.
+    says why. unhealthy: with it no health check would ever succeed.
     """
 
     kind: Kind = "text"
@@ -30,6 +30,8 @@ class Argument:
     text: str = ""
     choices: tuple[str, ...] = ()
     low: int | None = None
+    pattern: str = ""
+    """What a text must match as a whole; `text` says it in words."""
     since: int = 0
     until: int = NEVER
     """Where the table of flags is not to decide: the first builds with the flag, and without."""
@@ -146,7 +148,16 @@ _MANAGED = {
     "api_key": _managed("`secrets: [LLAMA_API_KEY]`"),
 }
 
+# It becomes part of the URL that health checks ask.
+_PREFIX = {
+    "api_prefix": Argument(
+        pattern=r"(?:/[A-Za-z0-9._~-]{1,60}){1,8}", text="it must be a path such as `/v2`"
+    )
+}
+
 _UNCOSTED = {
+    "ssl_key_file": Argument(effect="unhealthy"),
+    "ssl_cert_file": Argument(effect="unhealthy"),
     "mmproj_url": _uncosted(f"{_SOURCE} `mmproj`"),
     "mmproj_auto": _uncosted(f"{_SOURCE} `mmproj`"),
     "spec_draft_model": _uncosted(f"{_SOURCE} `model_draft`"),
@@ -267,10 +278,7 @@ _PASSED_TEXTS = (
     "reasoning_effort",
     "reasoning_format",
     "api_key_file",
-    "api_prefix",
     "path",
-    "ssl_key_file",
-    "ssl_cert_file",
     "slot_save_path",
     "numa",
     "cpu_mask",
@@ -305,6 +313,7 @@ ARGUMENTS: Mapping[str, Argument] = MappingProxyType(
         **dict.fromkeys(_PASSED_INTEGERS, Argument(kind="integer")),
         **dict.fromkeys(_PASSED_NUMBERS, Argument(kind="number")),
         **dict.fromkeys(_PASSED_TEXTS, Argument()),
+        **_PREFIX,
         **_UNCOSTED,
         **_MANAGED,
         **_COMPANIONS,

@@ -17,6 +17,7 @@ from compiler.engines.llamacpp.options import Moves, Options, ubatch_tokens
 from compiler.engines.llamacpp.quants import is_quantized
 from compiler.engines.llamacpp.scheduler import PIPELINE_COPIES
 from compiler.engines.llamacpp.shape import Shape
+from compiler.engines.llamacpp.tensor import NOWHERE
 from compiler.engines.llamacpp.weights import loads
 
 
@@ -30,12 +31,17 @@ class Cut:
 
     kept: int
     step: int
+    mixed: bool = False
+    """Layers on the host that differ by the types of their weights are cut, too."""
 
 
-CUTS = (Cut(4, 2), Cut(6, 2), Cut(8, 12), Cut(1 << 20, 1))
+CUTS = (Cut(4, 2, mixed=True), Cut(4, 2), Cut(6, 2), Cut(8, 12), Cut(1 << 20, 1))
 """The next one is taken where the allocator did not come to the same state again."""
 
 _ADA = 89  # The compute capability that stands for an unknown one, times ten.
+# Mixed layers on the host: those that lead to the states which alternate from there on.
+MIXED_START = 2
+MIXED_CYCLE = 2
 # The longest pattern of layers that repeats: one full attention layer in six, types in three.
 _LONGEST_PERIOD = 12
 
@@ -63,6 +69,7 @@ class Run(NamedTuple):
 
 
 Shortened = tuple[tuple[Block, ...], tuple[Run, ...]]
+"""What stayed, and how it was cut."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +80,8 @@ class Job:
     graph: Graph
     blocks: tuple[Block, ...]
     runs: tuple[Run, ...]
+    mixed: int
+    """So many blocks on the host stand for more of their kinds, in another order; mostly 0."""
     moves: Moves
     first_device: int
     """The device of the first layer."""
@@ -111,21 +120,32 @@ class Job:
         return self.flash_attention and not _has_kernel(self.shape, types)
 
 
-def job_for(
-    shape: Shape, options: Options, layout: Layout, graph: Graph, rows: int, cut: Cut
+def job_for(  # noqa: PLR0913 - what decides a graph, and how much of it stays.
+    shape: Shape,
+    options: Options,
+    layout: Layout,
+    graph: Graph,
+    rows: int,
+    cut: Cut,
+    *,
+    in_place: bool = False,
 ) -> Job:
-    """The job of a model under explicit options, long runs of equal layers cut short."""
-    blocks, runs = _blocks(shape, options, layout, cut)
+    """The job of a model under explicit options, long runs of equal layers cut short.
+
+    `in_place`: host weights are multiplied where they are, so that their types do not matter.
+    """
+    blocks, runs, mixed = _blocks(shape, options, layout, cut, in_place=in_place)
     return Job(
         shape=shape,
         graph=_telling(shape, options, graph),
         blocks=blocks,
         runs=runs,
+        mixed=mixed,
         moves=options.moves,
         first_device=layout.layers[0],
         output_device=layout.output,
         gpus=options.gpus,
-        capabilities=_capabilities(shape, options),
+        capabilities=telling_capabilities(shape, options),
         copies=PIPELINE_COPIES if pipelined(shape, options) else 1,
         whole=options.gpu_layers > shape.layers_in_file,
         tokens=ubatch_tokens(options, causal=shape.causal),
@@ -150,7 +170,7 @@ def _has_kernel(shape: Shape, types: AbstractSet[str]) -> bool:
     return attention_supported(shape) and types <= KERNEL_TYPES
 
 
-def _capabilities(shape: Shape, options: Options) -> tuple[int, ...]:
+def telling_capabilities(shape: Shape, options: Options) -> tuple[int, ...]:
     """Compute capabilities where the kernel of attention depends on them."""
     tokens = ubatch_tokens(options, causal=shape.causal) // options.streams
     plain = options.cache_type_k == options.cache_type_v == "f16"
@@ -177,14 +197,17 @@ def _telling(shape: Shape, options: Options, graph: Graph) -> Graph:
     )
 
 
-def _blocks(shape: Shape, options: Options, layout: Layout, cut: Cut) -> Shortened:
+def _blocks(
+    shape: Shape, options: Options, layout: Layout, cut: Cut, *, in_place: bool
+) -> tuple[tuple[Block, ...], tuple[Run, ...], int]:
     found = loads(shape, options.moves)
+    moving = NOWHERE if in_place else layout.host
     blocks = []
     for index, (device, layer) in enumerate(zip(layout.layers, found.layers, strict=True)):
         owner = shape.layers[index].cache_of
         blocks.append(
             Block(
-                layer.like_on_host if device == layout.host else layer.like_on_gpu,
+                layer.like_on_host if device == moving else layer.like_on_gpu,
                 device,
                 -1 if owner in (None, index) else layout.layers[owner],
             )
@@ -198,8 +221,28 @@ def _blocks(shape: Shape, options: Options, layout: Layout, cut: Cut) -> Shorten
     if travels or both or shape.arch in families.LONG_LIVED:
         # A cache on another GPU travels to each layer that shares it; attention without a kernel
         # runs on the host. Every copy of what travels is kept, layer by layer.
-        return tuple(blocks), ()
-    return shortened(blocks, cut)
+        return tuple(blocks), (), 0
+    hosted = next((i for i, block in enumerate(blocks) if block.device != moving), len(blocks))
+    alike = len({layer.like_on_gpu for layer in found.layers[:hosted]}) == 1
+    some = _mixed(blocks[:hosted]) if cut.mixed and alike and hosted < len(blocks) else ()
+    if not some:
+        return *shortened(blocks, cut), 0
+    rest, runs = shortened(blocks[hosted:], cut)
+    moved = (run._replace(start=run.start + len(some)) for run in runs)
+    return (*some, *rest), tuple(moved), len(some)
+
+
+def _mixed(blocks: Sequence[Block]) -> tuple[Block, ...]:
+    """Layers that differ by types alone: the first, then each kind in both of two states.
+
+    Empty where that is no saving. What the allocator makes of a layer depends on the layer's kind
+    and on the state before it. Where the states alternate, whatever the kinds, each kind was seen
+    in each of them, and their order and number make no difference to the buffers.
+    """
+    kinds = sorted(set(blocks))
+    some = [*blocks[:MIXED_START], *(kind for kind in kinds for _ in range(MIXED_CYCLE))]
+    some += kinds[:1] * ((len(blocks) - len(some)) % MIXED_CYCLE)
+    return tuple(some) if len(kinds) > 1 and len(some) < len(blocks) else ()
 
 
 def shortened(blocks: Sequence[Block], cut: Cut) -> Shortened:
@@ -232,4 +275,4 @@ def _longest_saving(ids: Sequence[int], start: int, cut: Cut) -> tuple[int, int,
 
 def _repeats(ids: Sequence[int], start: int, period: int, rounds: int) -> bool:
     here = start + rounds * period
-    return list(ids[here : here + period]) == list(ids[start : start + period])
+    return ids[here : here + period] == ids[start : start + period]

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from compiler.engines.llamacpp import closed_form, compute, families
 from compiler.engines.llamacpp.builds import Build, Graph, graphs
 from compiler.engines.llamacpp.cache import CacheBytes, cache_bytes
 from compiler.engines.llamacpp.host import output_bytes
+from compiler.engines.llamacpp.job import telling_capabilities
 from compiler.engines.llamacpp.layers import Layout, lay_out
 from compiler.engines.llamacpp.options import Options, ubatch_tokens
 from compiler.engines.llamacpp.shape import Shape
@@ -43,22 +45,34 @@ class Usage:
     """How the compute buffers were found."""
 
 
-@lru_cache(maxsize=8192)
 def usage(shape: Shape, options: Options, build: Build) -> Usage:
     """What llama-server of a build allocates for a model under explicit options."""
+    # Most often all kinds of GPU share one answer.
+    capabilities = telling_capabilities(shape, options)
+    if capabilities != options.capabilities:
+        options = replace(options, capabilities=capabilities)
+    return _usage(shape, options, build)
+
+
+@lru_cache(maxsize=8192)
+def _usage(shape: Shape, options: Options, build: Build) -> Usage:
     eras = graphs(build.number)
-    graph = eras[-1]
-    layout = lay_out(shape, options, output_counts=graph.output_counts)
-    found = [compute.compute_bytes(shape, options, layout, era) for era in eras]
+    layouts = [lay_out(shape, options, output_counts=era.output_counts) for era in eras]
+    under = list(zip(layouts, eras, strict=True))
+    found = [compute.compute_bytes(shape, options, layout, era) for layout, era in under]
+    caches = [cache_bytes(shape, options, layout, era) for layout, era in under]
     sizes = [each.sizes for each in found]
-    highest = tuple(map(max, zip(*sizes, strict=True)))
+    highest = _largest(sizes)
     lowest = tuple(map(min, zip(*sizes, strict=True)))
     percent = _band_percent(shape, build, simulated=all(each.simulated for each in found))
     extra = _newer_bytes(shape, options) if build.newer else 0
     return Usage(
-        layout=layout,
-        weights=weight_bytes(shape, options, layout),
-        cache=cache_bytes(shape, options, layout, graph),
+        layout=layouts[-1],
+        weights=_largest([weight_bytes(shape, options, layout) for layout in set(layouts)]),
+        cache=CacheBytes(
+            kv=_largest([each.kv for each in caches]),
+            state=_largest([each.state for each in caches]),
+        ),
         compute=highest,
         compute_low=tuple(size * max(0, 100 - percent) // 100 for size in lowest),
         compute_high=tuple(
@@ -67,6 +81,11 @@ def usage(shape: Shape, options: Options, build: Build) -> Usage:
         output=output_bytes(shape, options),
         how=_how(percent, simulated=all(each.simulated for each in found)),
     )
+
+
+def _largest(sizes: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
+    """The larger of each device, where a build lies between two eras."""
+    return tuple(map(max, zip(*sizes, strict=True)))
 
 
 def _band_percent(shape: Shape, build: Build, *, simulated: bool) -> int:

@@ -35,11 +35,12 @@ class Devices:
     attention_copies: bool = True
     fusion_holds: bool = True
     idle_inputs: bool = True
+    host: int = field(init=False)
+    """The number of the host. A field, for it is read a million times a second."""
 
-    @property
-    def host(self) -> int:
-        """The number of the host."""
-        return self.gpus
+    def __post_init__(self) -> None:
+        """The host stands behind the GPUs."""
+        object.__setattr__(self, "host", self.gpus)
 
 
 @dataclass(slots=True)

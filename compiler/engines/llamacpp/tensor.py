@@ -135,12 +135,14 @@ class Graph:
 
     def expand(self, tensor: Tensor) -> None:
         """Add a tensor after everything it needs (ggml.c `ggml_build_forward_expand`)."""
+        seen = self._seen
         key = id(tensor)
-        if key in self._seen:
+        if key in seen:
             return
-        self._seen.add(key)
+        seen.add(key)
         for source in tensor.src:
-            self.expand(source)
+            if id(source) not in seen:
+                self.expand(source)
         (self.leafs if tensor.op is None else self.nodes).append(tensor)
 
 

@@ -70,6 +70,8 @@ class Loads:
     outer: tuple[tuple[Weight, int | None], ...]
     tied_target: int | None
     """Where an override sends a tied output layer; None: to the output's device."""
+    adapted: bool
+    """Whether any weight has LoRA matrices beside it."""
 
 
 @lru_cache(maxsize=512)
@@ -93,6 +95,7 @@ def loads(shape: Shape, moves: Moves) -> Loads:
         ),
         outer=tuple(outer),
         tied_target=_target("token_embd.weight", rules),
+        adapted=any(weight.adapters for weight in shape.weights),
     )
 
 
@@ -126,6 +129,8 @@ def adapter_bytes_by_device(shape: Shape, options: Options, layout: Layout) -> t
     """Of the weights, the LoRA matrices on each device, host last."""
     found = loads(shape, options.moves)
     totals = [0] * (layout.host + 1)
+    if not found.adapted:
+        return tuple(totals)
     placed = [
         (weight, device if target is None else target)
         for device, layer in zip(layout.layers, found.layers, strict=True)

@@ -2,7 +2,10 @@
 
 `architectures.json` was written from the registries (model_executor/models/registry.py) and classes
 of 21 releases: for each architecture the spans of releases that have it, as places in the table's
-list of releases, and whether its class is one of `SupportsPP`.
+list of releases, and whether its class is one of `SupportsPP`. Under `transformers` are those that
+vLLM serves through the Transformers library where it has no class of its own for them, or none any
+more: listed in the registry of 0.32 (`_TRANSFORMERS_SUPPORTED_MODELS`), or resolved so by it
+(`resolve_model_cls`).
 """
 
 from __future__ import annotations
@@ -31,6 +34,7 @@ class Architectures:
 
     releases: tuple[Version, ...]
     spans: dict[str, tuple[tuple[int, int, bool], ...]]
+    transformers: frozenset[str]
 
     def has(self, name: str, version: Version) -> bool:
         """Whether a version has the class; between two releases, if either of them has."""
@@ -51,6 +55,14 @@ class Architectures:
             return name
         others = (name.removesuffix(end) + other for other in _ENDS)
         return next((other for other in others if self.has(other, version)), name)
+
+    def is_by_transformers(self, name: str, version: Version) -> bool:
+        """Whether vLLM runs it through the Transformers library, for want of a class."""
+        return (
+            name in self.transformers
+            and not self.has(name, version)
+            and (name not in self.spans or self.last_release(name) < version)
+        )
 
     def is_known(self, name: str) -> bool:
         """Whether any release has the class."""
@@ -89,4 +101,5 @@ def architectures() -> Architectures:
             name: tuple((first, last, bool(stages)) for first, last, stages in spans)
             for name, spans in raw["architectures"].items()
         },
+        transformers=frozenset(raw["transformers"]),
     )

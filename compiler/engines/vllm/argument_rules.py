@@ -116,6 +116,13 @@ REFUSED: dict[str, str] = {
     "config": "flags in a file would pass unseen; write them here",
 }
 
+# With these no health check would ever succeed: it asks over http.
+UNHEALTHY: dict[str, str] = {
+    "grpc": "Leave it out: the service is asked over http.",
+    "ssl_keyfile": "Leave it out; let a proxy before the service end TLS.",
+    "ssl_certfile": "Leave it out; let a proxy before the service end TLS.",
+}
+
 # docs of vLLM 0.9 to 0.33 name these replacements in their deprecation notes.
 SUCCESSORS: dict[str, str] = {
     "swap_space": "Leave it out: V1 recomputes a preempted request and swaps nothing.",

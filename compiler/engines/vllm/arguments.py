@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 
 from compiler.engines.vllm import argument_values
-from compiler.engines.vllm.argument_rules import MANAGED, REFUSED, SUCCESSORS
+from compiler.engines.vllm.argument_rules import MANAGED, REFUSED, SUCCESSORS, UNHEALTHY
 from compiler.engines.vllm.flags import Flag, FlagTable, flag_table
 from compiler.engines.vllm.versions import Version, show_version
 from compiler.ir.demand import ArgumentProblem
@@ -57,6 +57,11 @@ def _check_one(
         return _unknown(table, name, version)
     if (problem := _wrong_value(table.flags[flag_name], name, value)) is not None:
         return problem
+    if name in UNHEALTHY and value is not False:
+        detail = f"with `--{flag_name}` the service answers no health check, which asks over http."
+        return ArgumentProblem(
+            code="unsupported-argument", argument=name, detail=detail, hint=UNHEALTHY[name]
+        )
     reason = REFUSED.get(name)
     if reason is not None and argument_values.changes_nothing(name, value):
         return None

@@ -66,7 +66,7 @@ def _of_draft(options: Options, stage: int) -> Iterator[LayerCache]:
 
 def token_bytes(shape: Shape, options: Options, *, is_full: bool) -> int:
     """Bytes of one token in one attention layer."""
-    if shape.mla is not None:
+    if shape.mla is not None and not shape.mla.expanded:
         return _latent_bytes(shape.mla, options)
     heads, head_dim = kv_heads_and_dim(shape, options.tensor_parallel, is_full=is_full)
     return 2 * heads * head_dim * kv_number_bytes(options)

@@ -36,7 +36,8 @@ def class_problems(request: Request, shape: Shape) -> list[ArgumentProblem]:
     version, table = version_of(request), architectures()
     name = table.served_as(shape.architecture, version)
     problems = []
-    if table.is_known(name) and not table.has(name, version) and _is_gone(name, version):
+    gone = table.is_known(name) and not table.has(name, version) and _is_gone(name, version)
+    if gone and not table.is_by_transformers(name, version):
         detail = _absent(name, version)
         problems.append(ArgumentProblem(code="engine-format", argument="model", detail=detail))
     stages, _ = parallel_sizes(request.args)
@@ -57,6 +58,12 @@ def class_assumption(name: str, version: Version) -> str | None:
     name = table.served_as(name, version)
     if not name or table.has(name, version):
         return None
+    if table.is_by_transformers(name, version):
+        sentence = f"vLLM {shown} runs `{name}` by Transformers"
+        if not table.is_known(name):
+            return f"{sentence}, where weights are not fused."
+        last = show_version(table.last_release(name))
+        return f"{sentence}; {last} was the last with its own class."
     if not table.is_known(name):
         return f"vLLM {shown} has no class for `{name}`; if it loads it, then by Transformers."
     if _is_gone(name, version):

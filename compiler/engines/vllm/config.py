@@ -259,10 +259,15 @@ def _dtype(text: Header, header: Header) -> str:
     return "bfloat16"
 
 
+# models/minicpm3.py, 0.8.5 to 0.33: heads are projected up before they are cached.
+_EXPANDED = frozenset({"minicpm3"})
+
+
 def _mla(text: Header) -> Mla | None:
     if not whole(text, "kv_lora_rank"):
         return None
     return Mla(
+        expanded=str(text.get("model_type")) in _EXPANDED,
         query_rank=whole(text, "q_lora_rank"),
         kv_rank=whole(text, "kv_lora_rank"),
         nope_dim=whole(text, "qk_nope_head_dim"),
@@ -274,6 +279,7 @@ def _mla(text: Header) -> Mla | None:
 
 
 _EXPERT_COUNTS = ("num_experts", "n_routed_experts", "num_local_experts", "moe_num_experts")
+_SHARED_COUNTS = ("n_shared_experts", "num_shared_experts", "moe_num_shared_experts")
 _ACTIVE_COUNTS = (
     "num_experts_per_tok",
     "num_experts_per_token",
@@ -290,7 +296,7 @@ def _experts(text: Header, model_type: str, layers: int) -> Experts | None:
     width = whole(text, "moe_intermediate_size") or whole(text, "intermediate_size")
     shared = whole(text, "shared_expert_intermediate_size")
     if not shared:
-        shared = first_whole(text, ("n_shared_experts", "num_shared_experts")) * width
+        shared = first_whole(text, _SHARED_COUNTS) * width
     if model_type == "granitemoehybrid":
         shared = whole(text, "shared_intermediate_size")
     active = first_whole(text, _ACTIVE_COUNTS) or 1
@@ -325,6 +331,13 @@ def _expert_layers(text: Header, layers: int) -> frozenset[int]:
         # Jamba counts from an offset.
         offset = whole(text, "expert_layer_offset")
         return frozenset(range(offset % period, layers, period))
+    if "moe_layer_start_index" in text:
+        # Ernie 4.5 (models/ernie45_moe.py); an end of -1 or none is the last layer.
+        end = whole(text, "moe_layer_end_index")
+        last = end if 0 < end < layers else layers - 1
+        step = whole(text, "moe_layer_interval") or 1
+        start = whole(text, "moe_layer_start_index")
+        return frozenset(index for index in range(start, last + 1) if (index + 1) % step == 0)
     step = whole(text, "decoder_sparse_step") or whole(text, "interleave_moe_layer_step") or 1
     first = first_whole(text, ("first_k_dense_replace", "num_dense_layers"))
     return frozenset(

@@ -97,6 +97,9 @@ def _draft(
     if method == "draft_model" and not rules_of(version).drafts_with_models:
         detail = f"vLLM {show_version(version)} drafts with no whole model; 0.15.0 does."
         yield detail, "Use an `eagle` or `eagle3` model, or `ngram`."
+    if method == "medusa" and not rules_of(version).medusa:
+        detail = f"vLLM {show_version(version)} no longer drafts with Medusa heads; 0.32.0 did."
+        yield detail, "Use an `eagle` or `eagle3` model, or `ngram`."
     if facts.format == "gguf":
         yield "vLLM drafts with no GGUF files.", "Name the original repository."
         return

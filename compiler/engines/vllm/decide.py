@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from compiler.engines.vllm.architectures import architectures
 from compiler.engines.vllm.argument_values import DRAFTING, as_mapping
 from compiler.engines.vllm.arguments import normalize_arguments
 from compiler.engines.vllm.config import shape_of
@@ -48,6 +49,14 @@ _RERANKER_OVERRIDES: dict[str, dict[str, HeaderValue]] = {
 }
 
 
+# Classes of a repository's own code, by the names of vLLM's classes for them
+# (models/registry.py, 0.9 to 0.33; docs/models/pooling_models).
+_OWN_CLASSES = {
+    "NewModel": "GteNewModel",
+    "NewForSequenceClassification": "GteNewForSequenceClassification",
+}
+
+
 def version_of(request: Request) -> Version:
     """The version of the request; the newest known one when the text cannot be read."""
     return parse_version(request.version) or NEWEST
@@ -63,7 +72,10 @@ def effective_header(request: Request) -> dict[str, HeaderValue]:
 def header_overrides(request: Request) -> dict[str, HeaderValue]:
     """What --hf-overrides must say: what the task needs, with the user's own on top."""
     needed: dict[str, HeaderValue] = {}
-    if request.task == "rerank":
+    native = _OWN_CLASSES.get(request.facts.architecture)
+    if native is not None and architectures().has(native, version_of(request)):
+        needed = {"architectures": [native]}
+    elif request.task == "rerank":
         needed = _RERANKER_OVERRIDES.get(request.facts.architecture, {})
     own = as_mapping(request.args.get("hf_overrides", {}))
     return _merged(needed, own)

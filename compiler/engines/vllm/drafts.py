@@ -113,7 +113,7 @@ def _eagle_sizes(
     for layer in range(shape.layers):
         yield from layer_sizes(shape, options, scheme, layer, kind)
     yield shape.hidden * number
-    yield position_bytes(shape)
+    yield position_bytes(shape, options)
     if draft.method == "eagle":
         yield 2 * shape.hidden * shape.hidden * number
         return
@@ -138,4 +138,4 @@ def _medusa_sizes(header: Header, target: Shape, options: Options) -> Iterator[i
 
 
 def _summed(sizes: Iterator[int], options: Options) -> int:
-    return sum(allocated_bytes(size, options.rules) for size in sizes)
+    return allocated_bytes(sizes, options.rules)

@@ -21,7 +21,7 @@ from compiler.engines.vllm.lora import lora_bytes
 from compiler.engines.vllm.options import Options
 from compiler.engines.vllm.runtime import Runtime, runtime_of
 from compiler.engines.vllm.shape import Shape
-from compiler.engines.vllm.weights import weights_from_shape
+from compiler.engines.vllm.weights import table_sizes, weights_from_shape
 from compiler.ir.facts import ModelFacts
 from compiler.ir.inventory import GpuKind
 
@@ -35,6 +35,8 @@ class Estimate:
     weights_bytes: int
     draft_bytes: int
     """Part of the weights that is a draft model's."""
+    offloaded_bytes: int
+    """Weights that stay in RAM and are not among those above."""
     activation: Activation
     graphs: Graphs
     runtime: Runtime
@@ -115,11 +117,15 @@ def estimate_on(
     if weights_bytes is None:
         weights_bytes = weights_from_shape(shape, options, kind)
     weights_bytes += lora_bytes(shape, options)
+    # models/utils.py `make_layers`, 0.8 to 0.33: only layers are offloaded, not the tables.
+    movable_bytes = max(0, weights_bytes - sum(table_sizes(shape, options)))
+    offloaded_bytes = min(options.cpu_offload_bytes, movable_bytes)
     draft_bytes = draft_weights(shape, options, kind)
     return Estimate(
         options=options,
         layout=layout_of(shape, options),
-        weights_bytes=max(0, weights_bytes - options.cpu_offload_bytes) + draft_bytes,
+        weights_bytes=weights_bytes - offloaded_bytes + draft_bytes,
+        offloaded_bytes=offloaded_bytes,
         draft_bytes=draft_bytes,
         activation=activation_of(shape, options),
         graphs=graphs_of(shape, options, kind),

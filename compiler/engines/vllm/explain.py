@@ -123,6 +123,8 @@ def _about_model(request: Request, shape: Shape, options: Options) -> Iterator[s
         yield "vLLM loads GGUF files experimentally; no launch of one was measured."
     if sentence := class_assumption(shape.architecture, options.version):
         yield sentence
+    if shape.model_type == "new" and request.args.get("trust_remote_code") is not True:
+        yield "The configuration is code of the repository: vLLM reads it with `trust_remote_code`."
     mixed = set(shape.attention) == {"full"} and not shape.encoder
     if mixed and names_recurrent_layers(facts.header):
         yield (

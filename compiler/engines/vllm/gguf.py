@@ -62,7 +62,7 @@ def gguf_weights(facts: ModelFacts, shape: Shape, options: Options) -> int:
 
     model_executor/layers/quantization/gguf.py, vLLM 0.8 to 0.28; matrices are cut over the ranks.
     """
-    ranks, sizes = options.tensor_parallel, [rope_bytes(shape)]
+    ranks, sizes = options.tensor_parallel, [rope_bytes(shape, options)]
     here = stage_layers(shape, options)
     for group in facts.tensors:
         size = group.bytes if group.dtype not in _FLOATS else _count(group.shape) * 2
@@ -74,7 +74,7 @@ def gguf_weights(facts: ModelFacts, shape: Shape, options: Options) -> int:
         else:
             count = int(options.is_last_stage)
         sizes += [size // cut] * count
-    return sum(allocated_bytes(size, options.rules) for size in sizes)
+    return allocated_bytes(sizes, options.rules)
 
 
 def _count(sizes: list[int]) -> int:

@@ -14,8 +14,13 @@ from compiler.engines.vllm.quantization import Scheme, scheme_of
 from compiler.engines.vllm.shape import Shape
 from compiler.engines.vllm.stages import has_embedding, stage_layers
 from compiler.engines.vllm.weights import (
+    FLOAT_ROUTERS,
+    HEAD_NUMBER_BYTES,
+    absorbed_sizes,
+    classifies,
     mxfp4_backend,
     mxfp4_sizes,
+    padded_rows,
     rope_bytes,
     vocabulary_rows,
 )
@@ -47,6 +52,7 @@ _BY_INPUT = frozenset(
         "out_proj",
         "c_proj",
         "fc2",
+        "dense",
         "dense_4h_to_h",
         "proj",
         "linear_fc2",
@@ -54,7 +60,9 @@ _BY_INPUT = frozenset(
     }
 )
 _FEW_KEYS = frozenset({"k_proj", "v_proj"})
-_EMBEDDINGS = frozenset({"embed_tokens", "wte", "word_embeddings", "tok_embeddings", "embeddings"})
+_EMBEDDINGS = frozenset(
+    {"embed_in", "embed_tokens", "wte", "word_embeddings", "tok_embeddings", "embeddings"}
+)
 _POSITIONS = frozenset({"wpe", "embed_positions", "position_embeddings"})
 _HEADS = frozenset({"lm_head", "output", "embed_out"})
 # Parameters that vLLM reads and does not keep, or keeps as a handful of bytes.
@@ -67,6 +75,9 @@ _VISION = re.compile(
     r"(^|\.)(visual|vision_tower|vision_model|vision_encoder|multi_modal_projector|mm_projector"
     r"|patch_merger|vision_language_adapter|embed_vision)\."
 )
+# Heads of encoders, which embedding leaves out.
+_ENCODER_HEAD = re.compile(r"(^|\.)(pooler|classifier|score|head)\.")
+_ENCODER_TABLES = frozenset({"position_embeddings", "token_type_embeddings"})
 _FULL_PRECISION = re.compile(r"(A_log|dt_bias|e_score_correction_bias|expert_bias)$")
 _SCALES = frozenset({"weight_scale", "weight_scale_inv", "scales", "absmax"})
 _STACK_SUFFIX = re.compile(r"_(blocks|scales|bias)$")
@@ -100,8 +111,10 @@ def weights_from_tensors(
     sums: Counter[tuple[str, int, str]] = Counter()
     for group in facts.tensors:
         _add_group(sums, group, shape, options, scheme)
-    sizes = [*sums.values(), *_computed_sizes(shape, options, scheme, kind)]
-    return sum(allocated_bytes(size, options.rules) for size in sizes)
+    # Layer by layer, attention first, as the model's code makes them.
+    ordered = sorted(sums, key=lambda key: ("*" in key[0], key[1], "attn" not in key[0]))
+    sizes = [*(sums[key] for key in ordered), *_computed_sizes(shape, options, scheme, kind)]
+    return allocated_bytes(sizes, options.rules)
 
 
 def _add_group(
@@ -173,6 +186,8 @@ def _is_left_out(name: str, place: _Place, shape: Shape, options: Options, schem
         return True
     if place.module in _HEADS and (shape.tied or options.pooling):
         return True
+    if shape.encoder and not classifies(shape) and _ENCODER_HEAD.search(name):
+        return True
     if name.startswith("cls.") or (
         place.leaf in {"qzeros", "weight_zero_point"} and not scheme.zero_points
     ):
@@ -187,6 +202,10 @@ def _held_bytes(group: TensorGroup, place: _Place, shape: Shape, scheme: Scheme)
         return group.bytes
     if _FULL_PRECISION.search(group.name):
         return count * 4
+    if place.module == "gate" and shape.experts and shape.model_type in FLOAT_ROUTERS:
+        return count * 4
+    if shape.encoder and _ENCODER_HEAD.search(group.name):
+        return count * HEAD_NUMBER_BYTES
     if place.leaf in _SCALES:
         return count * (4 if scheme.kind in {"fp8", "int8", "bnb4", "bnb8"} else 2)
     return count * shape.dtype_bytes
@@ -205,6 +224,8 @@ def _on_rank(group: TensorGroup, place: _Place, shape: Shape, options: Options, 
         if group.shape[0] < shape.vocabulary:
             return size
         return size // group.shape[0] * vocabulary_rows(shape, options)
+    if shape.encoder and place.module in _ENCODER_TABLES:
+        return size // group.shape[0] * padded_rows(group.shape[0])
     if shape.encoder or (place.expert and options.expert_ranks > 1):
         return size
     if place.module in _FEW_KEYS and shape.kv_heads < ranks:
@@ -267,13 +288,11 @@ def _computed_sizes(
 ) -> Iterator[int]:
     """What vLLM holds beside the checkpoint's tensors, or in another layout."""
     if not shape.learnt_positions:
-        yield rope_bytes(shape)
+        yield rope_bytes(shape, options)
     here = stage_layers(shape, options)
     if shape.mla:
-        heads = shape.heads // options.tensor_parallel
         for _ in _latent_layers(shape, here):
-            yield heads * shape.mla.nope_dim * shape.mla.kv_rank * shape.dtype_bytes
-            yield heads * shape.mla.value_dim * shape.mla.kv_rank * shape.dtype_bytes
+            yield from absorbed_sizes(shape, shape.mla, options)
     if shape.experts and scheme.kind == "mxfp4" and shape.model_type == "gpt_oss":
         width = shape.experts.width // options.expert_shards
         count = -(-shape.experts.count // options.expert_ranks)

@@ -138,7 +138,9 @@ def _block_size(shape: Shape, options: Options, layers: tuple[LayerCache, ...]) 
     `_align_hybrid_block_size`, 0.20 to 0.33.
     """
     rules = options.rules
-    block = options.block_size or (rules.mla_block if shape.mla else _BLOCK)
+    block = options.block_size or (
+        rules.mla_block if shape.mla and not shape.mla.expanded else _BLOCK
+    )
     states = [layer.size_bytes for layer in layers if layer.kind == "state"]
     if not states or all(layer.kind == "state" for layer in layers):
         return block

@@ -145,7 +145,7 @@ def _device(shape: Shape, estimate: Estimate, blocks: int) -> Breakdown:
 def _gpu_host(estimates: tuple[Estimate, ...], gpus: int) -> Breakdown:
     """RAM of the processes, with the weights that are kept or may be moved there."""
     options = estimates[0].options
-    moved_bytes = options.cpu_offload_bytes * gpus
+    moved_bytes = sum(estimate.offloaded_bytes for estimate in estimates)
     if options.sleeps:
         moved_bytes += sum(estimate.weights_bytes for estimate in estimates)
     weights = Part()

@@ -90,7 +90,7 @@ def _kind(shape: Shape, own: OwnAttention, index: int) -> LayerKind:
     if own in {"linear", "mamba", "none"}:
         return LayerKind(attention="none", state=_state(shape, own))
     reads_other = shape.layers - index <= shape.kv_shared_layers
-    if shape.mla:
+    if shape.mla and not shape.mla.expanded:
         return LayerKind(
             attention="latent", heads=shape.heads, kv_heads=1, head_size=_latent_row(shape.mla)
         )
@@ -135,7 +135,7 @@ def _token_cache(shape: Shape) -> list[TokenCache]:
 
 
 def _layer_bytes(shape: Shape, cache_type: CacheType, *, is_full: bool) -> int:
-    if shape.mla:
+    if shape.mla and not shape.mla.expanded:
         return row_bytes(cache_type, _latent_row(shape.mla)) + _index_bytes(shape, shape.mla)
     kv_heads, head_size = kv_heads_and_dim(shape, 1, is_full=is_full)
     return 2 * row_bytes(cache_type, kv_heads * head_size)

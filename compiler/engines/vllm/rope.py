@@ -37,11 +37,11 @@ def rope_of(text: Header, family: str, *, head_dim: int, positions: int, mla: Ml
     if "mrope_section" in scaling or family.startswith(_MROPE_FAMILIES):
         # MRotaryEmbedding quadruples its cache (mrope.py).
         rows = positions * 4
-    local = str(text.get("model_type") or "").startswith("gemma3")
+    local = str(text.get("model_type") or "").startswith(("gemma3", "modernbert"))
     return Rope(
         positions=rows,
         dim=_rotated_dim(text, head_dim, mla),
-        number_bytes=4 if mla else 2,
+        number_bytes=4 if mla and not mla.expanded else 2,
         local_positions=positions if local else 0,
     )
 

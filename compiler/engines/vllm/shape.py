@@ -24,6 +24,8 @@ class Mla:
     index_heads: int = 0
     """Heads of the sparse attention indexer; 0 without one."""
     index_dim: int = 0
+    expanded: bool = False
+    """The class keeps whole heads in its cache instead of latent vectors."""
 
     @property
     def least(self) -> int:

@@ -34,6 +34,8 @@ class Rules:
     """Distance of capture sizes from 256 upwards."""
     graphs_for_drafts: bool = False
     """Capture sizes reach to a decode batch with all its drafted tokens."""
+    medusa: bool = True
+    """Medusa heads may propose tokens."""
     drafts_with_models: bool = False
     """A model of its own may propose tokens; before, only heads on the target's states."""
     graph_pool_by_layer: bool = True
@@ -179,6 +181,7 @@ _CHANGES: tuple[tuple[Version, dict[str, Any]], ...] = (
         },
     ),
     ((0, 32, 0), {"mamba_checkpoints": True}),
+    ((0, 33, 0), {"medusa": False}),
 )
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import chain
 
 from compiler.engines.vllm.allocator import allocated_bytes
+from compiler.engines.vllm.architectures import architectures
 from compiler.engines.vllm.mixers import mixer_sizes
 from compiler.engines.vllm.options import Options
 from compiler.engines.vllm.quantization import Scheme, scheme_of
@@ -26,19 +27,14 @@ def weights_from_shape(shape: Shape, options: Options, kind: GpuKind | None) -> 
     Every parameter of the loaded model is one allocation: fused and sharded as the model's code
     does it (model_executor/models/), rounded as the allocator does it.
     """
-    rules = options.rules
-    sizes = encoder_sizes(shape) if shape.encoder else decoder_sizes(shape, options, kind)
-    return sum(allocated_bytes(size, rules) for size in sizes)
+    sizes = encoder_sizes(shape, options) if shape.encoder else decoder_sizes(shape, options, kind)
+    return allocated_bytes(sizes, options.rules)
 
 
 def decoder_sizes(shape: Shape, options: Options, kind: GpuKind | None) -> Iterator[int]:
     """Bytes of each parameter of the language model and its tower on one rank."""
     scheme = scheme_of(shape.quantization, options.quantization)
-    embedding = vocabulary_rows(shape, options) * shape.hidden * shape.dtype_bytes
-    if has_embedding(shape, options):
-        yield embedding
-    if options.is_last_stage and not shape.tied and not options.pooling:
-        yield embedding
+    yield from table_sizes(shape, options)
     # Every pipeline stage builds the tower, though only the first runs it.
     yield from vision_sizes(shape, options)
     yield from _shared_sizes(shape, options)
@@ -51,26 +47,37 @@ def decoder_sizes(shape: Shape, options: Options, kind: GpuKind | None) -> Itera
     if options.is_last_stage:
         yield shape.hidden * shape.dtype_bytes
     if options.is_first_stage or not shape.learnt_positions:
-        yield position_bytes(shape)
+        yield position_bytes(shape, options)
+
+
+def table_sizes(shape: Shape, options: Options) -> Iterator[int]:
+    """Bytes of the embedding and of the output on one rank."""
+    table_bytes = vocabulary_rows(shape, options) * shape.hidden * shape.dtype_bytes
+    if has_embedding(shape, options):
+        yield table_bytes
+    if options.is_last_stage and not shape.tied and not options.pooling:
+        yield table_bytes
 
 
 def vocabulary_rows(shape: Shape, options: Options) -> int:
     """Rows of the embedding on one rank: padded, then sharded."""
     ranks = options.tensor_parallel
-    return round_up(round_up(shape.vocabulary, _VOCABULARY_STEP), ranks) // ranks
+    return round_up(padded_rows(shape.vocabulary), ranks) // ranks
 
 
-def rope_bytes(shape: Shape) -> int:
-    """Cached cosines and sines, which the model holds as a buffer."""
+def rope_bytes(shape: Shape, options: Options) -> int:
+    """Cached cosines and sines, which the model holds as a buffer; Transformers computes them."""
+    if architectures().is_by_transformers(shape.architecture, options.version):
+        return 0
     rope = shape.rope
     return (rope.positions + rope.local_positions) * rope.dim * rope.number_bytes
 
 
-def position_bytes(shape: Shape) -> int:
+def position_bytes(shape: Shape, options: Options) -> int:
     """The position table, or the rotary cache in its place."""
     if shape.learnt_positions:
         return shape.learnt_positions * shape.hidden * shape.dtype_bytes
-    return rope_bytes(shape)
+    return rope_bytes(shape, options)
 
 
 def layer_sizes(
@@ -129,6 +136,9 @@ def _gqa_sizes(shape: Shape, options: Options, linear: _Linear, *, is_full: bool
 
 def kv_heads_and_dim(shape: Shape, ranks: int, *, is_full: bool) -> tuple[int, int]:
     """KV heads on one rank and their size: a head is never cut, so few heads are replicated."""
+    if shape.mla and shape.mla.expanded:
+        # Values are padded to the size of a key.
+        return shape.heads // ranks, shape.mla.nope_dim + shape.mla.rope_dim
     if is_full and shape.global_dim:
         return max(1, (shape.global_heads or shape.kv_heads) // ranks), shape.global_dim
     return max(1, shape.kv_heads // ranks), shape.head_dim
@@ -150,13 +160,23 @@ def _mla_sizes(shape: Shape, mla: Mla, options: Options, linear: _Linear) -> Ite
     yield mla.kv_rank * number
     yield from linear("self_attn.kv_b_proj", heads * (mla.nope_dim + mla.value_dim), mla.kv_rank)
     yield from linear("self_attn.o_proj", hidden, heads * mla.value_dim)
-    # W_UK_T and W_UV, dequantized copies for absorbed decoding (attention/backends/mla/common.py).
-    yield heads * mla.nope_dim * mla.kv_rank * number
-    yield heads * mla.value_dim * mla.kv_rank * number
+    yield from absorbed_sizes(shape, mla, options)
     if mla.index_heads:
         yield from linear("self_attn.indexer.wq_b", mla.index_heads * mla.index_dim, mla.query_rank)
         yield from linear("self_attn.indexer.wk", mla.index_dim, hidden)
         yield mla.index_heads * hidden * number
+
+
+def absorbed_sizes(shape: Shape, mla: Mla, options: Options) -> Iterator[int]:
+    """W_UK_T and W_UV of one layer, copies in 16 bits that decoding multiplies by.
+
+    attention/backends/mla/common.py `process_weights_after_loading`, 0.8 to 0.33.
+    """
+    if mla.expanded:
+        return
+    heads = shape.heads // options.tensor_parallel
+    yield heads * mla.nope_dim * mla.kv_rank * shape.dtype_bytes
+    yield heads * mla.value_dim * mla.kv_rank * shape.dtype_bytes
 
 
 def _mlp_sizes(
@@ -200,12 +220,16 @@ def _adapter_sizes(shape: Shape, options: Options) -> Iterator[int]:
     yield hidden * hidden * number
 
 
+FLOAT_ROUTERS = frozenset({"ernie4_5_moe", "glm4_moe", "minimax_m2", "step3p5"})
+"""Models whose router is kept in 32 bits (`params_dtype` of the gates in models/, 0.32)."""
+
+
 def _expert_sizes(
     shape: Shape, experts: Experts, options: Options, linear: _Linear, kind: GpuKind | None
 ) -> Iterator[int]:
     """Experts lie in two stacked tensors; the router is replicated (layers/fused_moe/layer.py)."""
     hidden, number, ranks = shape.hidden, shape.dtype_bytes, options.tensor_parallel
-    yield experts.count * hidden * number
+    yield experts.count * hidden * (4 if shape.model_type in FLOAT_ROUTERS else number)
     count = -(-experts.count // options.expert_ranks)
     width = experts.width // options.expert_shards
     scheme = linear.scheme.for_module(f"{linear.prefix}mlp.experts.0.gate_proj")
@@ -263,22 +287,48 @@ def mxfp4_sizes(hidden: int, width: int, count: int, backend: str) -> Iterator[i
     yield count * hidden * bias_bytes
 
 
-def encoder_sizes(shape: Shape) -> Iterator[int]:
+# Encoders whose linear modules and norms have no biases (models/modernbert.py, bert_with_rope.py).
+_BIASLESS_ENCODERS = frozenset({"modernbert", "nomic_bert"})
+
+
+def encoder_sizes(shape: Shape, options: Options) -> Iterator[int]:
     """Bytes of each parameter of a bidirectional encoder (models/bert.py, roberta.py).
 
     One GPU is assumed: these models are small, and the law refuses to cut them.
     """
     hidden, inner, number = shape.hidden, shape.inner, shape.dtype_bytes
-    yield shape.vocabulary * hidden * number
-    yield position_bytes(shape)
-    if shape.type_vocabulary:
-        yield shape.type_vocabulary * hidden * number
+    yield padded_rows(shape.vocabulary) * hidden * number
+    if shape.learnt_positions:
+        yield padded_rows(shape.learnt_positions) * hidden * number
+    else:
+        yield rope_bytes(shape, options)
+    yield padded_rows(shape.type_vocabulary) * hidden * number
     rows_up = 2 * inner if shape.gated else inner
+    biased = shape.model_type not in _BIASLESS_ENCODERS
     for _ in range(shape.layers):
-        yield from (3 * hidden * hidden * number, 3 * hidden * number)
-        yield from (hidden * hidden * number, hidden * number)
-        yield from (rows_up * hidden * number, rows_up * number)
-        yield from (inner * hidden * number, hidden * number)
-        yield from [hidden * number] * 4
-    # The pooler or the dense layer of a classification head.
-    yield hidden * hidden * number
+        yield 3 * hidden * hidden * number
+        yield hidden * hidden * number
+        yield rows_up * hidden * number
+        yield inner * hidden * number
+        yield from [hidden * number] * 2
+        if biased:
+            yield from (3 * hidden * number, rows_up * number)
+            yield from [hidden * number] * 4
+    if classifies(shape):
+        yield hidden * hidden * HEAD_NUMBER_BYTES
+        yield hidden * HEAD_NUMBER_BYTES
+
+
+HEAD_NUMBER_BYTES = 4
+"""Heads of classifiers are kept in 32 bits (`head_dtype` of config/model.py, 0.32); versions that
+keep them in 16 take less by a few MiB at most."""
+
+
+def classifies(shape: Shape) -> bool:
+    """Whether an encoder has a head with a dense layer; for embedding vLLM loads none."""
+    return "Classification" in shape.architecture
+
+
+def padded_rows(rows: int) -> int:
+    """Rows of an embedding table on one rank of one (vocab_parallel_embedding.py)."""
+    return round_up(rows, _VOCABULARY_STEP)

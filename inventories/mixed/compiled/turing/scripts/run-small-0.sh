@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Written by modelc; changes made here are lost. Plan: c36839af75fb38f0749c1dbe5f7fe9aee7cadbfad856426bb10888c89f2618cd
+# Written by modelc; changes made here are lost. Plan: dea2e8b454d4c0e6112a9b9406c369e6c0af97f32b9e332070b808c0030d1e16
 # Becomes the engine of one replica, in the foreground.
 set -euo pipefail
 umask 077
@@ -35,6 +35,6 @@ exec env -- \
   --dtype \
   half \
   --gpu-memory-utilization \
-  0.5196 \
+  0.5191 \
   --kv-cache-memory-bytes \
   1879506944

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Written by modelc; changes made here are lost. Plan: c36839af75fb38f0749c1dbe5f7fe9aee7cadbfad856426bb10888c89f2618cd
+# Written by modelc; changes made here are lost. Plan: dea2e8b454d4c0e6112a9b9406c369e6c0af97f32b9e332070b808c0030d1e16
 # Starts what does not run yet and waits until all is healthy; fails when something is not.
 # Replicas on the same GPUs wait for each other: engines that start at once spoil each other's
 # measurement of free memory.
