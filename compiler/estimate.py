@@ -38,7 +38,7 @@ MAX_LEANING_GPUS = 4
 
 def estimate(inventory: Inventory, spec: Spec, lock: Lock, previous: Plan | None) -> Demands:
     """Every option of every service that is not frozen, budgets of empty GPUs applied."""
-    estimator = _Estimator(inventory, lock, _previous_shares(previous), len(spec.services) > 1)
+    estimator = _Estimator(inventory, lock, _previous_groups(previous), len(spec.services) > 1)
     for service in spec.services:
         estimator.add(service)
     return Demands(
@@ -59,10 +59,6 @@ def site_of(gpus: tuple[Gpu, ...]) -> Site:
 
 
 _SiteKey = tuple[int, Site]
-_PreviousShares = dict[tuple[str, str, tuple[int, ...]], tuple[int, ...]]
-"""What a service holds today of some GPUs of a host, by service, host and indices."""
-# One GPU takes all layers, whatever its neighbours do.
-_CUTS_FROM = 2
 
 
 @dataclass(slots=True)
@@ -71,7 +67,7 @@ class _Estimator:
 
     inventory: Inventory
     lock: Lock
-    previous_shares: _PreviousShares
+    previous_groups: dict[str, set[tuple[int, ...]]]
     shared: bool
     """Whether there is more than one service, so that a GPU may be partly taken."""
     options: dict[str, list[Option]] = field(default_factory=dict)
@@ -119,7 +115,6 @@ class _Estimator:
             )
             return
         leaning = self._leaning(number, site) if self.shared else ()
-        leaning = (*self._kept(number, site, (service, host.name, indices)), *leaning)
         fitting = tuple(demand for demand in (*leaning, *answer) if _fits(demand, host, gpus))
         if not fitting and answer:
             places = [_too_large(service, position, host, gpus, demand) for demand in answer]
@@ -157,29 +152,6 @@ class _Estimator:
                 budgets[gpu] = budgets[gpu] * quarters // 4
                 answer = self._ask(self.whole[number], replace(site, budgets_bytes=tuple(budgets)))
                 for demand in () if isinstance(answer, Refusal) else answer:
-                    found.setdefault(demand.split.tensor_split, demand)
-        return tuple(found.values())
-
-    def _kept(
-        self, number: int, site: Site, place: tuple[str, str, tuple[int, ...]]
-    ) -> tuple[Demand, ...]:
-        """Cuts as the service runs there today, and up to two layers beside it.
-
-        What runs may then stay as it is, or give way by a layer, where its neighbours grow.
-        """
-        request = self.requests[number]
-        found: dict[tuple[int, ...], Demand] = {}
-        shares = self.previous_shares.get(place)
-        if shares is None or request.engine != "llama.cpp" or len(shares) < _CUTS_FROM:
-            return ()
-        layer = sum(shares) // max(1, request.facts.layers)
-        for gpu in range(len(shares)):
-            for layers in (0, 1, 2):
-                budgets = list(shares)
-                budgets[gpu] = max(0, budgets[gpu] - layers * layer)
-                budgets[gpu - 1] += layers * layer
-                answer = self._ask(number, replace(site, budgets_bytes=tuple(budgets)))
-                for demand in () if isinstance(answer, Refusal) else answer[:1]:
                     found.setdefault(demand.split.tensor_split, demand)
         return tuple(found.values())
 
@@ -223,19 +195,16 @@ class _Estimator:
             yield group
         # Where a replica stands today is always an option, so that it may stay.
         by_index = {gpu.index: gpu for gpu in gpus}
-        before = {place[2] for place in self.previous_shares if place[1] == host}
-        for indices in sorted(before - seen):
+        for indices in sorted(self.previous_groups.get(host, set()) - seen):
             if len(indices) == size and all(index in by_index for index in indices):
                 yield tuple(by_index[index] for index in indices)
 
 
-def _previous_shares(previous: Plan | None) -> _PreviousShares:
-    return {
-        (replica.service, replica.host, tuple(share.gpu for share in replica.shares)): tuple(
-            share.share_bytes for share in replica.shares
-        )
-        for replica in (previous.replicas if previous else ())
-    }
+def _previous_groups(previous: Plan | None) -> dict[str, set[tuple[int, ...]]]:
+    groups: dict[str, set[tuple[int, ...]]] = {}
+    for replica in previous.replicas if previous else ():
+        groups.setdefault(replica.host, set()).add(tuple(share.gpu for share in replica.shares))
+    return groups
 
 
 def _fits(demand: Demand, host: Host, gpus: tuple[Gpu, ...]) -> bool:

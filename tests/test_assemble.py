@@ -10,17 +10,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from compiler.assemble.assembling import _ports
-from compiler.assemble.files import read_dirs
+from compiler.assemble.files import located, read_dirs
 from compiler.assemble.growth import kv_sizes
 from compiler.assemble.naming import Named, name_replicas
 from compiler.assemble.order import Starter, start_order
 from compiler.diagnostics import CompileError
 from compiler.ir.demand import Breakdown, Growth, Part
 from compiler.ir.inventory import GpuKey, Inventory
+from compiler.ir.lock import LockedSource
 from compiler.ir.placement import Placement, Placements
 from compiler.ir.plan import Plan, Replica
 from compiler.ir.units import MIB
 from tests.generators.fleets import TinyFleet, TinyService, demand
+from tests.generators.published import locked as published
 from tests.generators.small_plans import plan, replica, share
 
 LAWS = settings(max_examples=100, deadline=None, derandomize=True)
@@ -469,6 +471,12 @@ def test_an_order_frozen_in_parts_or_whole_stays(fleet: list[Starter], frozen: s
 
 
 # Files
+
+
+def test_a_model_in_a_home_lies_under_models_dir_on_its_host() -> None:
+    entry = LockedSource(source="~/deep/x.gguf", files=[], facts=published("Qwen/Qwen3-8B").facts)
+    (host,) = inventory((1,)).hosts
+    assert located(entry, "llama.cpp", host).path == f"{host.models_dir}/deep/x.gguf"
 
 
 @pytest.mark.parametrize(

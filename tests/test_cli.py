@@ -16,7 +16,9 @@ from typing import Any
 import pytest
 
 from compiler.cli import run
+from compiler.ir.catalog import builtin_kinds
 from compiler.ir.lock import lock_text, read_lock_text
+from compiler.ir.units import GIB
 from compiler.schemas import schema_text
 from tests.generators.models import (
     llama_tensors,
@@ -663,6 +665,19 @@ def test_offload_leaves_layers_in_ram(estimated: Estimated) -> None:
     part = estimated("./tiny.gguf", "--gpu", "rtx-4090", "--offload", "1")
     assert part["devices"][0]["weights_bytes"] < whole["devices"][0]["weights_bytes"]
     assert part["host"]["weights_bytes"] > whole["host"]["weights_bytes"]
+
+
+def test_an_automatic_offload_is_the_first_rung_that_fits(estimated: Estimated) -> None:
+    shutil.copy(ROOT / "inventories" / "homelab" / "modelc.lock", ".")
+    source = "unsloth/Qwen2.5-Coder-14B-Instruct-GGUF:Q4_K_M"
+    asked = (source, "--gpu", "rtx-3060", "--context", "32768", "--offload")
+    assert estimated(*asked, "none")["devices"][0]["high_bytes"] > 12 * GIB
+    found = estimated(*asked, "auto")
+    layers = int(value(found["command"], "--n-gpu-layers"))
+    assert 0 < layers < 49
+    assert found["devices"][0]["high_bytes"] < 12 * GIB
+    more = estimated(*asked, str(layers + 1))
+    assert more["devices"][0]["high_bytes"] > builtin_kinds()["rtx-3060"].cuda_total_bytes
 
 
 def test_an_argument_that_is_costed_stands_on_the_command_line(estimated: Estimated) -> None:
