@@ -213,7 +213,7 @@ def report_libllama() -> bool:
 
 def report_logs() -> bool:
     """Print how the law meets real logs; whether the targets are met."""
-    compute, errors = Counter[bool](), []
+    compute, errors, dated = Counter[bool](), [], []
     for row in log_rows():
         for name, truth, ours in log_errors(row):
             agrees = printed(row, truth, ours)
@@ -221,7 +221,10 @@ def report_logs() -> bool:
                 compute[agrees] += 1
             if not agrees:
                 print(f"  {row['id']} (b{row['build']}) {name}: {truth} printed, {ours:.2f} ours")
-        errors += list(total_errors(row))
+        totals = list(total_errors(row))
+        errors += totals
+        # Some excerpts print no build; theirs is a guess from the format of the log.
+        dated += [] if row.get("inferred") else totals
     share = compute[True] / compute.total()
     print(f"logs: {share:.1%} of {compute.total()} compute buffers exact to the printed digits")
     sizes = sorted(abs(error) for error in errors)
@@ -230,11 +233,12 @@ def report_logs() -> bool:
         f"totals of {len(sizes)} devices: median {median:.3%}, p95 {p95:.2%}, "
         f"worst {sizes[-1]:.2%}, lowest {min(errors):+.2%}"
     )
+    print(f"of the {len(dated)} whose log prints its build: lowest {min(dated):+.2%}")
     used = list(used_errors())
     inside = sum(low <= truth <= high for _, truth, _, low, high in used)
     worst = max(abs(ours - truth) / truth for _, truth, ours, _, _ in used)
     print(f"driver's figure of {len(used)} devices: {inside} inside the band, worst {worst:.2%}\n")
-    return share >= 0.95 and median <= 0.001 and p95 <= 0.01
+    return share >= 0.95 and median <= 0.001 and p95 <= 0.01 and min(dated) >= -0.01
 
 
 def total_errors(row: dict[str, Any]) -> Iterator[float]:

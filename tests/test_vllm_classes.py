@@ -9,9 +9,10 @@ import pytest
 from compiler.engines.vllm import ENGINE
 from compiler.engines.vllm.architectures import architectures
 from compiler.engines.vllm.config import shape_of
+from compiler.ir.demand import Refusal
 from compiler.ir.facts import HeaderValue
 from compiler.resolve.hf_facts import hf_facts
-from tests.vllm_cases import config, demand, request
+from tests.vllm_cases import config, demand, request, site
 
 GPT_2: dict[str, HeaderValue] = {
     "architectures": ["GPT2LMHeadModel"],
@@ -150,3 +151,22 @@ def test_spans_lie_within_the_releases() -> None:
         assert spans
         for first, last, _ in spans:
             assert 0 <= first <= last < len(table.releases)
+
+
+def test_a_class_that_every_rank_would_hold_whole_is_not_cut() -> None:
+    header: dict[str, HeaderValue] = {
+        "architectures": ["GPTBigCodeForCausalLM"],
+        "model_type": "gpt_bigcode",
+        "n_embd": 6144,
+        "n_head": 48,
+        "n_layer": 40,
+        "n_inner": 24576,
+        "n_positions": 8192,
+        "vocab_size": 49152,
+        "multi_query": True,
+    }
+    asked = request(header, context=1024, version="0.32.0")
+    assert demand(asked, "h100-sxm").devices[0].weights.bytes > 0
+    answer = ENGINE.demands(asked, site("h100-sxm", "h100-sxm"))
+    assert isinstance(answer, Refusal)
+    assert "every GPU would hold" in answer.detail

@@ -10,6 +10,9 @@ from compiler.ir.demand import ArgumentProblem, Request
 
 # The first release whose V1 engine runs encoders before decoders; older ones need V0 for them.
 _FIRST_V1_PAIRS: Version = (0, 11, 0)
+# Classes of Transformers without `base_model_tp_plan` (5.23) that vLLM 0.32 was seen to build over
+# several ranks all the same.
+_WITHOUT_PLAN = frozenset({"GPTBigCodeForCausalLM"})
 
 
 def encoder_decoder_problem(request: Request) -> ArgumentProblem | None:
@@ -70,6 +73,11 @@ def class_assumption(name: str, version: Version) -> str | None:
         return None
     first = show_version(table.first_release(name))
     return f"vLLM {shown} has no class for `{name}` yet; {first} has it."
+
+
+def held_whole(name: str, version: Version) -> bool:
+    """Whether Transformers has no plan to cut it: vLLM 0.32 then puts all of it on every rank."""
+    return name in _WITHOUT_PLAN and architectures().is_by_transformers(name, version)
 
 
 def _is_gone(name: str, version: Version) -> bool:

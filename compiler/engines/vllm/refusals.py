@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from compiler.engines.vllm.classes import class_problems, encoder_decoder_problem
+from compiler.engines.vllm.classes import class_problems, encoder_decoder_problem, held_whole
 from compiler.engines.vllm.config import ShapeError
 from compiler.engines.vllm.conflicts import conflict_problems
 from compiler.engines.vllm.decide import (
@@ -190,6 +190,9 @@ def _split_refusal(shape: Shape, options: Options, site: Site) -> Refusal | None
     ranks = options.tensor_parallel
     if shape.encoder and ranks > 1:
         detail = f"`{shape.architecture}` is small and is not cut over GPUs."
+        return Refusal(code="heads-not-divisible", detail=detail)
+    if ranks > 1 and held_whole(shape.architecture, options.version):
+        detail = f"Through Transformers every GPU would hold `{shape.architecture}` whole."
         return Refusal(code="heads-not-divisible", detail=detail)
     return _divisibility(shape, options, ranks)
 
