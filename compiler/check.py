@@ -10,7 +10,7 @@ from compiler.engines.companions import companion_facts, companions_of, sources_
 from compiler.engines.registry import engine_of
 from compiler.ir.demand import ArgumentProblem, request_of
 from compiler.ir.document import Document
-from compiler.ir.inventory import EngineInstall, EngineName, Inventory
+from compiler.ir.inventory import HIDDEN_FROM_UNITS, EngineInstall, EngineName, Inventory
 from compiler.ir.lock import Lock, LockedSource
 from compiler.ir.rules import engine_hosts, gpus_of, hosts_of
 from compiler.ir.spec import Service, Spec, Variant
@@ -53,7 +53,7 @@ class Checked:
 
 def check(checked: Checked) -> list[Diagnostic]:
     """Every fault that can be seen without counting memory."""
-    faults = [*_check_versions(checked), *_check_policy(checked)]
+    faults = [*_check_versions(checked), *_check_programs(checked), *_check_policy(checked)]
     for service in checked.spec.services:
         faults += _check_names(checked, service)
         faults += _check_reach(checked, service)
@@ -102,6 +102,24 @@ def _check_versions(checked: Checked) -> Iterator[Diagnostic]:
                     location=_engine_place(checked.inventory_document, install, name),
                     hints=("Write what `vllm --version` or `llama-server --version` prints.",),
                 )
+
+
+def _check_programs(checked: Checked) -> Iterator[Diagnostic]:
+    """Engines that the units of a host could not see; one of several equal hosts stands for all."""
+    seen: set[str] = set()
+    for host in checked.inventory.hosts:
+        for name, install in sorted(host.engines.items()):
+            hidden = host.target == "systemd" and install.bin.startswith(HIDDEN_FROM_UNITS)
+            if not hidden or install.bin in seen:
+                continue
+            seen.add(install.bin)
+            yield Diagnostic(
+                code="contradiction",
+                detail=f"Units see nothing below `/home`, `/root` or `/tmp`, and engine "
+                f"`{name}` of host `{host.name}` is `{install.bin}`.",
+                location=_engine_place(checked.inventory_document, install, name),
+                hints=("Install it elsewhere (`/opt`), or write `target: script`.",),
+            )
 
 
 def _engine_place(document: Document, install: EngineInstall, name: EngineName) -> Location:

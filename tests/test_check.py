@@ -234,6 +234,15 @@ class TestEngines:
             ("bad-engine-version", "Engine `llama.cpp`", "`llama-server --version`"),
         )
 
+    def test_an_engine_that_units_cannot_see(self) -> None:
+        hidden = "version: 0.33.0, bin: /home/me/vllm/bin/vllm"
+        check_inventory(
+            INVENTORY.replace("vllm: {version: 0.33.0", f"»vllm: {{{hidden}"),
+            ("contradiction", "`/home/me/vllm/bin/vllm`", "write `target: script`"),
+        )
+        scripts = INVENTORY.replace("vllm: {version: 0.33.0", f"vllm: {{{hidden}")
+        check_inventory(scripts.replace("defaults:", "defaults:\n  target: script", 1))
+
     def test_the_version_of_one_host(self) -> None:
         check_inventory(
             INVENTORY.replace("tower: {", "tower: {engines: {»vllm: {version: x}}, "),

@@ -15,15 +15,12 @@ from compiler.emit.quoting import (
 from compiler.emit.rendering import Templates, render
 from compiler.emit.secrets import SECRETS_DIR, command, secret_names
 from compiler.ir.artifact import Artifact
+from compiler.ir.inventory import HIDDEN_FROM_UNITS
 from compiler.ir.plan import Replica, Share
 from compiler.ir.units import show_mib
 
 # What systemd itself gives a system service (DEFAULT_PATH of systemd 252), after the engine's own.
 _SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-
-# Folders that ProtectHome=tmpfs empties and that PrivateTmp= replaces (systemd.exec); all others
-# are there, read-only.
-_HIDDEN = ("/home/", "/root/", "/run/user/", "/tmp/", "/var/tmp/")  # noqa: S108 - nothing is written
 
 # Constant text; the URL is its parameter. While it runs, the unit is still starting, so units
 # ordered after this one wait. systemd does not end it when the engine dies: it looks itself.
@@ -75,7 +72,9 @@ def _unit_values(replica: Replica) -> dict[str, object]:
         "credentials": [f"{secret}:{SECRETS_DIR}/{secret}" for secret in secret_names(replica)],
         "devices": _devices(replica.shares),
         "models_dir": plain_path(replica.models_dir),
-        "read_dirs": [plain_path(path) for path in replica.read_dirs if path.startswith(_HIDDEN)],
+        "read_dirs": [
+            plain_path(path) for path in replica.read_dirs if path.startswith(HIDDEN_FROM_UNITS)
+        ],
         "writes_models": writes_models(replica),
         "timeout": replica.start_timeout_seconds,
         "stop_seconds": STOP_SECONDS,

@@ -11,6 +11,8 @@ EngineName = Literal["vllm", "llama.cpp"]
 Target = Literal["systemd", "compose", "quadlet", "script"]
 Link = Literal["nvlink", "pcie"]
 Bound = Literal["reserved", "utilization", "cuda_total"]
+HIDDEN_FROM_UNITS = ("/home/", "/root/", "/run/user/", "/tmp/", "/var/tmp/")  # noqa: S108
+"""Folders that a unit sees empty: ProtectHome=tmpfs and PrivateTmp=yes (systemd.exec)."""
 CONTAINER_TARGETS: frozenset[Target] = frozenset({"compose", "quadlet"})
 """Targets that start an engine's image, and not the program that is installed on the host."""
 GpuKey = tuple[str, int]
