@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from compiler.diagnostics import CompileError
@@ -41,7 +42,22 @@ class Trials:
             alone=self.fits_alone,
             together=self.fits_together,
             on_kind=self.fits_kind,
+            quantized=self.quantized,
         )
+
+    def quantized(self, service: Service) -> Iterator[tuple[str, bool]]:
+        """Smaller quantizations of the service's last variant, and whether each fits alone."""
+        last = service.variants[-1]
+        locked = self.lock.find(last.model)
+        smaller = engine_of(last.engine).smaller_quantizations(locked.facts) if locked else ()
+        trial = replace(service, variants=(last,))
+        for name, facts in smaller:
+            sources = [
+                each.model_copy(update={"facts": facts}) if each is locked else each
+                for each in self.lock.sources
+            ]
+            lock = self.lock.model_copy(update={"sources": sources})
+            yield name, replace(self, lock=lock).fits_alone(trial)
 
     def fits_alone(self, service: Service) -> bool:
         """Whether a service fits the fleet when it is the only one."""

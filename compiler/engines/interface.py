@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Protocol
 
 from compiler.ir.demand import ArgumentProblem, Demand, Endpoint, Launch, Refusal, Request, Site
@@ -51,6 +51,9 @@ class Engine(Protocol):
 
     def launch(self, demand: Demand, endpoint: Endpoint) -> Launch:
         """The command line of a demand."""
+
+    def smaller_quantizations(self, facts: ModelFacts) -> Iterator[tuple[str, ModelFacts]]:
+        """Facts of the model in smaller quantizations that could be had of it, largest first."""
 
     def profile(self, facts: ModelFacts) -> ModelProfile:
         """The model for people, as this engine reads it; what it cannot tell is None."""

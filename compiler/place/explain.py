@@ -47,6 +47,8 @@ class Case:
     """Whether a service fits the fleet when it is the only one."""
     together: Trial
     on_kind: KindTrial
+    quantized: Callable[[Service], Iterator[tuple[str, bool]]]
+    """Smaller quantizations of a service's model, largest first, and whether each fits alone."""
 
 
 def explain(case: Case, conflicts: tuple[Conflict, ...]) -> list[Diagnostic]:
@@ -61,7 +63,8 @@ def _diagnostic(case: Case, conflict: Conflict) -> Diagnostic:
             lines = [f"Service `{service.name}` fits no place of the fleet, even an empty one."]
             lines += _too_large_lines(case, service, conflict.too_large)
             lines += _refused_lines(service, conflict.refused)
-            hints = _changes(service, case.alone) + _other_gpus(case, service)
+            hints = _changes(service, case.alone)
+            hints += [*_fewer_bits(case, service), *_other_gpus(case, service)]
             if not hints and any(place.missing_ram_bytes for place in conflict.too_large):
                 hints = ["Add RAM or GPUs, or take services out of the spec."]
             code = "no-placement"
@@ -286,6 +289,12 @@ def _more_offload(service: Service, fits: Trial) -> Iterator[str]:
     stricter = any(v.engine == "llama.cpp" and v.offload != "auto" for v in service.variants)
     if stricter and fits(_with_variants(service, offload="auto")):
         yield "Write `offload: auto`: layers that do not fit then stay in RAM, which is slower."
+
+
+def _fewer_bits(case: Case, service: Service) -> Iterator[str]:
+    name = next((name for name, fits in case.quantized(service) if fits), None)
+    if name:
+        yield f"Add a variant with the model in `{name}`: by its shapes it would fit whole."
 
 
 def _other_gpus(case: Case, service: Service) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from compiler.engines.llamacpp import builds, requests
 from compiler.engines.llamacpp.builds import Build, parse_build
@@ -17,6 +17,7 @@ from compiler.engines.llamacpp.companions import (
 from compiler.engines.llamacpp.header import FactsError
 from compiler.engines.llamacpp.offload import demands_for, options_of
 from compiler.engines.llamacpp.profile import profile_of
+from compiler.engines.llamacpp.requantized import smaller_quantizations
 from compiler.engines.llamacpp.shape import Shape, read_shape
 from compiler.ir.demand import (
     ArgumentProblem,
@@ -112,6 +113,10 @@ class LlamaCpp:
             # All routes move under the prefix (server-http.cpp).
             health_path=f"{demand.request.args.get('api_prefix', '')}/health",
         )
+
+    def smaller_quantizations(self, facts: ModelFacts) -> Iterator[tuple[str, ModelFacts]]:
+        """The same shapes with fewer bits, as publishers quantize them."""
+        return smaller_quantizations(facts)
 
     def profile(self, facts: ModelFacts) -> ModelProfile:
         """The model for people, as its header describes it."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -65,6 +65,13 @@ class VllmEngine:
     def launch(self, demand: Demand, endpoint: Endpoint) -> Launch:
         """The command line of a demand."""
         return command.launch_of(demand, endpoint)
+
+    def smaller_quantizations(
+        self,
+        facts: ModelFacts,  # noqa: ARG002
+    ) -> Iterator[tuple[str, ModelFacts]]:
+        """None: AWQ and GPTQ checkpoints are repositories of their own, each as its maker chose."""
+        return iter(())
 
     def profile(self, facts: ModelFacts) -> ModelProfile:
         """The model for people, as its config.json describes it."""
