@@ -61,6 +61,7 @@ def test_a_prefix_that_no_url_can_have(prefix: str) -> None:
         ("model", "`model`"), ("port", "`ports`"), ("host", "plan"), ("ctx_size", "`context`"),
         ("parallel", "`concurrency`"), ("n_gpu_layers", "`offload`"), ("tensor_split", "placement"),
         ("alias", "name"), ("fit", "memory law"), ("kv_unified", "`kv_tokens`"),
+        ("ngl", "`offload`"), ("c", "`context`"), ("np", "`concurrency`"),
         ("embedding", "`task: embed`"), ("rerank", "`task: rerank`"), ("api_key", "`secrets"),
     ],
 )  # fmt: skip

@@ -42,6 +42,8 @@ def check_arguments(args: Mapping[str, ArgValue], build: Build) -> list[Argument
 
 def _unknown(name: str) -> ArgumentProblem:
     known = SHORT.get(name)
+    if known and ARGUMENTS[known].effect == "managed":
+        return _managed(name, ARGUMENTS[known].text)
     matches = [known] if known else get_close_matches(name, ARGUMENTS, n=1)
     return ArgumentProblem(
         code="unknown-argument",
@@ -51,15 +53,19 @@ def _unknown(name: str) -> ArgumentProblem:
     )
 
 
+def _managed(name: str, text: str) -> ArgumentProblem:
+    return ArgumentProblem(
+        code="managed-argument",
+        argument=name,
+        detail=f"modelc sets `{name}` from {text}",
+        hint=f"Remove `{name}`; it follows from {text}",
+    )
+
+
 def _unfit(name: str, argument: Argument, build: Build) -> ArgumentProblem | None:
     match argument.effect:
         case "managed":
-            return ArgumentProblem(
-                code="managed-argument",
-                argument=name,
-                detail=f"modelc sets `{name}` from {argument.text}",
-                hint=f"Remove `{name}`; it follows from {argument.text}",
-            )
+            return _managed(name, argument.text)
         case "uncosted":
             return ArgumentProblem(
                 code="unsupported-argument",
