@@ -8,12 +8,15 @@ import re
 import socket
 import subprocess
 import urllib.request
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from compiler.cli import run
 from compiler.ir.units import MIB
+from tests.oracle import probe
 
 _BUFFER = re.compile(r"(\S+) +(model|KV|compute|output) buffer size = +([0-9.]+) MiB")
 _REQUEST_SECONDS = 120
@@ -65,6 +68,54 @@ class Fleet:
         with opener.open(request, timeout=_REQUEST_SECONDS) as answer:
             text = answer.read()
         return json.loads(text) if text else None
+
+
+@contextmanager
+def served(
+    folder: Path,
+    models: str,
+    replicas: Sequence[str],
+    *,
+    engine: str,
+    host: str,
+    environment: dict[str, str] | None = None,
+) -> Iterator[Fleet]:
+    """A fleet of one host, `box`, started by its scripts and stopped at the end.
+
+    `engine` is its entry under `engines`, and `host` what the host has, both as YAML.
+    """
+    port = free_ports(len(replicas))
+    inventory = f"""
+version: 1
+defaults:
+  target: script
+  ram_reserved: 1GiB
+  models_dir: {folder}
+  ports: {port}-{port + len(replicas) - 1}
+  engines: {{{engine}}}
+hosts:
+  box: {{{host}}}
+"""
+    fleet = compile_fleet(folder, inventory, models, environment or {})
+    started = fleet.script("start.sh")
+    yield fleet
+    log = "".join(fleet.log(replica)[-3000:] for replica in replicas if started.returncode)
+    stopped = fleet.script("stop.sh")
+    assert started.returncode == 0, started.stdout + started.stderr + log
+    assert stopped.returncode == 0, stopped.stdout + stopped.stderr
+
+
+def on_paper_gpus(folder: Path, llama_server: Path) -> Path:
+    """A program that starts llama-server with two GPUs that own no memory.
+
+    Only the engine is to see them, and not every program that the scripts call.
+    """
+    program = folder / "bin" / "llama-server"
+    program.parent.mkdir()
+    words = [f"{name}={value}" for name, value in probe.environment(2, compute=89).items()]
+    program.write_text(f'#!/bin/sh\nexec env {" ".join(words)} {llama_server} "$@"\n')
+    program.chmod(0o755)
+    return program
 
 
 def compile_fleet(folder: Path, inventory: str, models: str, environment: dict[str, str]) -> Fleet:

@@ -22,13 +22,13 @@ from compiler.ir.units import MIB
 from compiler.resolve.gguf import read_gguf
 from compiler.resolve.gguf_facts import gguf_facts
 from compiler.resolve.ranges import LocalFile
-from tests.e2e.fleet import Fleet, compile_fleet, free_ports
+from tests.e2e.fleet import Fleet, on_paper_gpus, served
 from tests.e2e.tiny_models import write_adapter, write_decoder
 from tests.generators import companions
 from tests.generators.projectors import PROJECTORS, write_projector
 from tests.oracle import projectors
 from tests.oracle.cases import settled, shape_of, write_model
-from tests.oracle.probe import Case, Sizes, ask, environment
+from tests.oracle.probe import Case, Sizes, ask
 
 ON_GPUS = ("adapted-0", "drafted-0", "half-0", "looks-up-0", "sees-0", "two-0")
 REPLICAS = (*ON_GPUS, "host-0")
@@ -104,29 +104,16 @@ def fleet(tmp_path_factory: pytest.TempPathFactory, llama_server: Path) -> Itera
     write_adapter(folder / "models" / "first.gguf", rank=8)
     write_adapter(folder / "models" / "second.gguf", rank=8)
     write_projector("tiny", folder / "models" / "mmproj.gguf")
-    program = folder / "bin" / "llama-server"
-    program.parent.mkdir()
-    words = [f"{name}={value}" for name, value in environment(2, compute=89).items()]
-    program.write_text(f'#!/bin/sh\nexec env {" ".join(words)} {llama_server} "$@"\n')
-    program.chmod(0o755)
-    port = free_ports(len(REPLICAS))
-    inventory = f"""
-version: 1
-defaults:
-  target: script
-  ram_reserved: 1GiB
-  models_dir: {folder}
-  ports: {port}-{port + len(REPLICAS) - 1}
-  engines: {{llama.cpp: {{build: {STUDIED_BUILD}, bin: {program}}}}}
-hosts:
-  box: {{ram: 12GiB, gpus: {{kind: rtx-4090, count: 2}}}}
-"""
-    compiled = compile_fleet(folder, inventory, MODELS, {"LLAMA_ARG_LOG_VERBOSITY": "4"})
-    started = compiled.script("start.sh")
-    yield compiled
-    stopped = compiled.script("stop.sh")
-    assert started.returncode == 0, started.stdout + started.stderr
-    assert stopped.returncode == 0, stopped.stdout + stopped.stderr
+    program = on_paper_gpus(folder, llama_server)
+    with served(
+        folder,
+        MODELS,
+        REPLICAS,
+        engine=f"llama.cpp: {{build: {STUDIED_BUILD}, bin: {program}}}",
+        host="ram: 12GiB, gpus: {kind: rtx-4090, count: 2}",
+        environment={"LLAMA_ARG_LOG_VERBOSITY": "4"},
+    ) as running:
+        yield running
 
 
 @pytest.mark.parametrize("replica", REPLICAS)

@@ -10,9 +10,8 @@ import pytest
 
 from compiler.engines.llamacpp.builds import STUDIED_BUILD
 from compiler.ir.units import MIB
-from tests.e2e.fleet import Fleet, compile_fleet, free_ports
+from tests.e2e.fleet import Fleet, on_paper_gpus, served
 from tests.e2e.tiny_models import write_decoder
-from tests.oracle.probe import environment
 
 REPLICAS = ("half-0", "one-0", "quantized-0", "two-0")
 # At its usual level llama-server does not log its buffers.
@@ -55,30 +54,15 @@ def fleet(tmp_path_factory: pytest.TempPathFactory, llama_server: Path) -> Itera
     folder = tmp_path_factory.mktemp("fleet")
     write_decoder(folder / "models" / "tiny-q8.gguf", "Q8_0")
     write_decoder(folder / "models" / "tiny-f16.gguf", "F16")
-    # Only the engine is to see the paper GPUs, and not every program that the scripts call.
-    program = folder / "bin" / "llama-server"
-    program.parent.mkdir()
-    words = [f"{name}={value}" for name, value in environment(2, compute=89).items()]
-    program.write_text(f'#!/bin/sh\nexec env {" ".join(words)} {llama_server} "$@"\n')
-    program.chmod(0o755)
-    port = free_ports(len(REPLICAS))
-    inventory = f"""
-version: 1
-defaults:
-  target: script
-  ram_reserved: 1GiB
-  models_dir: {folder}
-  ports: {port}-{port + len(REPLICAS) - 1}
-  engines: {{llama.cpp: {{build: {STUDIED_BUILD}, bin: {program}}}}}
-hosts:
-  box: {{ram: 12GiB, gpus: {{kind: rtx-4090, count: 2}}}}
-"""
-    compiled = compile_fleet(folder, inventory, MODELS, {})
-    started = compiled.script("start.sh")
-    yield compiled
-    stopped = compiled.script("stop.sh")
-    assert started.returncode == 0, started.stdout + started.stderr
-    assert stopped.returncode == 0, stopped.stdout + stopped.stderr
+    program = on_paper_gpus(folder, llama_server)
+    with served(
+        folder,
+        MODELS,
+        REPLICAS,
+        engine=f"llama.cpp: {{build: {STUDIED_BUILD}, bin: {program}}}",
+        host="ram: 12GiB, gpus: {kind: rtx-4090, count: 2}",
+    ) as running:
+        yield running
 
 
 @pytest.mark.parametrize("replica", REPLICAS)

@@ -11,7 +11,7 @@ import pytest
 
 from compiler.engines.llamacpp.builds import STUDIED_BUILD
 from compiler.engines.llamacpp.options import Options
-from tests.e2e.fleet import Fleet, compile_fleet, free_ports, logged_mib, planned_mib
+from tests.e2e.fleet import Fleet, logged_mib, planned_mib, served
 from tests.e2e.tiny_models import write_decoder, write_encoder
 from tests.oracle.probe import Case, ask
 
@@ -61,24 +61,14 @@ def fleet(tmp_path_factory: pytest.TempPathFactory, llama_server: Path) -> Itera
     write_decoder(folder / "models" / "tiny-f16.gguf", "F16")
     write_encoder(folder / "models" / "tiny-embed.gguf", scores=False)
     write_encoder(folder / "models" / "tiny-rerank.gguf", scores=True)
-    port = free_ports(len(REPLICAS))
-    inventory = f"""
-version: 1
-defaults:
-  target: script
-  ram_reserved: 1GiB
-  models_dir: {folder}
-  ports: {port}-{port + len(REPLICAS) - 1}
-  engines: {{llama.cpp: {{build: {STUDIED_BUILD}, bin: {llama_server}}}}}
-hosts:
-  box: {{ram: 8GiB, gpus: []}}
-"""
-    compiled = compile_fleet(folder, inventory, MODELS, {})
-    started = compiled.script("start.sh")
-    yield compiled
-    stopped = compiled.script("stop.sh")
-    assert started.returncode == 0, started.stdout + started.stderr
-    assert stopped.returncode == 0, stopped.stdout + stopped.stderr
+    with served(
+        folder,
+        MODELS,
+        REPLICAS,
+        engine=f"llama.cpp: {{build: {STUDIED_BUILD}, bin: {llama_server}}}",
+        host="ram: 8GiB, gpus: []",
+    ) as running:
+        yield running
 
 
 @pytest.mark.parametrize("replica", REPLICAS)

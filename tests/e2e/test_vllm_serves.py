@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.e2e import vllm_install
-from tests.e2e.fleet import Fleet, compile_fleet, free_ports
+from tests.e2e.fleet import Fleet, served
 from tests.generators.models import write_safetensors
 from tests.generators.shapes import Decoder, hf_decoder
 
@@ -106,25 +106,15 @@ def fleet(tmp_path_factory: pytest.TempPathFactory, vllm: Path) -> Iterator[Flee
     folder = tmp_path_factory.mktemp("fleet")
     write_model(folder / "models" / "tiny")
     write_model(folder / "models" / "scorer", "Qwen3ForSequenceClassification")
-    port = free_ports(len(REPLICAS))
-    inventory = f"""
-version: 1
-defaults:
-  target: script
-  ram_reserved: 1GiB
-  models_dir: {folder}
-  ports: {port}-{port + len(REPLICAS) - 1}
-  engines: {{vllm: {{version: {vllm_install.VERSION}, bin: {vllm}}}}}
-hosts:
-  box: {{ram: 20GiB, gpus: []}}
-"""
-    compiled = compile_fleet(folder, inventory, MODELS, ENVIRONMENT)
-    started = compiled.script("start.sh")
-    yield compiled
-    log = "".join(compiled.log(replica)[-3000:] for replica in REPLICAS)
-    stopped = compiled.script("stop.sh")
-    assert started.returncode == 0, started.stderr + log
-    assert stopped.returncode == 0, stopped.stdout + stopped.stderr
+    with served(
+        folder,
+        MODELS,
+        REPLICAS,
+        engine=f"vllm: {{version: {vllm_install.VERSION}, bin: {vllm}}}",
+        host="ram: 20GiB, gpus: []",
+        environment=ENVIRONMENT,
+    ) as running:
+        yield running
 
 
 def test_they_are_healthy(fleet: Fleet) -> None:

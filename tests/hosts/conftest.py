@@ -12,6 +12,9 @@ from tests.hosts import debian as debian_root
 from tests.hosts.machine import Machine, booted
 from tests.requires import require_tool
 
+# What fails there shows its values, as it does in a test.
+pytest.register_assert_rewrite("tests.hosts.laws")
+
 
 @pytest.fixture(scope="session")
 def debian() -> Path:

@@ -6,12 +6,12 @@ import json
 
 import pytest
 
+from tests.hosts import laws
 from tests.hosts.containers import IMAGE, start_docker
 from tests.hosts.deployment import (
     CHANGED_MODELS,
     HOSTILE_ARGUMENT,
     MODELS,
-    SECONDS_TO_HEALTH,
     SECRET,
     Deployment,
     compiled,
@@ -72,32 +72,22 @@ def test_the_command_returns_once_all_are_healthy(host: Deployment) -> None:
 
 
 def test_replicas_of_one_gpu_start_one_after_another(host: Deployment) -> None:
-    first, second = host.facts("chat-0"), host.facts("chat-1")
-    assert first.answered is not None
-    assert first.started + SECONDS_TO_HEALTH <= first.answered <= second.started
+    laws.starts_one_after_another(host, "chat-0", "chat-1")
 
 
 def test_a_replica_on_another_gpu_does_not_wait(host: Deployment) -> None:
-    first, other = host.facts("chat-0"), host.facts("embed-0")
-    assert first.answered is not None
-    assert other.started < first.answered
+    laws.starts_without_waiting(host, "embed-0", "chat-0")
 
 
 @pytest.mark.parametrize("replica", REPLICAS)
 def test_the_engine_gets_the_plans_command_line(host: Deployment, replica: str) -> None:
-    (program, *words), (planned, *arguments) = host.facts(replica).argv, host.argv(replica)
-    assert program.endswith(planned)  # The image knows the path of vllm.
-    assert words == arguments
-    assert (HOSTILE_ARGUMENT in words) == (replica != "small-0")
+    laws.container_has_command_line(host, replica)
+    assert (HOSTILE_ARGUMENT in host.facts(replica).argv) == (replica != "small-0")
 
 
 @pytest.mark.parametrize("replica", REPLICAS)
 def test_the_engine_gets_the_plans_variables(host: Deployment, replica: str) -> None:
-    planned = host.fleet.replica(replica)["env"]
-    planned.pop("CUDA_VISIBLE_DEVICES")  # The container has its own GPUs only.
-    environment = host.facts(replica).environment
-    assert {name: environment.get(name) for name in planned} == planned
-    assert "CUDA_VISIBLE_DEVICES" not in environment
+    laws.container_has_variables(host, replica)
 
 
 @pytest.mark.parametrize(
@@ -121,8 +111,7 @@ def test_a_secret_reaches_no_other_engine(host: Deployment) -> None:
 
 
 def test_a_secret_is_seen_nowhere_else(host: Deployment) -> None:
-    for path in host.artifacts().rglob("*"):
-        assert path.is_dir() or SECRET not in path.read_text(encoding="utf-8")
+    laws.no_artifact_holds_the_secret(host)
     inspected = host.machine.run(f"docker inspect $({COMPOSE} ps --all --quiet)")
     assert "/etc/modelc/secrets/HF_TOKEN" in inspected
     assert SECRET not in inspected

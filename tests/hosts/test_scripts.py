@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from tests.hosts import laws
 from tests.hosts.deployment import (
     HOSTILE_ARGUMENT,
     MODELS,
-    SECONDS_TO_HEALTH,
     SECRET,
     STAND_IN,
     Deployment,
@@ -67,15 +67,11 @@ def test_start_returns_once_all_are_healthy(host: Deployment) -> None:
 
 
 def test_replicas_of_one_gpu_start_one_after_another(host: Deployment) -> None:
-    first, second = host.facts("chat-0"), host.facts("chat-1")
-    assert first.answered is not None
-    assert first.started + SECONDS_TO_HEALTH <= first.answered <= second.started
+    laws.starts_one_after_another(host, "chat-0", "chat-1")
 
 
 def test_a_replica_on_another_gpu_does_not_wait(host: Deployment) -> None:
-    first, other = host.facts("chat-0"), host.facts("embed-0")
-    assert first.answered is not None
-    assert other.started < first.answered
+    laws.starts_without_waiting(host, "embed-0", "chat-0")
 
 
 @pytest.mark.parametrize("replica", REPLICAS)
@@ -86,9 +82,7 @@ def test_the_engine_gets_the_plans_command_line(host: Deployment, replica: str) 
 
 @pytest.mark.parametrize("replica", REPLICAS)
 def test_the_engine_gets_the_plans_variables(host: Deployment, replica: str) -> None:
-    planned = host.fleet.replica(replica)["env"]
-    environment = host.facts(replica).environment
-    assert {name: environment.get(name) for name in planned} == planned
+    laws.has_variables(host, replica, host.fleet.replica(replica)["env"])
 
 
 def test_a_secret_reaches_its_engine_and_no_other(host: Deployment) -> None:
