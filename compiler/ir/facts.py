@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
@@ -163,9 +163,3 @@ def _tensor(group: TensorGroup, numbers: tuple[int, ...]) -> Tensor:
     return Tensor.model_construct(
         name=name, dtype=group.dtype, shape=group.shape, bytes=group.bytes
     )
-
-
-def header_section(facts: ModelFacts, key: str) -> Mapping[str, HeaderValue]:
-    """A nested header object such as `quantization_config`; empty when there is none."""
-    found = facts.header.get(key)
-    return found if isinstance(found, dict) else {}

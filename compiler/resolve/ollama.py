@@ -29,8 +29,10 @@ _OTHER_WAYS = ("write `org/repo` for the hub or `./path` for a local path",)
 
 def pulled_by_ollama(repository: str, tag: str | None, named_store: str | None) -> bool:
     """Whether a store has a model of a user's that reads like a repository (`someone/mine:v1`)."""
-    inside = Path("manifests", _REGISTRY, repository, tag or "latest")
-    return any((store / inside).is_file() for store in _stores(named_store))
+    return any(
+        (_manifests(store, repository) / (tag or "latest")).is_file()
+        for store in _stores(named_store)
+    )
 
 
 class OllamaTree:
@@ -61,7 +63,7 @@ def ollama_tree(name: OllamaName, named_store: str | None) -> tuple[OllamaTree, 
     """
     stores = list(_stores(named_store))
     for store in stores:
-        manifest = store / "manifests" / _REGISTRY / name.namespace / name.model / name.tag
+        manifest = _manifests(store, f"{name.namespace}/{name.model}") / name.tag
         if manifest.is_file():
             blob = f"blobs/sha256-{_model_digest(manifest)}"
             return OllamaTree(store, name.model, blob), blob
@@ -81,12 +83,17 @@ def _stores(named: str | None) -> Iterator[Path]:
     return (path for path in ([Path(named)] if named else usual) if path.is_dir())
 
 
+def _manifests(store: Path, model: str) -> Path:
+    """The folder with a manifest for each tag of a model, `library/qwen3`."""
+    return store / "manifests" / _REGISTRY / model
+
+
 def _pulled(stores: list[Path], name: OllamaName) -> list[str]:
     """The tags of the model that the stores have."""
     tags = {
         path.name
         for store in stores
-        for path in (store / "manifests" / _REGISTRY / name.namespace / name.model).glob("*")
+        for path in _manifests(store, f"{name.namespace}/{name.model}").glob("*")
     }
     return [f"{name.model}:{tag}" for tag in sorted(tags)]
 

@@ -161,7 +161,6 @@ CPU_MOE_FLAG = 6065  # PR 14992, 2025-07-31
 N_CPU_MOE_FLAG = 6090  # PR 15077, 2025-08-04
 COMMA_LISTS = 7698  # from here a repeated --lora replaces the one before; b7347 still adds up
 MMPROJ_FLAG = 5415  # llama-server takes pictures (PR 12898, 2025-05-09); b4980 does not
-MMPROJ_OFFLOAD_FLAG = 7698  # before, --no-mmproj-offload alone
 MMPROJ_DEVICE_FLAG = 10809  # b10361 has none
 IMAGE_TOKENS_FLAG = 7324  # b6845 has none
 # Of these the graphs of projectors were read: b9842 is near the studied source, from b10809 on
