@@ -180,7 +180,7 @@ def wait_for_health(pid: int, url: str) -> int:
     require_tool("curl")
     argv = ["/bin/sh", "-c", _WAIT_FOR_HEALTH, "modelc-wait", url]
     environ = {"MAINPID": str(pid), "PATH": os.environ["PATH"]}
-    return subprocess.run(argv, env=environ, check=False, timeout=30).returncode
+    return subprocess.run(argv, env=environ, check=False, timeout=120).returncode
 
 
 @contextlib.contextmanager
