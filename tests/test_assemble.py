@@ -25,7 +25,7 @@ from tests.generators.fleets import TinyFleet, TinyService, demand
 from tests.generators.published import locked as published
 from tests.generators.small_plans import plan, replica, share
 
-LAWS = settings(max_examples=100, deadline=None, derandomize=True)
+LAWS = settings(max_examples=100, derandomize=True)
 
 
 # Growth

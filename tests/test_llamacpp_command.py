@@ -120,7 +120,7 @@ ARGS: dict[str, list[ArgValue]] = {
 }
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     args=st.fixed_dictionaries({}, optional={k: st.sampled_from(v) for k, v in ARGS.items()}),
     model=st.sampled_from(["qwen3-8b", "qwen3-30b-a3b", "gemma3-4b", "qwen35-4b", "smollm2-135m"]),

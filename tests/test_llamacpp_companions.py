@@ -341,7 +341,7 @@ def test_a_flag_of_a_companion_needs_the_companion(args: dict[str, ArgValue], ne
     assert one_fault(request(args=args)).detail.endswith(f"without `{needed}`")
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     layers=st.integers(0, 40),
     types=st.sampled_from(["f16", "q8_0"]),

@@ -190,7 +190,7 @@ def test_on_the_cpu_the_cache_is_said_in_the_environment() -> None:
     assert launch.health_path == "/health"
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(
     spare_bytes=st.integers(0, 60 * GIB),
     version=st.sampled_from(VERSIONS),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import replace
 
 import pytest
@@ -12,7 +11,6 @@ from hypothesis import strategies as st
 from benchmarks.vllm_truth import TRUTH
 from compiler.engines.vllm import ENGINE
 from compiler.engines.vllm.law import estimates_of
-from compiler.ir.demand import Refusal
 from compiler.ir.facts import ModelFacts, TensorGroup
 from compiler.ir.inventory import EngineName
 from compiler.ir.units import GIB, MIB
@@ -29,7 +27,6 @@ from tests.vllm_cases import (
     qwen3,
     refusal,
     request,
-    site,
 )
 
 
@@ -213,7 +210,7 @@ def test_guaranteed_tokens_are_held_in_every_version(version: str) -> None:
         assert demand(wanted, "h200-sxm").kv_tokens >= 50_000
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(
     context=st.integers(16, 32768),
     concurrency=st.integers(1, 512),
@@ -234,7 +231,7 @@ def test_more_is_never_less(context: int, concurrency: int, version: str, model:
     assert small.devices[0].total_bytes <= large.devices[0].total_bytes
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(kv_bytes=st.integers(0, 200 * GIB), version=st.sampled_from(VERSIONS))
 def test_growth_stays_between_guarantee_and_maximum(kv_bytes: int, version: str) -> None:
     found = demand(request("Qwen3-8B", version=version, concurrency=4), "h200-sxm")
@@ -282,14 +279,6 @@ def test_a_config_without_sizes_is_refused() -> None:
     found = refusal(request({"architectures": ["LlamaForCausalLM"]}), "l40s")
     assert found.code == "format"
     assert "`hidden_size`" in found.detail
-
-
-def test_one_demand_takes_a_few_milliseconds() -> None:
-    wanted, place = request("DeepSeek-R1"), site(*["h200-sxm"] * 8)
-    started = time.process_time()
-    for _ in range(10):
-        assert not isinstance(ENGINE.demands(wanted, place), Refusal)
-    assert (time.process_time() - started) / 10 < 0.02
 
 
 def test_the_engine_has_the_name_that_the_inventory_uses() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from compiler.engines.vllm import ENGINE
@@ -71,7 +71,7 @@ def answers(header: dict[str, HeaderValue], version: str, args: dict[str, ArgVal
         assert ENGINE.at_utilization(found[0], 900).kv_tokens >= 0
 
 
-@settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=150)
 @given(data=st.data(), model=st.sampled_from(MODELS), version=st.sampled_from(VERSIONS))
 def test_a_damaged_config_is_answered(data: st.DataObject, model: str, version: str) -> None:
     header = config(model)
@@ -81,7 +81,7 @@ def test_a_damaged_config_is_answered(data: st.DataObject, model: str, version: 
     answers(header, version, {})
 
 
-@settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=150)
 @given(
     data=st.data(),
     model=st.sampled_from([*MODELS, "encoder"]),

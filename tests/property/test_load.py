@@ -6,7 +6,7 @@ import json
 import re
 from datetime import timedelta
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from compiler.diagnostics import SUMMARIES, CompileError, Diagnostic
@@ -66,9 +66,7 @@ LOCK = lock_text(
     )
 )
 # A fraction of this is usual; the rest is for a busy machine.
-SOON = settings(
-    deadline=timedelta(seconds=5), suppress_health_check=[HealthCheck.too_slow], derandomize=True
-)
+SOON = settings(deadline=timedelta(minutes=1), derandomize=True)
 
 PIECES = st.sampled_from(
     [

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import replace
 
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from compiler.ir.demand import Demands
@@ -20,9 +20,7 @@ from tests.generators.small_plans import share
 from tests.property.oracle import Running, Way, best_score, holds, score
 from tests.property.strategies import fleets
 
-SLOW = settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True
-)
+SLOW = settings(max_examples=60, derandomize=True)
 
 
 def placed(fleet: TinyFleet, previous: Plan | None = None) -> Placements | None:

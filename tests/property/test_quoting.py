@@ -35,7 +35,7 @@ from tests.tools.quadlet_reader import generate, read_podman, variables
 from tests.tools.systemd_reader import read_env_file, read_service
 
 # Each example starts a program, so few of them with many texts.
-few = settings(max_examples=25, deadline=None)
+few = settings(max_examples=25)
 many_texts = st.lists(texts, min_size=1, max_size=20)
 many_systemd_texts = st.lists(systemd_texts, min_size=1, max_size=20)
 
