@@ -18,8 +18,8 @@ RELEASE = "trixie"
 PACKAGES = (
     # The host: systemd as its first process, and what docs/targets.md says that a host needs.
     *("systemd", "systemd-sysv", "dbus", "curl"),
-    # What the tests look with, the interpreter of the stand-in engine, libraries of llama-server.
-    *("iproute2", "procps", "python3", "libgomp1", "libstdc++6"),
+    # What the tests look with, the interpreter of the stand-in engine, libraries of the engines.
+    *("iproute2", "procps", "python3", "libgomp1", "libnuma1", "libstdc++6"),
     *("docker.io", "docker-cli", "docker-compose", "iptables"),
     *("podman", "crun", "netavark", "aardvark-dns", "catatonit", "nftables"),
 )

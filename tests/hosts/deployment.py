@@ -16,8 +16,10 @@ from compiler.load.fields import safe_text
 from tests.e2e.fleet import Fleet, compile_fleet
 from tests.e2e.tiny_models import write_decoder, write_encoder
 from tests.generators.plans import HOSTILE
+from tests.hosts.handbook import commands
 from tests.hosts.machine import Machine
 
+UNITS = "/root/compiled/box/systemd"
 STAND_IN = Path(__file__).with_name("stand_in.py")
 # It has facts of models on the hub, which no test asks.
 _LOCK = Path(__file__).parents[1] / "golden" / "every-target" / "modelc.lock"
@@ -109,6 +111,19 @@ class Deployment:
         """What the server of a replica answers."""
         return self.machine.ask(self.fleet.replica(replica)["port"], path)
 
+    def request(
+        self, replica: str, path: str, body: object = None, *, key: str = ""
+    ) -> tuple[int, str]:
+        """The status and the text that a replica answers; with a body the request is a POST."""
+        words = ["curl -sS --max-time 60 --write-out '\\n%{http_code}'"]
+        words.append(f"--header 'authorization: Bearer {key}'")
+        if body is not None:
+            self.machine.write("/root/body.json", json.dumps(body))
+            words.append("--header 'content-type: application/json' --data @/root/body.json")
+        words.append(f"http://127.0.0.1:{self.fleet.replica(replica)['port']}{path}")
+        text, _, status = self.machine.run(" ".join(words)).rpartition("\n")
+        return int(status), text
+
     def argv(self, replica: str) -> list[str]:
         """The command line of a replica in the plan."""
         words: list[str] = self.fleet.replica(replica)["argv"]
@@ -147,6 +162,17 @@ def compiled(folder: Path, inventory: str, models: str) -> Fleet:
         write_encoder(folder / "models" / "embed.gguf", scores=False)
         shutil.copy(_LOCK, folder / "modelc.lock")
     return compile_fleet(folder, inventory, models, {})
+
+
+def install_units(machine: Machine, fleet: Fleet, secret: str, value: str) -> Deployment:
+    """The fleet on the machine, its units installed as docs/targets.md says, with one secret."""
+    machine.place(fleet.folder / "models", "/srv/models/models")
+    deployment = Deployment(machine=machine, fleet=fleet)
+    machine.place(deployment.artifacts(), "/root/compiled/box")
+    machine.write(f"/root/{secret}", f"{value}\n", mode=0o600)
+    for command in commands("systemd", "Install"):
+        machine.run(command.replace("HF_TOKEN", secret), folder=UNITS)
+    return deployment
 
 
 def _text(hexadecimal: str) -> str:

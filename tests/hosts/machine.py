@@ -13,7 +13,7 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,12 +21,13 @@ from typing import Any
 
 BOOT_SECONDS = 60
 STOP_SECONDS = 30
-COMMAND_SECONDS = 240
+# A start of vLLM is one command.
+COMMAND_SECONDS = 600
 ANSWER_SECONDS = 20
 
 _CGROUPS = Path("/sys/fs/cgroup")
 
-# Its parameters: a folder, the root, the name, then the cgroups to enter.
+# Its parameters: a folder, the root, the name, the cgroups to enter, `--`, more options of nspawn.
 # Docker and podman cannot keep their layers on an overlay, so that they get folders of the tmpfs.
 # A machine has its own cgroup since nspawn, unregistered, would share ours. nspawn ends with
 # 133 for a reboot that whoever started it is to carry out.
@@ -34,7 +35,8 @@ _BOOT = """
 set -eu
 scratch=$1 root=$2 name=$3
 shift 3
-for cgroup; do echo $$ >"$cgroup/cgroup.procs"; done
+while [ "$1" != -- ]; do echo $$ >"$1/cgroup.procs"; shift; done
+shift
 mount -t tmpfs -o mode=755 tmpfs "$scratch"
 cd "$scratch"
 mkdir upper work root docker containerd containers
@@ -48,7 +50,7 @@ while [ $status = 133 ]; do
     --capability=all --drop-capability=CAP_SYS_MODULE --system-call-filter='bpf @keyring @mount' \
     --bind="$scratch/docker:/var/lib/docker" --bind="$scratch/containerd:/var/lib/containerd" \
     --bind="$scratch/containers:/var/lib/containers" \
-    --link-journal=no --boot --console=pipe &
+    --link-journal=no --boot --console=pipe "$@" &
   running=$!
   wait $running && status=0 || status=$?
 done
@@ -132,13 +134,20 @@ class Machine:
 
 
 @contextmanager
-def booted(root: Path, scratch: Path) -> Iterator[Machine]:
-    """A machine over a root that it leaves as it is; `scratch` is an empty folder."""
+def booted(
+    root: Path, scratch: Path, folders: Mapping[str, Path] | None = None
+) -> Iterator[Machine]:
+    """A machine over a root that it leaves as it is; `scratch` is an empty folder.
+
+    `folders` of ours stand in the machine, where no one can write them, under the paths given.
+    """
     name = f"{scratch.name}-{os.getpid()}"
     cgroups = _own_cgroups(name)
     # If we die, however hard, it dies too.
     guard = ("setpriv", "--pdeathsig", "TERM", "unshare", "--mount", "--propagation", "private")
     command: list[str | Path] = [*guard, "sh", "-c", _BOOT, "boot", scratch, root, name, *cgroups]
+    binds = [f"--bind-ro={source}:{target}" for target, source in (folders or {}).items()]
+    command += ["--", *binds]
     console = scratch.with_suffix(".console")
     with console.open("wb") as output:
         process = subprocess.Popen(
@@ -206,5 +215,13 @@ def _own_cgroups(name: str) -> Sequence[Path]:
 
 def _remove(cgroup: Path) -> None:
     """The deepest first: a cgroup can be removed, and its files cannot."""
-    for folder, _, _ in os.walk(cgroup, topdown=False):
-        Path(folder).rmdir()
+    end = time.monotonic() + STOP_SECONDS
+    while cgroup.exists():
+        try:
+            for folder, _, _ in os.walk(cgroup, topdown=False):
+                Path(folder).rmdir()
+        except OSError:
+            # What was killed with the machine needs a moment to be gone.
+            if time.monotonic() > end:
+                raise
+            time.sleep(0.1)

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from compiler.engines.llamacpp.builds import STUDIED_BUILD
-from tests.hosts.deployment import Deployment, compiled
+from tests.hosts.deployment import Deployment, compiled, install_units
 from tests.hosts.handbook import commands
 from tests.hosts.machine import Machine
 from tests.oracle import llamacpp_build
@@ -46,25 +46,7 @@ def host(machine: Machine, tmp_path_factory: pytest.TempPathFactory) -> Deployme
     machine.write("/etc/ld.so.conf.d/llama.conf", f"{PROGRAMS}\n")
     machine.run("ldconfig")
     fleet = compiled(tmp_path_factory.mktemp("fleet"), INVENTORY, MODELS)
-    machine.place(fleet.folder / "models", "/srv/models/models")
-    deployment = Deployment(machine=machine, fleet=fleet)
-    machine.place(deployment.artifacts(), "/root/compiled/box")
-    machine.write("/root/LLAMA_API_KEY", f"{KEY}\n", mode=0o600)
-    for command in commands("systemd", "Install"):
-        machine.run(
-            command.replace("HF_TOKEN", "LLAMA_API_KEY"), folder="/root/compiled/box/systemd"
-        )
-    return deployment
-
-
-def post(host: Deployment, replica: str, path: str, body: object, key: str = "") -> str:
-    """What a replica answers, the status in the last line."""
-    host.machine.write("/root/body.json", json.dumps(body))
-    url = f"http://127.0.0.1:{host.fleet.replica(replica)['port']}{path}"
-    return host.machine.run(
-        "curl -sS --write-out '\\n%{http_code}' --header 'content-type: application/json' "
-        f"--header 'authorization: Bearer {key}' --data @/root/body.json {url}"
-    )
+    return install_units(machine, fleet, "LLAMA_API_KEY", KEY)
 
 
 @pytest.mark.parametrize("replica", REPLICAS)
@@ -75,19 +57,19 @@ def test_it_is_healthy(host: Deployment, replica: str) -> None:
 
 def test_it_completes_for_those_who_know_the_secret(host: Deployment) -> None:
     body = {"prompt": "hello", "max_tokens": 4}
-    answer, _, status = post(host, "chat-0", "/v1/completions", body, KEY).rpartition("\n")
-    assert status == "200"
+    status, answer = host.request("chat-0", "/v1/completions", body, key=KEY)
+    assert status == 200
     assert json.loads(answer)["usage"]["completion_tokens"] in range(1, 5)
 
 
 def test_it_completes_for_nobody_else(host: Deployment) -> None:
     body = {"prompt": "hello", "max_tokens": 4}
-    assert post(host, "chat-0", "/v1/completions", body, "guess").endswith("\n401")
+    assert host.request("chat-0", "/v1/completions", body, key="guess")[0] == 401
 
 
 def test_it_embeds(host: Deployment) -> None:
-    answer, _, status = post(host, "embed-0", "/v1/embeddings", {"input": "hello"}).rpartition("\n")
-    assert status == "200"
+    status, answer = host.request("embed-0", "/v1/embeddings", {"input": "hello"})
+    assert status == 200
     assert len(json.loads(answer)["data"][0]["embedding"]) == 128
 
 

@@ -11,8 +11,10 @@ from tests.hosts.deployment import (
     MODELS,
     SECRET,
     STAND_IN,
+    UNITS,
     Deployment,
     compiled,
+    install_units,
 )
 from tests.hosts.gpus import NO_SUCH_GPU, REFUSED, make_gpus
 from tests.hosts.handbook import commands
@@ -28,7 +30,6 @@ hosts:
   box: {target: systemd, ram: 64GiB, gpus: [{kind: rtx-4090}, {kind: rtx-3090}]}
 """
 REPLICAS = ("chat-0", "chat-1", "embed-0")
-UNITS = "/root/compiled/box/systemd"
 
 
 @pytest.fixture(scope="module")
@@ -37,13 +38,7 @@ def host(machine: Machine, tmp_path_factory: pytest.TempPathFactory) -> Deployme
     for program in ("/usr/local/bin/llama-server", "/opt/vllm/bin/vllm"):
         machine.place(STAND_IN, program, mode=0o755)
     make_gpus(machine)
-    machine.place(fleet.folder / "models", "/srv/models/models")
-    deployment = Deployment(machine=machine, fleet=fleet)
-    machine.place(deployment.artifacts(), "/root/compiled/box")
-    machine.write("/root/HF_TOKEN", f"{SECRET}\n", mode=0o600)
-    for command in commands("systemd", "Install"):
-        machine.run(command, folder=UNITS)
-    return deployment
+    return install_units(machine, fleet, "HF_TOKEN", SECRET)
 
 
 def pids(host: Deployment) -> dict[str, int]:
