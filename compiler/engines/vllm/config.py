@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from compiler.engines.vllm.audio import audio_of
 from compiler.engines.vllm.recurrent import PURE_MAMBA, listed_kinds, recurrent_of
 from compiler.engines.vllm.rope import position_limit, rope_of
 from compiler.engines.vllm.sections import Header, first_whole, number, section, whole
@@ -22,6 +23,7 @@ _GATED_ENCODERS = frozenset({"modernbert", "new", "nomic_bert"})
 _BIASED = frozenset({"gpt2", "gpt_oss", "opt", "phi", "starcoder2"})
 _QK_NORMED = ("gemma3", "gemma4", "olmo2", "olmo3", "qwen3")
 _FOUR_NORMS = ("gemma2", "gemma3", "gemma4")
+_FOUR_NORMED = frozenset({"glm4", "glm4v_text", "glm_ocr_text"})
 # Parts of architecture names of models that attend in both directions and keep no KV.
 _ENCODER_NAMES = ("Bert", "Roberta", "NewModel", "NewForSequence", "GteModel", "GteNewModel")
 _MODALITIES = ("vision_config", "audio_config", "visual")
@@ -72,6 +74,7 @@ def _read(header: Header) -> Shape:
     model_type = str(text.get("model_type") or family)
     architecture = _architecture(header)
     encoder = _is_encoder(architecture, model_type)
+    gemma_4 = model_type.startswith("gemma4")
     mla, attention = _mla(text), _attention(text, model_type, layers)
     positions = whole(text, "max_position_embeddings") or 4096
     quantization = text.get("quantization_config") or text.get("compression_config")
@@ -99,7 +102,8 @@ def _read(header: Header) -> Shape:
         qk_norm=model_type.startswith(_QK_NORMED) or bool(text.get("use_qk_norm")),
         sinks=model_type == "gpt_oss",
         query_gate=bool(text.get("attn_output_gate", model_type == "qwen3_next")),
-        norms=4 if model_type.startswith(_FOUR_NORMS) or model_type == "glm4" else 2,
+        norms=_norms(model_type),
+        query_rank=whole(text, "share_q_dim"),
         attention=attention,
         window=whole(text, "sliding_window"),
         global_heads=whole(text, "num_global_key_value_heads"),
@@ -111,6 +115,11 @@ def _read(header: Header) -> Shape:
         recurrent=recurrent_of(text, model_type, hidden, attention),
         experts=_experts(text, model_type, layers),
         vision=vision_of(header, hidden),
+        audio=audio_of(header),
+        per_layer_width=whole(text, "hidden_size_per_layer_input") if gemma_4 else 0,
+        per_layer_vocabulary=whole(text, "vocab_size_per_layer_input") or whole(text, "vocab_size"),
+        doubled_inner=gemma_4 and text.get("use_double_wide_mlp") is True,
+        second_embedding=family == "phi3_v",
         rope=rope_of(text, family, head_dim=head_dim, positions=positions, mla=mla),
         quantization=quantization if isinstance(quantization, dict) else None,
         shared_blocks=whole(text, "num_mem_blocks") if model_type == "zamba2" else 0,
@@ -135,10 +144,21 @@ _NAMES: dict[str, tuple[str, ...]] = {
 def canonical(text: Header) -> dict[str, HeaderValue]:
     """The section with sizes under their usual names as well; DBRX keeps some further inside."""
     found = {**section(text, "ffn_config"), **text}
+    if text.get("model_type") == "ernie4_5_moe_vl":
+        found |= _of_words(text)
     for name, others in _NAMES.items():
         if not whole(found, name) and (value := first_whole(found, others)):
             found[name] = value
     return found
+
+
+def _of_words(text: Header) -> dict[str, HeaderValue]:
+    """Ernie 4.5 VL lists what experts of words and of pictures have: the first of each list."""
+    lists = {key: value for key, value in text.items() if key.startswith("moe_")}
+    first = {key: value[0] for key, value in lists.items() if isinstance(value, list) and value}
+    widths = text.get("moe_intermediate_size")
+    seeing = widths[1] if isinstance(widths, list) and len(widths) > 1 else 0
+    return {**first, "picture_expert_width": seeing}
 
 
 def _require(text: Header, *keys: str) -> None:
@@ -194,6 +214,13 @@ def _architecture(header: Header) -> str:
     return ""
 
 
+def _norms(model_type: str) -> int:
+    """Norms of the hidden size in a decoder layer."""
+    if model_type.startswith(_FOUR_NORMS) or model_type in _FOUR_NORMED:
+        return 4
+    return 1 if model_type == "cohere2" else 2
+
+
 def _head_dim(text: Header, hidden: int, heads: int) -> int:
     """The size of a head, where it is not the hidden size over the heads."""
     named = first_whole(text, ("head_dim", "kv_channels", "attention_head_dim"))
@@ -236,18 +263,26 @@ def _is_encoder(architecture: str, model_type: str) -> bool:
     }
 
 
+_KV_HEADS = (
+    "num_key_value_heads",
+    "num_kv_heads",
+    "multi_query_group_num",
+    "num_attention_groups",
+)
+
+
 def _kv_heads(text: Header, heads: int) -> int:
     """Falcon's multi-query attention has one; without a number every head has its own."""
     if text.get("multi_query") and not text.get("new_decoder_architecture"):
         return 1
     attends = section(text, "attn_config")
-    own = first_whole(text, ("num_key_value_heads", "num_kv_heads", "multi_query_group_num"))
+    own = first_whole(text, _KV_HEADS)
     return own or whole(attends, "kv_n_heads") or heads
 
 
 def _tied_by_default(model_type: str) -> bool:
     """Whether transformers ties the output to the embedding when the file is silent."""
-    return model_type.startswith(("gemma", "cohere", "gpt2", "bloom", "starcoder2", "opt"))
+    return model_type.startswith(("gemma", "cohere", "gpt2", "bloom", "starcoder2", "opt", "lfm2"))
 
 
 def _dtype(text: Header, header: Header) -> str:
@@ -279,12 +314,14 @@ def _mla(text: Header) -> Mla | None:
 
 
 _EXPERT_COUNTS = ("num_experts", "n_routed_experts", "num_local_experts", "moe_num_experts")
+_EXPERT_WIDTHS = ("moe_intermediate_size", "expert_intermediate_size", "intermediate_size")
 _SHARED_COUNTS = ("n_shared_experts", "num_shared_experts", "moe_num_shared_experts")
 _ACTIVE_COUNTS = (
     "num_experts_per_tok",
     "num_experts_per_token",
     "experts_per_token",
     "moe_top_k",
+    "top_k_experts",
     "moe_k",
 )
 
@@ -293,8 +330,8 @@ def _experts(text: Header, model_type: str, layers: int) -> Experts | None:
     count = first_whole(text, _EXPERT_COUNTS)
     if count <= 1:
         return None
-    width = whole(text, "moe_intermediate_size") or whole(text, "intermediate_size")
-    shared = whole(text, "shared_expert_intermediate_size")
+    width = first_whole(text, _EXPERT_WIDTHS)
+    shared = first_whole(text, ("shared_expert_intermediate_size", "share_expert_dim"))
     if not shared:
         shared = first_whole(text, _SHARED_COUNTS) * width
     if model_type == "granitemoehybrid":
@@ -307,6 +344,8 @@ def _experts(text: Header, model_type: str, layers: int) -> Experts | None:
         active=active,
         width=width,
         shared_width=shared,
+        beside_dense=model_type.startswith("gemma4"),
+        picture_width=whole(text, "picture_expert_width"),
         shared_gate=bool(shared) and model_type.startswith("qwen"),
         router_bias=text.get("topk_method") == "noaux_tc"
         or text.get("scoring_func") == "sigmoid"
@@ -320,6 +359,9 @@ def _expert_layers(text: Header, layers: int) -> frozenset[int]:
     if isinstance(frequency, list):
         return frozenset(index for index, on in enumerate(frequency) if on)
     listed = text.get("moe_layers")
+    if isinstance(named := text.get("moe_layers_enum"), str):
+        # Step 3 writes them with commas.
+        return frozenset(int(index) for index in named.split(",") if index.strip().isdecimal())
     if isinstance(listed, list) and listed:
         return frozenset(index for index in listed if isinstance(index, int))
     dense = text.get("mlp_only_layers")

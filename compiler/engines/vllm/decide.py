@@ -25,6 +25,8 @@ _CPU_BLOCK = 128
 _FP8_BITS = 8
 # The first compute capability with bfloat16.
 _AMPERE = (8, 0)
+# Default of --limit-mm-per-prompt (config/multimodal.py, 0.32); older versions have 1.
+_MANY_IMAGES = 999
 # config/model.py `_FLOAT16_NOT_SUPPORTED_MODELS`, 0.9 to 0.33: numerically unstable in float16.
 _NO_HALF = frozenset({"gemma2", "gemma3", "gemma3_text", "plamo2", "glm4"})
 
@@ -285,10 +287,10 @@ def _images(args: Mapping[str, ArgValue]) -> int:
 
 
 def _limit(limits: Mapping[str, ArgValue], modality: str) -> int:
-    value = limits.get(modality, 1)
+    value = limits.get(modality, _MANY_IMAGES)
     if isinstance(value, dict):
-        value = value.get("count", 1)
-    return value if isinstance(value, int) else 1
+        value = value.get("count", _MANY_IMAGES)
+    return value if isinstance(value, int) else _MANY_IMAGES
 
 
 def _lora(args: Mapping[str, ArgValue]) -> Lora | None:

@@ -22,8 +22,6 @@ _LAST_PATCH = 99
 _FIRST_V1_COMPUTE = (8, 0)
 # Compute capabilities of GPUs that share the host's memory: Jetson Orin and Thor, GB10.
 _UNIFIED = frozenset({(8, 7), (11, 0), (12, 1)})
-# Families whose towers were checked against vLLM's own figures or source.
-_CLIP_FAMILIES = ("gemma3", "llava", "mistral3", "pixtral")
 
 
 def why_weights(shape: Shape, estimate: Estimate) -> str:
@@ -135,10 +133,10 @@ def _about_model(request: Request, shape: Shape, options: Options) -> Iterator[s
         return
     if scheme_of(shape.quantization, options.quantization).kind == "unknown":
         yield "The checkpoint's quantization is not known; weights are costed in 16 bits."
-    outer = str(facts.header.get("model_type") or "")
-    if shape.vision and shape.vision.family == "clip" and not outer.startswith(_CLIP_FAMILIES):
+    if shape.vision and shape.vision.family == "unknown":
+        outer = str(facts.header.get("model_type") or "")
         yield f"The vision tower of `{outer}` is weighed as one of CLIP's build."
-    if "audio_config" in facts.header:
+    if "audio_config" in facts.header and not shape.audio:
         yield "The audio tower is not weighed without tensors."
 
 

@@ -13,6 +13,7 @@ from compiler.engines.vllm.options import Options
 from compiler.engines.vllm.quantization import Scheme, scheme_of
 from compiler.engines.vllm.shape import Shape
 from compiler.engines.vllm.stages import has_embedding, stage_layers
+from compiler.engines.vllm.vision import vision_ranks, vision_sizes, whole_numbers
 from compiler.engines.vllm.weights import (
     FLOAT_ROUTERS,
     HEAD_NUMBER_BYTES,
@@ -34,6 +35,8 @@ _FUSED = {
     **dict.fromkeys(("gate_proj", "up_proj"), "gate_up_proj"),
     **dict.fromkeys(("w1", "w3"), "w13"),
     **dict.fromkeys(("q_a_proj", "kv_a_proj_with_mqa"), "fused_qkv_a_proj"),
+    **dict.fromkeys(("in_proj_qkv", "in_proj_z"), "in_proj_qkvz"),
+    **dict.fromkeys(("in_proj_b", "in_proj_a"), "in_proj_ba"),
 }
 _BY_OUTPUT = frozenset(
     {"q_proj", "k_proj", "v_proj", "qkv_proj", "query", "key", "value", "query_key_value", "c_attn"}
@@ -73,8 +76,16 @@ _DROPPED = re.compile(
 )
 _VISION = re.compile(
     r"(^|\.)(visual|vision_tower|vision_model|vision_encoder|multi_modal_projector|mm_projector"
-    r"|patch_merger|vision_language_adapter|embed_vision)\."
+    r"|patch_merger|vision_language_adapter|embed_vision|pre_mm_projector_norm|vision_embed_tokens"
+    r"|vpm|resampler|resampler_model|connector|projector|mlp1|mlp_AR|sam_model|vit_downsampler2?"
+    r"|vit_large_projector|image_newline|view_seperator)(\.|$)"
 )
+_AUDIO = re.compile(r"(^|\.)(audio_tower|embed_audio)\.")
+# Parts that speak, which vLLM leaves out (models/qwen2_5_omni_thinker.py).
+_SPEECH = re.compile(r"^(talker|token2wav|code2wav)\.")
+# A tower is as config.json has it if its tensors come to that, but for layers that are not loaded
+# and tables that are computed.
+_AS_CONFIGURED = (0.9, 1.1)
 # Heads of encoders, which embedding leaves out.
 _ENCODER_HEAD = re.compile(r"(^|\.)(pooler|classifier|score|head)\.")
 _ENCODER_TABLES = frozenset({"position_embeddings", "token_type_embeddings"})
@@ -109,12 +120,34 @@ def weights_from_tensors(
     if shape.quantization is None and scheme.kind != "none":
         return None
     sums: Counter[tuple[str, int, str]] = Counter()
+    configured = _tower_is_as_configured(facts, shape)
     for group in facts.tensors:
-        _add_group(sums, group, shape, options, scheme)
+        if not (configured and _is_of_tower(group.name, shape)):
+            _add_group(sums, group, shape, options, scheme)
     # Layer by layer, attention first, as the model's code makes them.
     ordered = sorted(sums, key=lambda key: ("*" in key[0], key[1], "attn" not in key[0]))
-    sizes = [*(sums[key] for key in ordered), *_computed_sizes(shape, options, scheme, kind)]
-    return allocated_bytes(sizes, options.rules)
+    single = [sums[key] for key in ordered if "*" not in key[0]]
+    layered = [sums[key] for key in ordered if "*" in key[0]]
+    towers = vision_sizes(shape, options) if configured else ()
+    computed = _computed_sizes(shape, options, scheme, kind)
+    return allocated_bytes([*single, *towers, *layered, *computed], options.rules)
+
+
+def _tower_is_as_configured(facts: ModelFacts, shape: Shape) -> bool:
+    """Whether the towers are those of a known class in 16 bits, whose cuts are known."""
+    tower = [group for group in facts.tensors if _is_of_tower(group.name, shape)]
+    known = shape.vision is not None and shape.vision.family != "unknown"
+    if not tower or not known or any(group.dtype not in _FLOATS for group in tower):
+        return False
+    numbers = sum(math.prod(group.shape) * group.count() for group in tower)
+    least, most = (bound * whole_numbers(shape) for bound in _AS_CONFIGURED)
+    return least < numbers < most
+
+
+def _is_of_tower(name: str, shape: Shape) -> bool:
+    """Whether a tensor is one of the shape's towers; audio towers of other classes are not."""
+    heard = bool(shape.audio) and _AUDIO.search(name) is not None
+    return heard or _VISION.search(name) is not None
 
 
 def _add_group(
@@ -173,14 +206,16 @@ def _place(name: str) -> _Place:
         stem=stem,
         module=module,
         leaf=leaf,
-        vision=_VISION.search(name) is not None,
+        vision=(_VISION.search(name) or _AUDIO.search(name)) is not None,
         expert=".experts." in name,
     )
 
 
 def _is_left_out(name: str, place: _Place, shape: Shape, options: Options, scheme: Scheme) -> bool:
     """Tensors that this launch does not load, or that vLLM drops after loading."""
-    if _DROPPED.search(name) or (place.vision and options.language_model_only):
+    if _DROPPED.search(name) or _SPEECH.search(name):
+        return True
+    if place.vision and options.language_model_only:
         return True
     if name.startswith(("mtp.", "model.mtp.")) and not options.draft_layers:
         return True
@@ -249,11 +284,11 @@ def _is_by_row(group: TensorGroup, place: _Place) -> bool:
 def _vision_on_rank(
     group: TensorGroup, place: _Place, shape: Shape, options: Options, size: int
 ) -> int:
-    sharded = shape.vision is not None and shape.vision.family != "pixtral"
-    if not sharded or options.replicate_vision or len(group.shape) != _MATRIX:
+    """Matrices of blocks are cut, whatever the class; its projector and audio may be whole."""
+    block = place.module in _BY_OUTPUT | _BY_INPUT and len(group.shape) == _MATRIX
+    if not block or _AUDIO.search(group.name):
         return size
-    whole = place.module in {"pos_embed", "position_embedding", "patch_embed"}
-    return size if whole else size // options.tensor_parallel
+    return size // vision_ranks(shape, options)
 
 
 def _numbers(group: TensorGroup, place: _Place) -> tuple[list[int], int]:
@@ -270,15 +305,7 @@ def _numbers(group: TensorGroup, place: _Place) -> tuple[list[int], int]:
 
 def _layer_limit(place: _Place, shape: Shape, options: Options) -> int:
     """First layer that is not loaded: prediction layers lie behind the last one."""
-    if place.vision:
-        # LLaVA takes its feature from the last layer but one.
-        cut = (
-            shape.vision is not None
-            and shape.vision.family == "clip"
-            and "encoder.layers." in place.stem
-        )
-        return shape.vision.layers if cut and shape.vision else 1 << 30
-    if ".layers.*" in f".{place.stem}" and not place.stem.startswith("mtp"):
+    if not place.vision and ".layers.*" in f".{place.stem}" and not place.stem.startswith("mtp"):
         return shape.layers + options.draft_layers
     return 1 << 30
 
@@ -289,6 +316,8 @@ def _computed_sizes(
     """What vLLM holds beside the checkpoint's tensors, or in another layout."""
     if not shape.learnt_positions:
         yield rope_bytes(shape, options)
+    if shape.second_embedding and has_embedding(shape, options):
+        yield vocabulary_rows(shape, options) * shape.hidden * shape.dtype_bytes
     here = stage_layers(shape, options)
     if shape.mla:
         for _ in _latent_layers(shape, here):

@@ -68,7 +68,7 @@ class Options:
     """Explicit capture sizes; empty for the version's own list."""
     capture_limit: int | None = None
     language_model_only: bool = False
-    images: int = 1
+    images: int = 999
     """Images a prompt may carry, as --limit-mm-per-prompt says."""
     profile_images: bool = True
     replicate_vision: bool = False

@@ -19,6 +19,7 @@ from compiler.engines.vllm.options import Options
 from compiler.engines.vllm.quantization import SchemeKind, scheme_of
 from compiler.engines.vllm.shape import Shape
 from compiler.engines.vllm.versions import rules_of, show_version
+from compiler.engines.vllm.vision import vision_ranks
 from compiler.ir.demand import ArgumentProblem, Refusal, Request, Site
 from compiler.ir.inventory import GpuKind
 
@@ -217,7 +218,26 @@ def _divisibility(shape: Shape, options: Options, ranks: int) -> Refusal | None:
         # mamba_mixer2.py: only a single group is copied to every rank.
         detail = f"{groups} groups of recurrent heads cannot be cut over {ranks} GPUs."
         return Refusal(code="heads-not-divisible", detail=detail)
-    return _block_divisibility(shape, options, ranks)
+    return _tower_divisibility(shape, options) or _block_divisibility(shape, options, ranks)
+
+
+def _tower_divisibility(shape: Shape, options: Options) -> Refusal | None:
+    """Vision towers are cut by heads as well (`divide` in models/qwen2_5_vl.py, clip.py, ...)."""
+    vision, ranks = shape.vision, vision_ranks(shape, options)
+    if vision is None or vision.family == "unknown" or options.language_model_only:
+        return None
+    heads = vision.heads if vision.cuts_heads else 0
+    for number, what in (
+        (heads, "attention heads"),
+        (vision.inner, "columns of the MLP"),
+    ):
+        if number % ranks and any(part.cut for part in vision.parts):
+            detail = (
+                f"{number} {what} of the vision tower cannot be cut over {ranks} GPUs; "
+                "`mm_encoder_tp_mode: data` leaves it whole."
+            )
+            return Refusal(code="heads-not-divisible", detail=detail)
+    return None
 
 
 def _block_divisibility(shape: Shape, options: Options, ranks: int) -> Refusal | None:

@@ -7,9 +7,17 @@ from compiler.engines.vllm.shape import Mla, Rope
 
 _YARN = frozenset({"yarn", "deepseek_yarn"})
 _STRETCHED = frozenset({"linear", "dynamic", "ntk"})
+# From 0.21 on dynamic scaling has the cache of the trained length (dynamic_ntk_scaling_rope.py).
+_DYNAMIC = "dynamic"
 # Scalings whose max_position_embeddings already is the longest context.
 _UNSTRETCHED = frozenset({"", "default", "llama3", "longrope", "mrope", "su"})
+_LONG = frozenset({"longrope", "su"})
 _MROPE_FAMILIES = ("qwen2_vl", "qwen2_5_vl", "qwen3_vl", "qwen3_5")
+# Families that say to 0.32 that positions never exceed the tokens (`mrope_positions_factor` of
+# models/qwen3_vl.py).
+_TOKEN_POSITIONS = ("qwen3_vl", "qwen3_5")
+# Families whose sliding layers rotate by a base of their own.
+_TWO_CACHES = ("gemma3", "gemma4", "modernbert")
 # Model classes without rotary positions (model_executor/models/, 0.10 to 0.33).
 _UNROTATED = frozenset({"falcon_mamba", "jamba", "mamba", "mamba2", "nemotron_h"})
 _LENGTH_KEYS = (
@@ -34,15 +42,27 @@ def rope_of(text: Header, family: str, *, head_dim: int, positions: int, mla: Ml
         rows = int((whole(scaling, "original_max_position_embeddings") or positions) * factor)
     elif kind in _STRETCHED:
         rows = int(positions * factor)
-    if "mrope_section" in scaling or family.startswith(_MROPE_FAMILIES):
+    elif kind in _LONG:
+        # The short and the long scaling stand one behind the other.
+        original = whole(scaling, "original_max_position_embeddings")
+        rows += original or whole(text, "original_max_position_embeddings")
+    if family == "ernie4_5_moe_vl":
+        # Each layer makes a cache of its own (models/ernie45_vl_moe.py).
+        rows = positions * 4 * whole(text, "num_hidden_layers")
+    elif "mrope_section" in scaling or family.startswith(_MROPE_FAMILIES):
         # MRotaryEmbedding quadruples its cache (mrope.py).
         rows = positions * 4
-    local = str(text.get("model_type") or "").startswith(("gemma3", "modernbert"))
+    local = str(text.get("model_type") or "").startswith(_TWO_CACHES)
+    wide = whole(text, "global_head_dim")
     return Rope(
         positions=rows,
-        dim=_rotated_dim(text, head_dim, mla),
-        number_bytes=4 if mla and not mla.expanded else 2,
+        dim=_rotated_dim(text, wide or head_dim, mla),
+        local_dim=head_dim if wide else 0,
+        # DeepSeek's own scaling keeps 32 bits (deepseek_scaling_rope.py).
+        number_bytes=4 if mla and not mla.expanded and kind in _YARN else 2,
         local_positions=positions if local else 0,
+        trained_positions=positions if kind == _DYNAMIC else 0,
+        token_positions=positions if family.startswith(_TOKEN_POSITIONS) else 0,
     )
 
 
@@ -92,6 +112,9 @@ def _rotated_dim(text: Header, head_dim: int, mla: Mla | None) -> int:
     off = kind == "nope" or text.get("mla_use_nope") is True or text.get("use_mem_rope") is False
     if off or str(text.get("model_type")) in _UNROTATED:
         return 0
+    if _kind(_scaling(text)) == "proportional":
+        # Heads keep their size, and the rest of a row is not rotated.
+        return head_dim
     return mla.rope_dim if mla else int(head_dim * _rotated_part(text))
 
 

@@ -85,6 +85,10 @@ class Experts:
     width: int
     shared_width: int
     shared_gate: bool
+    beside_dense: bool = False
+    """The layers have a dense MLP as well (Gemma 4)."""
+    picture_width: int = 0
+    """Width of as many experts again, for pictures (Ernie 4.5 VL)."""
     router_bias: bool
     layers: frozenset[int]
 
@@ -94,38 +98,53 @@ class Experts:
         return min(self.count, self.active, self.width, self.shared_width + 1)
 
 
+# No published tower comes near; a damaged or hostile config can say anything.
+_MOST_LAYERS = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Parameters of one size in a tower or its projector."""
+
+    numbers: int
+    """Numbers of one parameter before it is cut."""
+    copies: int = field(default=1, kw_only=True)
+    cut: bool = field(default=False, kw_only=True)
+    """Whether tensor parallel ranks share it."""
+    heads: int = field(default=0, kw_only=True)
+    """Ranks share it only if they divide these heads; 0 for all ranks."""
+    number_bytes: int = field(default=2, kw_only=True)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Vision:
     """A vision tower with its projector."""
 
-    family: Literal["qwen", "pixtral", "clip"]
-    gated: bool
+    family: Literal["qwen", "glm", "mistral", "other", "unknown"]
+    """qwen and glm: pictures of any size on a grid; mistral: the class of Mistral's own format."""
+    heads: int
     width: int
     layers: int
     inner: int
     patch: int
-    temporal_patch: int = 1
     merge: int = 1
     """Patches on a side that become one token."""
-    out: int
-    mergers: int = 1
-    positions: int = 0
-    """Learnt positions; 0 for rotary ones."""
-    projector_hidden: bool = False
+    tokens: int = 0
+    """Tokens of the largest picture; 0 where config.json does not tell."""
+    patches_a_token: int = 1
+    cuts_heads: bool = True
+    """Attention is cut by heads, and ranks must divide them."""
+    parts: tuple[Part, ...] = ()
+    grid: tuple[Part, ...] = ()
+    """The cache of rotary positions, which versions before 0.12 did not keep."""
 
     @property
     def least(self) -> int:
         """The smallest of the sizes that no such model has as zero."""
-        return min(
-            self.width,
-            self.layers,
-            self.inner,
-            self.patch,
-            self.temporal_patch,
-            self.merge,
-            self.out,
-            self.positions + 1,
-        )
+        if self.layers > _MOST_LAYERS:
+            return 0
+        numbers = min((part.numbers for part in self.parts), default=1)
+        return min(self.width, self.layers, self.inner, self.patch, self.merge, numbers + 1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,6 +156,12 @@ class Rope:
     number_bytes: int
     local_positions: int = 0
     """Rows of a second cache for sliding layers (Gemma 3)."""
+    local_dim: int = 0
+    """Numbers of a row there, where they are others than `dim` (Gemma 4)."""
+    trained_positions: int = 0
+    """Rows where versions keep those of the trained length of a dynamic scaling."""
+    token_positions: int = 0
+    """Rows where versions keep one a token and not four (Qwen3-VL)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,6 +191,8 @@ class Shape:
     sinks: bool
     query_gate: bool
     norms: int
+    query_rank: int = 0
+    """Step 3: queries come through a projection that wide, which every rank holds."""
     attention: tuple[Attention, ...]
     window: int
     global_heads: int = 0
@@ -180,8 +207,17 @@ class Shape:
     recurrent: Recurrent | None = None
     experts: Experts | None = None
     vision: Vision | None = None
+    audio: tuple[Part, ...] = ()
+    """Parameters of an audio tower."""
     rope: Rope
     quantization: Header | None = field(default=None, compare=False, hash=False)
+    per_layer_width: int = 0
+    """Width of the input that each layer has of its own (Gemma 4)."""
+    per_layer_vocabulary: int = 0
+    doubled_inner: bool = False
+    """Layers that read the KV of others have an MLP twice as wide (Gemma 4)."""
+    second_embedding: bool = False
+    """The class has an embedding beside that of its language model (Phi-3.5-vision)."""
     shared_blocks: int = 0
     """Zamba2: attention blocks with an MLP that its hybrid layers share in turn."""
     adapter_rank: int = 0

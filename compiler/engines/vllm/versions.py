@@ -88,6 +88,10 @@ class Rules:
     """How the log line `GPU KV cache size` counts tokens."""
     mla_block: int = 16
     """Block size that FlashMLA asks for."""
+    rope_of_trained: bool = False
+    """Dynamic scaling of rotary positions has rows for the trained length only."""
+    rope_of_tokens: bool = False
+    """Qwen3-VL's cache of rotary positions has a row a token; before, four."""
     load_without_splits: bool = False
     """Weights load under max_split_size_mb=20: a tensor from 20 MiB keeps its whole segment."""
     mxfp4_hopper_padding: bool = True
@@ -154,7 +158,7 @@ _CHANGES: tuple[tuple[Version, dict[str, Any]], ...] = (
     ),
     (
         (0, 21, 0),
-        {"load_without_splits": True, "mxfp4_hopper_padding": False},
+        {"load_without_splits": True, "mxfp4_hopper_padding": False, "rope_of_trained": True},
     ),
     ((0, 23, 0), {"v2_dense": True, "v2_ignores_offload": True}),
     ((0, 25, 0), {"v2_decoders": True}),
@@ -180,7 +184,7 @@ _CHANGES: tuple[tuple[Version, dict[str, Any]], ...] = (
             "cold_compile_peaks": True,
         },
     ),
-    ((0, 32, 0), {"mamba_checkpoints": True}),
+    ((0, 32, 0), {"mamba_checkpoints": True, "rope_of_tokens": True}),
     ((0, 33, 0), {"medusa": False}),
 )
 

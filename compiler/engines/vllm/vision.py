@@ -2,116 +2,142 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from itertools import chain
 
 from compiler.engines.vllm.options import Options
-from compiler.engines.vllm.sections import Header, first_whole, number, whole
-from compiler.engines.vllm.shape import Shape, Vision
+from compiler.engines.vllm.pictures import Picture
+from compiler.engines.vllm.sections import Header, section
+from compiler.engines.vllm.shape import Part, Shape, Vision
+from compiler.engines.vllm.vision_grids import (
+    dots_vision,
+    ernie_vision,
+    gemma4_vision,
+    glm_ocr_vision,
+    glm_vision,
+    kimi_vision,
+    mistral3_vision,
+    paddle_vision,
+    qwen2_5_vision,
+    qwen2_vision,
+    qwen3_vision,
+)
+from compiler.engines.vllm.vision_squares import (
+    aria_vision,
+    cohere_vision,
+    deepseek_vision,
+    gemma3_vision,
+    idefics3_vision,
+    intern_vision,
+    lfm2_vision,
+    llama4_vision,
+    llava_vision,
+    minicpm_vision,
+    paligemma_vision,
+    phi3_vision,
+    step3_vision,
+    unknown_vision,
+)
 
-_NUMBER_BYTES = 2
-_COLOURS = 3
-_PIXTRAL = frozenset({"mistral3", "pixtral"})
-_LAST_BUT_ONE = -2
+# vLLM keeps the rotary positions of the grid in a cache from here on (models/qwen2_vl.py); before,
+# they were computed as pictures came.
+_CACHED_GRID = (0, 12, 0)
+# The class of Mistral's own format cuts its tower (models/pixtral.py, 0.32); older ones that were
+# read (0.8) do not.
+_CUT_MISTRAL = (0, 32, 0)
+_DEFAULTS: dict[str, dict[str, int]] = {
+    "clip_vision_model": {"image_size": 224, "patch_size": 32, "num_attention_heads": 12},
+    "pixtral": {
+        "hidden_size": 1024,
+        "intermediate_size": 4096,
+        "num_hidden_layers": 24,
+        "num_attention_heads": 16,
+        "image_size": 1024,
+        "patch_size": 16,
+    },
+    "siglip_vision_model": {
+        "hidden_size": 768,
+        "intermediate_size": 3072,
+        "num_hidden_layers": 12,
+        "num_attention_heads": 12,
+        "image_size": 224,
+        "patch_size": 16,
+    },
+    "siglip2_vision_model": {"num_patches": 256, "patch_size": 16},
+}
+"""What transformers fills into vision sections that leave it out (5.19)."""
+
+_Family = Callable[[Picture], Vision]
+_UNKNOWN: _Family = unknown_vision
+_FAMILIES: dict[str, _Family] = {
+    **dict.fromkeys(("qwen2_vl",), qwen2_vision),
+    **dict.fromkeys(("qwen2_5_vl", "qwen2_5_omni"), qwen2_5_vision),
+    **dict.fromkeys(("qwen3_vl", "qwen3_vl_moe", "qwen3_omni_moe"), qwen3_vision),
+    **dict.fromkeys(("qwen3_5", "qwen3_5_moe"), qwen3_vision),
+    **dict.fromkeys(("glm4v", "glm4v_moe"), glm_vision),
+    **dict.fromkeys(("llava", "llava_next", "llava_onevision"), llava_vision),
+    **dict.fromkeys(("mistral3", "pixtral"), mistral3_vision),
+    **dict.fromkeys(("internvl_chat", "internvl"), intern_vision),
+    **dict.fromkeys(("idefics3", "smolvlm"), idefics3_vision),
+    "aria": aria_vision,
+    "cohere2_vision": cohere_vision,
+    "deepseek_vl_v2": deepseek_vision,
+    "dots_ocr": dots_vision,
+    "ernie4_5_moe_vl": ernie_vision,
+    "gemma3": gemma3_vision,
+    "gemma4": gemma4_vision,
+    "glm_ocr": glm_ocr_vision,
+    **dict.fromkeys(("kimi_vl", "kimi_k25"), kimi_vision),
+    "lfm2_vl": lfm2_vision,
+    "llama4": llama4_vision,
+    "minicpmv": minicpm_vision,
+    "paddleocr_vl": paddle_vision,
+    "paligemma": paligemma_vision,
+    "phi3_v": phi3_vision,
+    "step3_vl": step3_vision,
+}
+"""Towers by the outer model_type."""
 
 
 def vision_of(header: Header, hidden: int) -> Vision | None:
     """The vision tower that a config.json describes; None without one."""
-    section = header.get("vision_config")
-    if not isinstance(section, dict):
+    inner = section(header, "thinker_config") or header
+    found = section(inner, "vision_config") or section(inner, "img_processor")
+    if not found:
         return None
     model_type = str(header.get("model_type") or "")
-    if model_type.startswith("qwen"):
-        return _qwen_tower(section, model_type, hidden)
-    return _clip_tower(section, header, model_type, hidden)
-
-
-def _qwen_tower(section: Header, model_type: str, hidden: int) -> Vision:
-    width = first_whole(section, ("hidden_size", "embed_dim")) or 1024
-    inner = whole(section, "intermediate_size")
-    if model_type == "qwen2_vl":
-        # Qwen2-VL calls the tower's width embed_dim and the output's hidden_size.
-        width, inner = whole(section, "embed_dim") or 1280, 0
-    mergers = section.get("deepstack_visual_indexes")
-    return Vision(
-        family="qwen",
-        gated=model_type == "qwen2_5_vl",
-        width=width,
-        layers=first_whole(section, ("depth", "num_hidden_layers")) or 24,
-        inner=inner or int(width * number(section, "mlp_ratio", 4)),
-        patch=whole(section, "patch_size") or 14,
-        temporal_patch=whole(section, "temporal_patch_size") or 2,
-        merge=whole(section, "spatial_merge_size") or 2,
-        out=whole(section, "out_hidden_size") or hidden,
-        mergers=1 + (len(mergers) if isinstance(mergers, list) else 0),
-        positions=whole(section, "num_position_embeddings"),
+    defaults = _DEFAULTS.get(str(found.get("model_type")), {})
+    picture = Picture(
+        header=inner, section={**defaults, **found}, model_type=model_type, hidden=hidden
     )
-
-
-def _clip_tower(section: Header, header: Header, model_type: str, hidden: int) -> Vision:
-    width = first_whole(section, ("hidden_size", "embed_dim")) or 1024
-    layers = first_whole(section, ("num_hidden_layers", "depth")) or 24
-    patch = whole(section, "patch_size") or 14
-    pixtral, llava = model_type in _PIXTRAL, model_type.startswith("llava")
-    if llava and header.get("vision_feature_layer", _LAST_BUT_ONE) == _LAST_BUT_ONE:
-        # The feature comes from the last layer but one, so vLLM does not load the last.
-        layers -= 1
-    return Vision(
-        family="pixtral" if pixtral else "clip",
-        gated=pixtral,
-        width=width,
-        layers=layers,
-        inner=whole(section, "intermediate_size") or int(width * number(section, "mlp_ratio", 4)),
-        patch=patch,
-        merge=(whole(header, "spatial_merge_size") or 1) if pixtral else 1,
-        out=hidden,
-        positions=((whole(section, "image_size") or 336) // patch) ** 2 + 1,
-        projector_hidden=llava or pixtral,
-    )
+    return _FAMILIES.get(model_type, _UNKNOWN)(picture)
 
 
 def vision_sizes(shape: Shape, options: Options) -> Iterator[int]:
-    """Bytes of each parameter of the tower and projector; nothing with --language-model-only."""
-    vision = shape.vision
-    if vision is None or options.language_model_only:
+    """Bytes of each parameter of the towers and projectors; nothing with --language-model-only."""
+    if options.language_model_only:
         return
-    ranks = 1 if options.replicate_vision or vision.family == "pixtral" else options.tensor_parallel
-    if vision.family == "qwen":
-        yield from _qwen_sizes(vision, ranks)
-    else:
-        yield from _clip_sizes(vision, ranks)
+    vision = shape.vision
+    parts: Iterator[Part] = iter(shape.audio)
+    if vision is not None:
+        grid = vision.grid if options.version >= _CACHED_GRID else ()
+        parts = chain(vision.parts, grid, shape.audio)
+    ranks = vision_ranks(shape, options)
+    for part in parts:
+        cut = part.cut and not (part.heads and part.heads % ranks)
+        numbers = part.numbers // ranks if cut else part.numbers
+        for _ in range(part.copies):
+            yield numbers * part.number_bytes
 
 
-def _qwen_sizes(vision: Vision, ranks: int) -> Iterator[int]:
-    """Qwen2-VL to Qwen3.5 (models/qwen2_5_vl.py, qwen3_vl.py): heads and MLP sharded."""
-    width, inner, number = vision.width, vision.inner, _NUMBER_BYTES
-    yield _COLOURS * vision.temporal_patch * vision.patch**2 * width * number
-    for _ in range(vision.layers):
-        yield from (3 * width * width // ranks * number, 3 * width // ranks * number)
-        yield width * width // ranks * number + width * number
-        yield (2 if vision.gated else 1) * width * inner // ranks * number
-        yield width * inner // ranks * number
-        yield 4 * width * number
-    merged = width * vision.merge**2
-    for _ in range(vision.mergers):
-        yield merged * merged // ranks * number
-        yield merged * vision.out // ranks * number
-    if vision.positions:
-        yield vision.positions * width * number
+def whole_numbers(shape: Shape) -> int:
+    """Numbers of the towers and projectors before they are cut."""
+    parts = (*(shape.vision.parts if shape.vision else ()), *shape.audio)
+    return sum(part.numbers * part.copies for part in parts)
 
 
-def _clip_sizes(vision: Vision, ranks: int) -> Iterator[int]:
-    """CLIP, SigLIP and Pixtral towers (models/clip.py, siglip.py, pixtral.py)."""
-    width, inner, number = vision.width, vision.inner, _NUMBER_BYTES
-    yield _COLOURS * vision.patch**2 * width * number
-    yield vision.positions * width * number
-    biases = 0 if vision.gated else inner + 9 * width
-    for _ in range(vision.layers):
-        yield 4 * width * width // ranks * number
-        yield (3 if vision.gated else 2) * width * inner // ranks * number
-        yield biases * number
-    yield width * vision.out * number
-    if vision.projector_hidden:
-        yield vision.out * vision.out * number
-    if vision.gated:
-        # Pixtral's patch merger of Mistral Small 3.x.
-        yield 4 * width * width * number
+def vision_ranks(shape: Shape, options: Options) -> int:
+    """Ranks that share what is cut of the tower."""
+    family = shape.vision.family if shape.vision else "unknown"
+    uncut = family == "mistral" and options.version < _CUT_MISTRAL
+    return 1 if options.replicate_vision or uncut else options.tensor_parallel

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 
 from compiler.engines.vllm.allocator import allocated_bytes
 from compiler.engines.vllm.architectures import architectures
 from compiler.engines.vllm.mixers import mixer_sizes
 from compiler.engines.vllm.options import Options
+from compiler.engines.vllm.per_layer import per_layer_sizes, per_layer_tables
 from compiler.engines.vllm.quantization import Scheme, scheme_of
 from compiler.engines.vllm.shape import Experts, Mla, Shape
 from compiler.engines.vllm.stages import has_embedding, stage_layers
@@ -55,6 +56,8 @@ def table_sizes(shape: Shape, options: Options) -> Iterator[int]:
     table_bytes = vocabulary_rows(shape, options) * shape.hidden * shape.dtype_bytes
     if has_embedding(shape, options):
         yield table_bytes
+        yield from [table_bytes] * shape.second_embedding
+        yield from per_layer_tables(shape, options)
     if options.is_last_stage and not shape.tied and not options.pooling:
         yield table_bytes
 
@@ -69,8 +72,13 @@ def rope_bytes(shape: Shape, options: Options) -> int:
     """Cached cosines and sines, which the model holds as a buffer; Transformers computes them."""
     if architectures().is_by_transformers(shape.architecture, options.version):
         return 0
-    rope = shape.rope
-    return (rope.positions + rope.local_positions) * rope.dim * rope.number_bytes
+    rope, rows = shape.rope, shape.rope.positions
+    if options.rules.rope_of_tokens:
+        rows = rope.token_positions or rows
+    if options.rules.rope_of_trained:
+        rows = rope.trained_positions or rows
+    numbers = rows * rope.dim + rope.local_positions * (rope.local_dim or rope.dim)
+    return numbers * rope.number_bytes
 
 
 def position_bytes(shape: Shape, options: Options) -> int:
@@ -89,6 +97,7 @@ def layer_sizes(
         _attention_sizes(shape, options, linear, layer),
         _mlp_sizes(shape, options, linear, layer, kind),
         [shape.hidden * shape.dtype_bytes] * shape.norms,
+        per_layer_sizes(shape),
     )
 
 
@@ -115,21 +124,30 @@ def _attention_sizes(shape: Shape, options: Options, linear: _Linear, layer: int
     if shape.mla:
         yield from _mla_sizes(shape, shape.mla, options, linear)
     else:
-        yield from _gqa_sizes(shape, options, linear, is_full=kind != "sliding")
+        shares_kv = shape.doubled_inner or shape.per_layer_width
+        reads = bool(shares_kv) and layer >= shape.layers - shape.kv_shared_layers
+        yield from _gqa_sizes(shape, options, linear, is_full=kind != "sliding", reads=reads)
 
 
-def _gqa_sizes(shape: Shape, options: Options, linear: _Linear, *, is_full: bool) -> Iterator[int]:
+def _gqa_sizes(
+    shape: Shape, options: Options, linear: _Linear, *, is_full: bool, reads: bool
+) -> Iterator[int]:
+    """Bytes of attention; a layer that reads the KV of another has queries alone."""
     ranks, number = options.tensor_parallel, shape.dtype_bytes
     heads = shape.heads // ranks
     kv_heads, head_dim = kv_heads_and_dim(shape, ranks, is_full=is_full)
+    if shape.query_rank:
+        yield from linear("self_attn.qkv_proj", shape.query_rank + 2 * head_dim, shape.hidden)
+        yield shape.query_rank * number
+        yield from linear("self_attn.wq", heads * head_dim, shape.query_rank)
+        yield from linear("self_attn.o_proj", shape.hidden, heads * head_dim)
+        return
     query = heads * (2 if shape.query_gate else 1)
-    yield from linear(
-        "self_attn.qkv_proj", (query + 2 * kv_heads) * head_dim, shape.hidden, bias=shape.qkv_bias
-    )
+    rows = (query if reads else query + 2 * kv_heads) * head_dim
+    yield from linear("self_attn.qkv_proj", rows, shape.hidden, bias=shape.qkv_bias)
     yield from linear("self_attn.o_proj", shape.hidden, heads * head_dim, bias=shape.out_bias)
     if shape.qk_norm:
-        yield head_dim * number
-        yield head_dim * number
+        yield from [head_dim * number] * (1 if reads else 2)
     if shape.sinks:
         yield heads * number
 
@@ -184,7 +202,9 @@ def _mlp_sizes(
 ) -> Iterator[int]:
     if shape.experts and layer in shape.experts.layers:
         yield from _expert_sizes(shape, shape.experts, options, linear, kind)
-        return
+        if not shape.experts.beside_dense:
+            return
+        yield from [shape.hidden * shape.dtype_bytes] * 3
     if shape.shared_blocks:
         if shape.attention[layer] == "both":
             yield from _adapter_sizes(shape, options)
@@ -192,7 +212,9 @@ def _mlp_sizes(
     if shape.inner == 0 or ("none" in shape.attention and shape.attention[layer] != "none"):
         # Mamba has no MLP; a layer of Nemotron-H is either attention, Mamba or MLP.
         return
-    width, bias = shape.inner // options.tensor_parallel, shape.out_bias and not shape.gated
+    doubled = shape.doubled_inner and layer >= shape.layers - shape.kv_shared_layers
+    inner = 2 * shape.inner if doubled else shape.inner
+    width, bias = inner // options.tensor_parallel, shape.out_bias and not shape.gated
     if shape.gated:
         yield from linear("mlp.gate_up_proj", 2 * width, shape.hidden)
     else:
@@ -220,7 +242,9 @@ def _adapter_sizes(shape: Shape, options: Options) -> Iterator[int]:
     yield hidden * hidden * number
 
 
-FLOAT_ROUTERS = frozenset({"ernie4_5_moe", "glm4_moe", "minimax_m2", "step3p5"})
+FLOAT_ROUTERS = frozenset(
+    {"ernie4_5_moe", "ernie4_5_moe_vl", "glm4_moe", "glm4v_moe_text", "minimax_m2", "step3p5"}
+)
 """Models whose router is kept in 32 bits (`params_dtype` of the gates in models/, 0.32)."""
 
 
@@ -252,6 +276,9 @@ def _expert_sizes(
             yield hidden * number
     if experts.router_bias:
         yield experts.count * 4
+    if experts.picture_width:
+        seeing = replace(experts, width=experts.picture_width, shared_width=0, picture_width=0)
+        yield from _expert_sizes(shape, seeing, options, linear, kind)
 
 
 def mxfp4_backend(options: Options, kind: GpuKind | None) -> str:
