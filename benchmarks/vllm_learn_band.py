@@ -56,8 +56,10 @@ def compute(row: Row, estimate: Estimate) -> tuple[int, int] | None:
     activation = row.measured.get("activation")
     if activation is None:
         return None
-    graphs_bytes = estimate.graphs.charged_bytes if row.version >= _GRAPHS_IN_ACTIVATION else 0
-    return estimate.transient_bytes, round(activation * GIB) - graphs_bytes
+    if row.version >= _GRAPHS_IN_ACTIVATION:
+        return estimate.transient_bytes, round(activation * GIB) - estimate.graphs.charged_bytes
+    # The peak of torch, which what stays is a part of.
+    return estimate.transient_bytes + estimate.persistent_bytes, round(activation * GIB)
 
 
 def graphs(row: Row, estimate: Estimate) -> tuple[int, int] | None:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from compiler.diagnostics import Diagnostic, Location, did_you_mean
 from compiler.engines.companions import companion_facts, companions_of, sources_of
+from compiler.engines.environment import environment_problems
+from compiler.engines.file_arguments import file_problems
 from compiler.engines.registry import engine_of
 from compiler.ir.demand import ArgumentProblem, request_of
 from compiler.ir.document import Document
@@ -14,16 +16,6 @@ from compiler.ir.inventory import HIDDEN_FROM_UNITS, EngineInstall, EngineName, 
 from compiler.ir.lock import Lock, LockedSource
 from compiler.ir.rules import engine_hosts, gpus_of, hosts_of
 from compiler.ir.spec import Service, Spec, Variant
-
-# Set by the plan, or read by an engine in place of a flag that the plan sets.
-_MANAGED_ENV = frozenset(
-    {
-        *("CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER", "NVIDIA_VISIBLE_DEVICES", "HF_HOME"),
-        *("VLLM_CACHE_ROOT", "VLLM_CPU_KVCACHE_SPACE", "VLLM_PORT", "HOME", "PATH"),
-        *("XDG_CACHE_HOME", "CREDENTIALS_DIRECTORY"),
-    }
-)
-_MANAGED_ENV_PREFIXES = ("LLAMA_ARG_",)
 
 # A message names so many things at most; the rest is counted.
 MAX_LISTED = 8
@@ -157,13 +149,16 @@ def _check_names(checked: Checked, service: Service) -> Iterator[Diagnostic]:
                 hints=did_you_mean(kind, kinds),
             )
     host_names = {host.name for host in checked.inventory.hosts}
-    for index, name in enumerate(_listed(checked, *place, "hosts", "name")):
+    written = _listed(checked, *place, "hosts", "name")
+    # One name may stand without a list.
+    for name in rules.host_labels.get("name", ()):
         if name not in host_names:
+            at = (written.index(name),) if name in written else ()
             yield Diagnostic(
                 code="unknown-host",
                 detail=f"Service `{service.name}` selects the host `{name}`.",
-                location=checked.key(*place, "hosts", "name", index),
-                hints=did_you_mean(name, host_names),
+                location=checked.key(*place, "hosts", "name", *at),
+                hints=did_you_mean(name, host_names) or _hosts_there_are(host_names),
             )
     if rules.pin is None:
         return
@@ -172,7 +167,7 @@ def _check_names(checked: Checked, service: Service) -> Iterator[Diagnostic]:
             code="unknown-host",
             detail=f"Service `{service.name}` is pinned to `{rules.pin.host}`.",
             location=checked.key(*place, "pin", "host"),
-            hints=did_you_mean(rules.pin.host, host_names),
+            hints=did_you_mean(rules.pin.host, host_names) or _hosts_there_are(host_names),
         )
         return
     n_gpus = len(checked.inventory.host(rules.pin.host).gpus)
@@ -202,6 +197,9 @@ def _check_reach(checked: Checked, service: Service) -> Iterator[Diagnostic]:
             hints=("Take out the pin or the selector.",),
         )
         return
+    named = rules.host_labels.get("name", ())
+    if named and not any(_knows_host(checked, name) for name in named):
+        return  # Said of each name.
     if not hosts:
         yield Diagnostic(
             code="selector-empty",
@@ -269,20 +267,23 @@ def _check_contradictions(checked: Checked, service: Service) -> Iterator[Diagno
 
 def _check_environment(checked: Checked, service: Service) -> Iterator[Diagnostic]:
     """Variables that select devices, folders or memory would undo what the plan decided."""
-    for name in service.env:
-        if name in _MANAGED_ENV or name.startswith(_MANAGED_ENV_PREFIXES):
-            yield Diagnostic(
-                code="managed-argument",
-                detail=f"Service `{service.name}` sets `{name}`, which the plan decides.",
-                location=checked.key("services", service.name, "env", name),
-                hints=("Take it out; use `placement` and the engine's `args` instead.",),
-            )
-    for index, name in enumerate(_listed(checked, "services", service.name, "secrets")):
+    place = ("services", service.name)
+    secrets = _listed(checked, *place, "secrets")
+    for problem in environment_problems(service):
+        name = problem.argument
+        written = ("env", name) if name in service.env else ("secrets", secrets.index(name))
+        yield Diagnostic(
+            code=problem.code,
+            detail=f"Service `{service.name}`: {problem.detail}",
+            location=checked.key(*place, *written),
+            hints=(problem.hint,),
+        )
+    for index, name in enumerate(secrets):
         if name in service.env:
             yield Diagnostic(
                 code="name-collision",
                 detail=f"Service `{service.name}` has `{name}` under `env` and under `secrets`.",
-                location=checked.key("services", service.name, "secrets", index),
+                location=checked.key(*place, "secrets", index),
                 hints=("Keep it under `secrets` if its value is one.",),
             )
 
@@ -314,6 +315,9 @@ def _check_variant(
         request = request_of(service, variant, locked.facts, version, companions)
         problems = engine.check_request(request)
         found += [_argument_fault(checked, service, index, problem) for problem in problems]
+    hosts = engine_hosts(checked.inventory, service, variant.engine)
+    for problem in file_problems(service, variant, locked, hosts):
+        found.append(_argument_fault(checked, service, index, problem))
     if variant.kv_tokens and variant.kv_tokens < (variant.context or 0):
         found.append(
             Diagnostic(
@@ -384,6 +388,10 @@ def _listed(checked: Checked, *path: str | int) -> list[str]:
 
 def _knows_host(checked: Checked, name: str) -> bool:
     return any(host.name == name for host in checked.inventory.hosts)
+
+
+def _hosts_there_are(names: Iterable[str]) -> tuple[str, ...]:
+    return (f"Hosts there are: {_list(names)}.",)
 
 
 def _labels(inventory: Inventory) -> set[str]:

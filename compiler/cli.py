@@ -6,7 +6,7 @@ import errno
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
 import click
 
@@ -19,10 +19,11 @@ if TYPE_CHECKING:
     from compiler.ir.changes import Diff
     from compiler.ir.inventory import EngineName
     from compiler.ir.lock import LockedSource
-    from compiler.ir.spec import ArgValue, Offload
     from compiler.ir.textfile import TextFile
     from compiler.pipeline import Inputs
     from compiler.single import Question
+
+Parsed = TypeVar("Parsed")
 
 # 0 done, 1 input or check failed, 2 changes (only with --detailed-exitcode), 64 wrong usage.
 EXIT_FAILED = 1
@@ -38,8 +39,6 @@ PREVIOUS = click.option(
     metavar="PLAN",
     help="Plan to compare with: a file, git:REV, or none. Default: compiled/plan.json.",
 )
-# No model has a million layers; Python refuses to read numbers of thousands of digits.
-_MAX_LAYERS_TEXT = 6
 
 IN_FOLDER = click.option(
     "-C", "--folder", type=click.Path(file_okay=False, path_type=Path), default=Path(),
@@ -115,17 +114,27 @@ def compile_command(
 ) -> int:  # fmt: skip
     """Place the fleet and write compiled/; prints the diff."""
     from compiler.pipeline import compile_plan
-    from compiler.views.plan import plan_text_view
-    from compiler.workspace import COMPILED, stale_files, write_artifacts
+    from compiler.stale import stale_output
+    from compiler.views.plan import plan_markdown, plan_text_view
+    from compiler.workspace import COMPILED, read_tree, write_artifacts
 
+    if ledger and style == "json":
+        message = "the ledger for programs is compiled/plan.json, and the JSON diff lists every GPU"
+        raise click.BadParameter(message, param_hint="--ledger with --format json")
     compiled = out or folder / COMPILED
     compilation = compile_plan(_read_inputs(folder, compiled, previous))
-    stale = stale_files(compiled, compilation.artifacts) if check else []
-    if not check:
-        write_artifacts(compiled, compilation.artifacts)
+    artifacts = compilation.artifacts
+    stale: list[Diagnostic] = []
+    if check:
+        stale = stale_output(read_tree(compiled, [each.path for each in artifacts]), artifacts)
+    else:
+        write_artifacts(compiled, artifacts)
     _report((*compilation.warnings, *stale))
-    if ledger and style == "text":
-        click.echo(plan_text_view(compilation.plan, color=_color(sys.stdout)))
+    if ledger:
+        as_text = style == "text"
+        plan = compilation.plan
+        color = _color(sys.stdout)
+        click.echo(plan_text_view(plan, color=color) if as_text else plan_markdown(plan))
     _print_diff(compilation.diff, style)
     if stale:
         return EXIT_FAILED
@@ -178,7 +187,7 @@ def lock(folder: Path, update: tuple[str, ...], check: bool) -> int:
     from compiler.ir.lock import lock_text, partial_lock_text, with_partial_lock
     from compiler.pipeline import read_lock, spec_sources, unlocked_sources, updated_sources
     from compiler.resolve.sources import changed_sources, lock_sources
-    from compiler.workspace import read_optional, read_text, remove_file, write_file
+    from compiler.workspace import read_optional, read_text, remove_file, replace_file, write_file
 
     spec = read_text(folder / "models.yaml")
     path = folder / "modelc.lock"
@@ -203,13 +212,11 @@ def lock(folder: Path, update: tuple[str, ...], check: bool) -> int:
         progress=_say,
         keep=lambda so_far: write_file(partial, partial_lock_text(so_far, before)),
     )
-    remove_file(partial)
     text = lock_text(found)
-    if existing and existing.text == text:
-        _say("modelc.lock is up to date.")
-        return 0
-    write_file(path, text)
-    _say(f"modelc.lock: {len(found.sources)} sources.")
+    replace_file(path, before, text)
+    remove_file(partial)
+    changed = f"modelc.lock: {len(found.sources)} sources."
+    _say("modelc.lock is up to date." if text == before else changed)
     return 0
 
 
@@ -275,12 +282,13 @@ def explain(service: str, folder: Path, host: str | None, previous: str | None, 
     from compiler.workspace import COMPILED
 
     inputs = _read_inputs(folder, folder / COMPILED, previous)
-    plan = plan_for(inputs, service)
+    plan, left_out = plan_for(inputs, service)
     names = replicas_of(plan, service, host)
     if style == "json":
         click.echo(replicas_json(plan, names), nl=False)
     else:
         click.echo(replicas_text(plan, names, color=_color(sys.stdout)), nl=False)
+    _report(left_out)
     return 0
 
 
@@ -288,7 +296,7 @@ def explain(service: str, folder: Path, host: str | None, previous: str | None, 
 @click.argument("model")
 @click.option("--engine", type=click.Choice(["vllm", "llama.cpp"]), help="Default: by file format.")
 @click.option("--engine-version", metavar="VERSION", help="Default: the newest that is known.")
-@click.option("--gpu", "gpus", default="cpu", metavar="KIND[,KIND...]", help="Or `cpu`.")
+@click.option("--gpu", "gpus", default="cpu", metavar="KIND[,KIND...]", help="Default: the CPU.")
 @click.option("--context", type=click.IntRange(1, 10_000_000), help="Longest request in tokens.")
 @click.option("--concurrency", type=click.IntRange(1, 4096), help="Requests in flight at once.")
 @click.option("--kv-tokens", type=click.IntRange(1, 1_000_000_000), help="KV tokens guaranteed.")
@@ -299,7 +307,7 @@ def explain(service: str, folder: Path, host: str | None, previous: str | None, 
 @click.option("--arg", "args", multiple=True, metavar="NAME=VALUE", help="An engine flag.")
 @click.option("--format", "style", type=click.Choice(["text", "json"]), default="text")
 def estimate(model: str, style: str, **options: Any) -> int:  # noqa: ANN401  As click gives them.
-    """Estimate one model on one kind of GPU, without a fleet."""
+    """Estimate one model on one kind of GPU, or on the CPU, without a fleet."""
     from compiler.single import estimate_single
     from compiler.views.estimate import estimate_json, estimate_text
 
@@ -325,6 +333,20 @@ def inspect(source: str, style: str) -> int:
         click.echo(inspect_json(locked, profile), nl=False)
     else:
         click.echo(inspect_text(locked, profile, color=_color(sys.stdout)), nl=False)
+    return 0
+
+
+@modelc.command()
+@IN_FOLDER
+@click.option("--format", "style", type=click.Choice(["text", "json"]), default="text")
+def kinds(folder: Path, style: str) -> int:
+    """List the GPU kinds that an inventory may name, with those of this folder's inventory."""
+    from compiler.pipeline import gpu_kinds
+    from compiler.views.kinds import kinds_json, kinds_text
+    from compiler.workspace import read_optional
+
+    known = gpu_kinds(read_optional(folder / "inventory.yaml"))
+    click.echo(kinds_json(known) if style == "json" else kinds_text(known), nl=False)
     return 0
 
 
@@ -376,7 +398,7 @@ def _question(locked: LockedSource, options: dict[str, Any]) -> Question:
     from compiler.engines.registry import engine_of
     from compiler.ir.demand import DEFAULT_CONTEXT
     from compiler.ir.units import permille
-    from compiler.single import NEWEST_VERSIONS, Question
+    from compiler.single import NEWEST_VERSIONS, Question, parse_argument, parse_offload
 
     engine: EngineName = options["engine"] or _usual_engine(locked)
     kinds = tuple(kind.strip() for kind in options["gpus"].split(",") if kind.strip() != "cpu")
@@ -386,12 +408,8 @@ def _question(locked: LockedSource, options: dict[str, Any]) -> Question:
         message = f"--gpu names {len(kinds)} GPUs; name one kind, or each GPU"
         raise click.BadParameter(message, param_hint="--tensor-parallel")
     limit = locked.facts.position_limit or DEFAULT_CONTEXT
-    try:
-        share = options["utilization"]
-        utilization = None if share is None else permille(share)
-    except ValueError as error:
-        raise click.BadParameter(str(error), param_hint="--utilization") from None
-    args = dict(_argument(text) for text in options["args"])
+    share, offload = options["utilization"], options["offload"]
+    args = dict(_parsed(parse_argument, text, "--arg") for text in options["args"])
     named = engine_of(engine).companions(args)
     return Question(
         locked=locked,
@@ -403,8 +421,10 @@ def _question(locked: LockedSource, options: dict[str, Any]) -> Question:
         concurrency=options["concurrency"] or 1,
         kv_tokens=options["kv_tokens"],
         task=options["task"],
-        offload=_offload(options["offload"], kinds),
-        utilization_permille=utilization,
+        offload=_parsed(parse_offload, offload, "--offload")
+        if offload
+        else ("none" if kinds else "cpu"),
+        utilization_permille=None if share is None else _parsed(permille, share, "--utilization"),
         args=args,
     )
 
@@ -413,44 +433,21 @@ def _usual_engine(locked: LockedSource) -> EngineName:
     return "llama.cpp" if locked.facts.format == "gguf" else "vllm"
 
 
-def _offload(text: str | None, kinds: tuple[str, ...]) -> Offload:
-    if text is None:
-        return "none" if kinds else "cpu"
-    if text.isascii() and text.isdigit() and len(text) <= _MAX_LAYERS_TEXT:
-        return int(text)
-    if text in ("none", "auto", "cpu"):
-        return text  # type: ignore[return-value]
-    raise click.BadParameter("write none, auto, cpu or a number of layers", param_hint="--offload")
-
-
-def _argument(text: str) -> tuple[str, ArgValue]:
-    """`name=value`; the value is read as JSON where it is JSON, else as text."""
-    import json
-
-    name, sign, value = text.partition("=")
-    name = name.lstrip("-").replace("-", "_")
-    if not name:
-        raise click.BadParameter(f"`{text}` is not NAME=VALUE", param_hint="--arg")
-    if not sign:
-        return name, True
+def _parsed(parse: Callable[[str], Parsed], text: str, option: str) -> Parsed:
     try:
-        parsed = json.loads(value)
-    except (ValueError, RecursionError):
-        return name, value
-    return name, value if parsed is None else parsed
+        return parse(text)
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint=option) from None
 
 
 def _print_diff(found: Diff, style: str) -> None:
     from compiler.views.diff import diff_json, diff_markdown, diff_text
 
-    match style:
-        case "json":
-            text = diff_json(found)
-        case "markdown":
-            text = diff_markdown(found)
-        case _:
-            text = diff_text(found, color=_color(sys.stdout))
-    click.echo(text, nl=not text.endswith("\n"))
+    if style == "text":
+        text = diff_text(found, color=_color(sys.stdout))
+    else:
+        text = diff_json(found) if style == "json" else diff_markdown(found)
+    click.echo(text, nl=False)
 
 
 def _report(diagnostics: tuple[Diagnostic, ...] | list[Diagnostic]) -> None:
@@ -458,8 +455,7 @@ def _report(diagnostics: tuple[Diagnostic, ...] | list[Diagnostic]) -> None:
     from compiler.views.diagnostics import diagnostics_text
 
     if diagnostics:
-        text = diagnostics_text(diagnostics, color=_color(sys.stderr))
-        click.echo(text, err=True, nl=not text.endswith("\n"))
+        click.echo(diagnostics_text(diagnostics, color=_color(sys.stderr)), err=True, nl=False)
 
 
 def _counted(count: int, noun: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
@@ -25,6 +26,14 @@ class Location:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Group:
+    """Names that a finding is about, such as files: what they have in common, and all of them."""
+
+    title: str
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Diagnostic:
     """One finding: a fixed summary by code, the exact detail, hints that each say what to do."""
 
@@ -32,12 +41,19 @@ class Diagnostic:
     detail: str
     location: Location | None = None
     hints: tuple[str, ...] = ()
+    groups: tuple[Group, ...] = ()
     severity: Severity = Severity.ERROR
 
     @property
     def summary(self) -> str:
         """The fixed text of this code, so that readers learn to recognise it."""
         return SUMMARIES[self.code]
+
+    @property
+    def advice(self) -> tuple[str, ...]:
+        """The finding's own hints, and then what helps whatever has this code."""
+        general = _ADVICE.get(self.code)
+        return (*self.hints, general) if general else self.hints
 
 
 class CompileError(Exception):
@@ -50,9 +66,49 @@ class CompileError(Exception):
 
 def did_you_mean(name: str, known: Iterable[str]) -> tuple[str, ...]:
     """A hint with the closest known name, or none."""
-    close = difflib.get_close_matches(name, sorted(known), n=1, cutoff=0.5)
-    return (f"Did you mean `{close[0]}`?",) if close else ()
+    close = closest(name, known)
+    return (f"Did you mean `{close}`?",) if close else ()
 
+
+def closest(name: str, known: Iterable[str]) -> str | None:
+    """The known name that somebody who wrote this one may have meant, or None.
+
+    One of the same words and more, or fewer (`rtx-3060` for `rtx-3060-12gb`), comes before one that
+    is spelt alike; one that starts with another word must be very much alike, or have the same
+    letters.
+    """
+    words = _words(name)
+    best: tuple[bool, bool, float, bool, str] | None = None
+    for other in sorted(known):
+        its_words = _words(other)
+        inside = set(words) <= set(its_words) or set(its_words) <= set(words)
+        same_start = words[0] == its_words[0]
+        alike = difflib.SequenceMatcher(None, other.lower(), name.lower()).ratio()
+        least = _ALIKE_INSIDE if inside else _ALIKE if same_start else _VERY_ALIKE
+        same_letters = sorted(other.lower()) == sorted(name.lower())
+        rank = (inside, same_start, alike, same_letters)
+        if (alike >= least or same_letters) and (best is None or rank > best[:4]):
+            best = (*rank, other)
+    return best[4] if best else None
+
+
+# Of difflib's ratio: 1 for equal texts, 0 for such without a letter in common.
+_ALIKE_INSIDE = 0.4
+_ALIKE = 0.55
+_VERY_ALIKE = 0.75
+
+
+def _words(name: str) -> list[str]:
+    return re.split(r"[^a-z0-9]+", name.lower())
+
+
+# Where a name of a GPU is wanted and not known.
+LIST_KINDS = "`modelc kinds` lists every GPU kind there is."
+
+_ADVICE: dict[str, str] = {
+    "source-network": "Check the network, HTTPS_PROXY, HF_ENDPOINT and HF_HUB_OFFLINE, and run the "
+    "command again: what modelc.lock holds is not asked for anew.",
+}
 
 # Every code there is. Fixed text, no names in it: what exactly is wrong goes into the detail.
 SUMMARIES: dict[str, str] = {
@@ -70,6 +126,7 @@ SUMMARIES: dict[str, str] = {
     "wrong-value": "This value is not allowed here",
     "wrong-unit": "This size has no valid unit",
     "unsafe-text": "This text cannot be carried safely into a service file",
+    "unused-setting": "Nothing reads this setting",
     "secret-in-spec": "This looks like a secret value",
     # check
     "unknown-gpu-kind": "No GPU kind has this name",
@@ -90,6 +147,7 @@ SUMMARIES: dict[str, str] = {
     "unknown-argument": "The engine does not know this argument",
     "managed-argument": "modelc sets this argument itself",
     "unsupported-argument": "The memory law does not cover this argument",
+    "file-out-of-reach": "An argument names a file that the replica cannot reach",
     "wrong-argument": "This argument has a value that the engine refuses",
     # lock
     "lock-missing": "A model source is not in modelc.lock",
@@ -111,6 +169,7 @@ SUMMARIES: dict[str, str] = {
     # place
     "no-placement": "This service fits nowhere",
     "fleet-full": "The services do not fit together",
+    "left-out": "An optional service is left out",
     "rules-conflict": "These rules cannot all hold",
     "frozen": "A frozen service stays as it is",
     "freeze-impossible": "A frozen service cannot stay as it is",
@@ -123,7 +182,7 @@ SUMMARIES: dict[str, str] = {
     "stale-output": "The compiled files do not match the sources",
     "edited-output": "A compiled file was changed by hand",
     "unsafe-path": "This path cannot be written safely",
-    "write-failed": "The compiled files cannot be written",
+    "write-failed": "The files cannot be written",
     # our own faults
     "internal": "modelc contradicts itself",
 }

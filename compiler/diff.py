@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import re
 import shlex
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
 from itertools import zip_longest
-from typing import Literal
 
+from compiler.ir.argv import arguments_of
 from compiler.ir.changes import (
     Action,
     ArgumentChanged,
@@ -20,7 +21,9 @@ from compiler.ir.changes import (
     LedgerChange,
     LeftOut,
     ModelChanged,
+    MoveCause,
     Moved,
+    NeighboursChanged,
     Reason,
     ReplicaChange,
     ReplicasChanged,
@@ -30,6 +33,7 @@ from compiler.ir.changes import (
     ShareChanged,
     VariantChanged,
 )
+from compiler.ir.inventory import GpuKey
 from compiler.ir.plan import GpuLedger, Plan, PlannedCompanion, Replica, Share, Unplaced
 from compiler.ir.units import format_size
 
@@ -73,27 +77,30 @@ IGNORED = frozenset(
 )
 
 # The same decision for the fields of a share.
-SHARE_COMPARED = frozenset({"gpu", "uuid", "kind", "share_bytes"})
+SHARE_COMPARED = frozenset({"gpu", "uuid", "minor", "kind", "share_bytes"})
 SHARE_IGNORED = frozenset({"breakdown"})
 
-# A flag starts with a letter after its dashes: `-1` is a value, as in `--seed -1`.
-_FLAG = re.compile(r"--?[A-Za-z]")
 
+def diff(previous: Plan | None, plan: Plan, *, barred: AbstractSet[str] = frozenset()) -> Diff:
+    """What carrying out the plan does to each replica of the previous one.
 
-def diff(previous: Plan | None, plan: Plan) -> Diff:
-    """What carrying out the plan does to each replica of the previous one."""
+    `barred` names the replicas of the previous plan whose place the spec no longer allows.
+    """
     before = {replica.name: replica for replica in previous.replicas} if previous else {}
     after = {replica.name: replica for replica in plan.replicas}
     sizes = _service_sizes(before), _service_sizes(after)
-    addresses = _addresses(plan)
+    places = _Places(
+        hosts={host.host for host in plan.hosts},
+        budgets_bytes={(gpu.host, gpu.gpu): gpu.budget_bytes for gpu in plan.gpus},
+        barred=barred,
+        before=_tenants(before),
+        after=_tenants(after),
+    )
     unplaced = {each.service: each for each in plan.unplaced}
     changes = [
         *(_created(after[name], *sizes) for name in after.keys() - before.keys()),
         *(_deleted(before[name], *sizes, unplaced) for name in before.keys() - after.keys()),
-        *(
-            _continued(before[name], after[name], addresses)
-            for name in before.keys() & after.keys()
-        ),
+        *(_continued(before[name], after[name], places) for name in before.keys() & after.keys()),
     ]
     return Diff(
         counts=_counts(changes),
@@ -113,10 +120,24 @@ def _service_sizes(replicas: dict[str, Replica]) -> Counter[str]:
     return Counter(replica.service for replica in replicas.values())
 
 
-def _addresses(plan: Plan) -> frozenset[str]:
-    """Every host, and every GPU as `host/index`."""
-    gpus = (f"{gpu.host}/{gpu.gpu}" for gpu in plan.gpus)
-    return frozenset([*(host.host for host in plan.hosts), *gpus])
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Places:
+    """What became of the places of the previous plan: `before` and `after` by host and GPU."""
+
+    hosts: AbstractSet[str]
+    budgets_bytes: Mapping[GpuKey, int]
+    barred: AbstractSet[str]
+    before: Mapping[GpuKey, Mapping[str, Replica]]
+    after: Mapping[GpuKey, Mapping[str, Replica]]
+
+
+def _tenants(replicas: Mapping[str, Replica]) -> dict[GpuKey, dict[str, Replica]]:
+    """The replicas on each GPU, by name."""
+    found: dict[GpuKey, dict[str, Replica]] = defaultdict(dict)
+    for replica in replicas.values():
+        for share in replica.shares:
+            found[replica.host, share.gpu][replica.name] = replica
+    return found
 
 
 def _counts(changes: Sequence[ReplicaChange]) -> Counts:
@@ -166,8 +187,8 @@ def _deleted(
     )
 
 
-def _continued(before: Replica, after: Replica, addresses: frozenset[str]) -> ReplicaChange:
-    reasons = [*_moved(before, after, addresses), *_reasons(before, after)]
+def _continued(before: Replica, after: Replica, places: _Places) -> ReplicaChange:
+    reasons = [*_moved(before, after, places), *_reasons(before, after, places)]
     return ReplicaChange(
         replica=after.name,
         service=after.service,
@@ -184,20 +205,67 @@ def _action(reasons: Sequence[Reason]) -> Action:
     return "update" if reasons else "keep"
 
 
-def _moved(before: Replica, after: Replica, addresses: frozenset[str]) -> Iterator[Reason]:
+def _moved(before: Replica, after: Replica, places: _Places) -> Iterator[Reason]:
     """The same GPUs in another order are no other place: that is a setting of the replica."""
-    if _has_moved(before, after):
-        cause = _cause_of_move(before, addresses)
-        yield Moved(before=place_of(before), after=place_of(after), cause=cause)
+    if not _has_moved(before, after):
+        return
+    taken_by = _came_to(before, places)
+    cause = _cause_of_move(before, after, places, taken_by)
+    yield Moved(
+        before=place_of(before),
+        after=place_of(after),
+        cause=cause,
+        taken_by=taken_by if cause == "taken" else [],
+    )
 
 
 def _cause_of_move(
-    before: Replica, addresses: frozenset[str]
-) -> Literal["gpu-gone", "host-gone", "replanned"]:
-    if before.host not in addresses:
+    before: Replica, after: Replica, places: _Places, taken_by: list[str]
+) -> MoveCause:
+    if before.host not in places.hosts:
         return "host-gone"
-    gone = any(f"{before.host}/{share.gpu}" not in addresses for share in before.shares)
-    return "gpu-gone" if gone else "replanned"
+    budgets_bytes = [places.budgets_bytes.get((before.host, s.gpu)) for s in before.shares]
+    if None in budgets_bytes:
+        return "gpu-gone"
+    if any(
+        share.share_bytes > (budget_bytes or 0)
+        for share, budget_bytes in zip(before.shares, budgets_bytes, strict=True)
+    ):
+        return "gpu-smaller"
+    if before.name in places.barred:
+        return "rule"
+    if before.variant != after.variant:
+        return "variant"
+    if len(before.shares) != len(after.shares) and before.shares:
+        return "split"
+    return "taken" if taken_by else "replanned"
+
+
+def _came_to(replica: Replica, places: _Places) -> list[str]:
+    """Others that stand on its old GPUs and did not before, or that need more there than before."""
+    came = set()
+    for share in replica.shares:
+        key = (replica.host, share.gpu)
+        stood = places.before.get(key, {})
+        for name, other in places.after.get(key, {}).items():
+            if name not in stood or _has_grown(stood[name], other, share.gpu):
+                came.add(name)
+    return sorted(came - {replica.name})
+
+
+def _has_grown(before: Replica, after: Replica, gpu: int) -> bool:
+    """Whether a replica needs more of a GPU; a share alone also grows by what others leave."""
+    if before.variant != after.variant:
+        return True
+    asked = (before.context, before.concurrency)
+    if any(new > old for old, new in zip(asked, (after.context, after.concurrency), strict=True)):
+        return True
+    needs = [
+        sum(share.breakdown.high_bytes - share.breakdown.kv.high_bytes
+            for share in replica.shares if share.gpu == gpu)
+        for replica in (before, after)
+    ]  # fmt: skip
+    return needs[0] < needs[1]
 
 
 def _has_moved(before: Replica, after: Replica) -> bool:
@@ -208,14 +276,19 @@ def _indices(replica: Replica) -> frozenset[int]:
     return frozenset(share.gpu for share in replica.shares)
 
 
-def _reasons(before: Replica, after: Replica) -> Iterator[Reason]:
+def _reasons(before: Replica, after: Replica, places: _Places) -> Iterator[Reason]:
     said: list[ArgumentChanged | EnvironmentChanged] = [
         *_arguments_changed(before, after),
         *_environment_changed(before, after),
     ]
-    yield from _identity_changed(before, after)
-    yield from said
-    yield from _shares_changed(before, after)
+    identity = list(_identity_changed(before, after))
+    yield from identity
+    # A model that has been told is not told again as the argument that names it.
+    named = (before.model_path, after.model_path) if identity else None
+    for reason in said:
+        if not (isinstance(reason, ArgumentChanged) and (reason.before, reason.after) == named):
+            yield reason
+    yield from _shares_changed(before, after, places)
     yield from _settings_changed(before, after, said)
 
 
@@ -253,7 +326,7 @@ def _arguments_changed(before: Replica, after: Replica) -> Iterator[ArgumentChan
     """Flag by flag. Another engine has other flags, so that there is nothing to compare."""
     if before.engine != after.engine or before.argv == after.argv:
         return
-    old, new = _arguments(before.argv), _arguments(after.argv)
+    old, new = arguments_of(before.argv), arguments_of(after.argv)
     any_differs = False
     for argument in dict.fromkeys([*old, *new]):
         for value, other in _unequal(old.get(argument, []), new.get(argument, [])):
@@ -264,28 +337,6 @@ def _arguments_changed(before: Replica, after: Replica) -> Iterator[ArgumentChan
         yield ArgumentChanged(
             argument="command", before=shlex.join(before.argv), after=shlex.join(after.argv)
         )
-
-
-def _arguments(argv: Sequence[str]) -> dict[str, list[str]]:
-    """Each argument with its values, one for each time it is given; empty for a bare flag.
-
-    Words before the first flag go by their position; a word after a flag is a value of it.
-    """
-    given: list[tuple[str, list[str]]] = []
-    flagged = False
-    for position, word in enumerate(argv):
-        if _FLAG.match(word):
-            flagged = True
-            flag, equals, value = word.partition("=")
-            given.append((flag, [value] if equals else []))
-        elif flagged:
-            given[-1][1].append(word)
-        else:
-            given.append((f"positional {position}" if position else "program", [word]))
-    arguments: dict[str, list[str]] = {}
-    for argument, words in given:
-        arguments.setdefault(argument, []).append(shlex.join(words))
-    return arguments
 
 
 def _unequal(before: list[str], after: list[str]) -> Iterator[tuple[str | None, str | None]]:
@@ -304,7 +355,7 @@ def _environment_changed(before: Replica, after: Replica) -> Iterator[Environmen
             yield EnvironmentChanged(name=name, before=old, after=new)
 
 
-def _shares_changed(before: Replica, after: Replica) -> Iterator[Reason]:
+def _shares_changed(before: Replica, after: Replica, places: _Places) -> Iterator[Reason]:
     """On GPUs that the replica holds in both plans; the others are told by the move."""
     if before.host != after.host:
         return
@@ -312,9 +363,20 @@ def _shares_changed(before: Replica, after: Replica) -> Iterator[Reason]:
     new = {share.gpu: share for share in after.shares}
     for gpu in sorted(old.keys() & new.keys()):
         yield from _share_changed(f"{after.host}/{gpu}", old[gpu], new[gpu])
+        if old[gpu].share_bytes != new[gpu].share_bytes:
+            yield from _neighbours_changed(after.host, gpu, places)
     if old.keys() == new.keys() and list(old) != list(new):
         orders = [",".join(map(str, gpus)) for gpus in (old, new)]
         yield SettingChanged(field="gpu_order", before=orders[0], after=orders[1])
+
+
+def _neighbours_changed(host: str, gpu: int, places: _Places) -> Iterator[NeighboursChanged]:
+    """A share may change because others come and go, though nothing of the replica did."""
+    before = places.before.get((host, gpu), {}).keys()
+    after = places.after.get((host, gpu), {}).keys()
+    came, left = sorted(after - before), sorted(before - after)
+    if came or left:
+        yield NeighboursChanged(gpu=f"{host}/{gpu}", came=came, left=left)
 
 
 def _share_changed(gpu: str, before: Share, after: Share) -> Iterator[Reason]:
@@ -325,6 +387,9 @@ def _share_changed(gpu: str, before: Share, after: Share) -> Iterator[Reason]:
     if before.uuid != after.uuid:
         field = f"uuid of {gpu}"
         yield SettingChanged(field=field, before=before.uuid or "none", after=after.uuid or "none")
+    if before.minor != after.minor:
+        old, new = ("none" if m is None else str(m) for m in (before.minor, after.minor))
+        yield SettingChanged(field=f"minor of {gpu}", before=old, after=new)
 
 
 def _settings_changed(
@@ -332,12 +397,27 @@ def _settings_changed(
 ) -> Iterator[Reason]:
     """The port stands in argv too, and where its flag has been told it is not told twice."""
     told = {(reason.before, reason.after) for reason in said}
+    implied = set(_implied(before, after, said))
     for field in SETTINGS:
-        if getattr(before, field) == getattr(after, field):
+        if getattr(before, field) == getattr(after, field) or field in implied:
             continue
         pair = _setting(before, field), _setting(after, field)
         if field != "port" or pair not in told:
             yield SettingChanged(field=field, before=pair[0], after=pair[1])
+
+
+def _implied(
+    before: Replica, after: Replica, said: Sequence[ArgumentChanged | EnvironmentChanged]
+) -> Iterator[str]:
+    """Settings that follow from what another reason tells: where and how it runs, and what."""
+    elsewhere = _has_moved(before, after) or before.target != after.target
+    if elsewhere:
+        yield "device_env"
+    programs = before.engine != after.engine or any(
+        isinstance(reason, ArgumentChanged) and reason.argument == "program" for reason in said
+    )
+    if elsewhere or programs:
+        yield "bin_dirs"
 
 
 def _setting(replica: Replica, field: str) -> str:
@@ -377,7 +457,9 @@ def _notes(previous: Plan | None, plan: Plan) -> Iterator[str]:
         entry = after.get(service)
         if entry == before.get(service):
             continue
-        if entry is not None:
+        if entry is not None and not entry.placed:
+            yield f"Optional service `{service}` is left out; `modelc explain {service}` says why."
+        elif entry is not None:
             yield f"Optional service `{service}` runs {entry.placed} of {entry.wanted} replicas."
         elif service in running:
             yield f"Optional service `{service}` runs with all its replicas again."

@@ -16,7 +16,8 @@ from compiler.ir.inventory import GpuKind
 from compiler.ir.textfile import TextFile
 from compiler.load.faults import validate
 from compiler.load.hostnames import expand
-from compiler.load.inventory import InventoryFile, load_inventory
+from compiler.load.inventory import load_inventory
+from compiler.load.inventory_file import InventoryFile
 from compiler.load.yamltext import parse_yaml
 
 # What a repository without an inventory begins with.
@@ -25,6 +26,8 @@ EMPTY_INVENTORY = "version: 1\nhosts:\n"
 # Systems count RAM with or without what the kernel and the firmware keep, up to some 3 % of it.
 _RAM_TOLERANCE_PERMILLE = 50
 _PERMILLE = 1000
+# What tells a GPU from its equals; a unit is allowed the one node of a GPU that has both.
+_IDENTITY = ("uuid", "minor")
 # What the user decides about a GPU and no driver knows.
 _SETTINGS = ("reserved", "utilization", "island")
 
@@ -112,7 +115,7 @@ def _says_all(old: object, items: list[_Item]) -> bool:
     slots = _slots(old)
     wanted = [item.values for item in items]
     if isinstance(old, dict) and not (old.get("uuids") or any(_is_slice(each) for each in wanted)):
-        wanted = [{k: v for k, v in each.items() if k != "uuid"} for each in wanted]
+        wanted = [{k: v for k, v in each.items() if k not in _IDENTITY} for each in wanted]
     return slots == wanted
 
 
@@ -146,6 +149,8 @@ def _items(
     for (gpu, before, kind), island in zip(named, islands, strict=True):
         values: dict[str, object] = {"kind": kind, "uuid": gpu.uuid}
         kept = slots[before] if before is not None else {}
+        minor = gpu.minor if gpu.minor is not None else kept.get("minor")
+        values |= {"minor": minor} if minor is not None else {}
         values |= {name: kept[name] for name in _SETTINGS if kept.get(name) is not None}
         if island is not None:
             values.setdefault("island", island)
@@ -204,13 +209,14 @@ def _slots(gpus: object) -> list[dict[str, Any]]:
         return [_mapping(each) for each in gpus]
     block = _mapping(gpus)
     count = block.get("count")
-    uuids = block.get("uuids") or []
+    uuids, minors = block.get("uuids") or [], block.get("minors") or []
     shared = {name: block[name] for name in ("kind", *_SETTINGS) if name in block}
     islands = {gpu: n for n, island in enumerate(block.get("islands") or []) for gpu in island}
     return [
         {
             **shared,
             **({"uuid": uuids[index]} if index < len(uuids) else {}),
+            **({"minor": minors[index]} if index < len(minors) else {}),
             **({"island": islands[index]} if index in islands else {}),
         }
         for index in range(count if isinstance(count, int) else 0)

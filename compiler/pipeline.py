@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeVar
 
@@ -10,19 +11,28 @@ from compiler.assemble.assembling import Sources, assemble
 from compiler.check import Checked, check, unlocked
 from compiler.diagnostics import CompileError, Diagnostic, Location, Severity, did_you_mean
 from compiler.diff import diff
-from compiler.emit import emit
+from compiler.emit import emit, manifest_of
 from compiler.engines.companions import sources_of
 from compiler.estimate import estimate
 from compiler.ir.artifact import Artifact
+from compiler.ir.catalog import builtin_kinds
 from compiler.ir.changes import Diff
 from compiler.ir.demand import Demands
 from compiler.ir.document import Document
-from compiler.ir.inventory import Inventory
-from compiler.ir.lock import Lock, LockVersionError, lock_text, read_lock_text
+from compiler.ir.inventory import GpuKind, Inventory
+from compiler.ir.lock import (
+    Lock,
+    LockConflictError,
+    LockVersionError,
+    lock_text,
+    read_lock_text,
+)
+from compiler.ir.manifest import OVERVIEW_NAME, PLAN_NAME
 from compiler.ir.placement import PlacementError, Placements
 from compiler.ir.plan import InputDigests, Plan, digest, plan_text
+from compiler.ir.rules import barred_replicas
 from compiler.ir.spec import Service, Spec
-from compiler.load.inventory import load_inventory
+from compiler.load.inventory import load_inventory, load_kinds
 from compiler.load.previous import load_previous
 from compiler.load.spec import load_spec
 from compiler.load.yamltext import PlainFloat, parse_yaml
@@ -33,6 +43,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from compiler.ir.textfile import TextFile
+    from compiler.place.hints import Case
 
 Value = TypeVar("Value")
 
@@ -62,6 +73,8 @@ class Loaded:
     previous: Plan | None
     spec_document: Document
     digests: InputDigests
+    warnings: tuple[Diagnostic, ...]
+    """What is wrong with the files and stops nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,22 +92,18 @@ def compile_plan(inputs: Inputs) -> Compilation:
     return _compile(load(inputs))
 
 
-def plan_for(inputs: Inputs, service: str) -> Plan:
-    """The plan, for a look at one service; raises CompileError if it is left out, with the reason.
+def plan_for(inputs: Inputs, service: str) -> tuple[Plan, list[Diagnostic]]:
+    """The plan, for a look at one service, and why some of its replicas are left out.
 
-    An optional service that the plan leaves out is placed anew as if it were needed.
+    Raises CompileError, and says why, if all of them are.
     """
     loaded = load(inputs)
     plan = _compile(loaded).plan
-    if any(each.service == service and not each.placed for each in plan.unplaced):
-        services = tuple(
-            replace(each, optional=False) if each.name == service else each
-            for each in loaded.spec.services
-        )
-        needed = replace(loaded, spec=replace(loaded.spec, services=services))
-        demands = estimate(needed.inventory, needed.spec, needed.lock, needed.previous)
-        _place(needed, demands)
-    return plan
+    short = [each for each in plan.unplaced if each.service == service]
+    found = [_left_out(loaded, plan, service, each.placed) for each in short]
+    if _errors(found):
+        raise CompileError(found)
+    return plan, found
 
 
 def _compile(loaded: Loaded) -> Compilation:
@@ -114,9 +123,13 @@ def _compile(loaded: Loaded) -> Compilation:
     _must_be_sound(verify(loaded.inventory, loaded.spec, plan, loaded.previous))
     return Compilation(
         plan=plan,
-        diff=diff(loaded.previous, plan),
+        diff=diff(
+            loaded.previous,
+            plan,
+            barred=barred_replicas(loaded.previous, loaded.spec, loaded.inventory),
+        ),
         artifacts=(*_overview(plan), *emit(plan)),
-        warnings=_warnings(plan, loaded.spec, loaded.spec_document),
+        warnings=(*loaded.warnings, *_warnings(plan, loaded.spec, loaded.spec_document)),
     )
 
 
@@ -141,7 +154,9 @@ def load(inputs: Inputs) -> Loaded:
         )
         hidden = _hidden_codes(inventory_document, inventory_faults, lock)
         faults += [fault for fault in check(checked) if fault.code not in hidden]
-    if faults or not (inventory and spec and lock and inventory_document and spec_document):
+    if _errors(faults) or not (
+        inventory and spec and lock and inventory_document and spec_document
+    ):
         raise CompileError(faults)
     digests = InputDigests(
         inventory=_content_digest(inventory_document),
@@ -155,6 +170,7 @@ def load(inputs: Inputs) -> Loaded:
         previous=previous,
         spec_document=spec_document,
         digests=digests,
+        warnings=tuple(faults),
     )
 
 
@@ -219,10 +235,24 @@ def _no_replica(plan: Plan, service: str, host: str | None) -> Diagnostic:
     )
 
 
-def spec_sources(text: TextFile) -> tuple[str, ...]:
-    """The model sources of a spec, for `modelc lock`; raises CompileError with every fault."""
-    _, spec = _read_spec(text)
-    return tuple(sorted(set().union(*(_sources(service) for service in spec.services))))
+def gpu_kinds(inventory: TextFile | None) -> list[GpuKind]:
+    """Every GPU kind that an inventory may name, the catalog's order before the user's own."""
+    if inventory is None:
+        return list(builtin_kinds().values())
+    return list(load_kinds(parse_yaml(inventory.path, inventory.text)).values())
+
+
+def spec_sources(text: TextFile) -> dict[str, Location]:
+    """The model sources of a spec for `modelc lock`, sorted, each with the first place of its name.
+
+    Raises CompileError with every fault.
+    """
+    document, spec = _read_spec(text)
+    found: dict[str, Diagnostic] = {}
+    for service in spec.services:
+        for index in range(len(service.variants)):
+            found = unlocked(document, service, index, Lock(sources=[])) | found
+    return {source: each.location for source, each in sorted(found.items()) if each.location}
 
 
 def updated_sources(text: TextFile, names: tuple[str, ...]) -> frozenset[str]:
@@ -253,9 +283,13 @@ def _sources(service: Service) -> frozenset[str]:
 def _read_spec(text: TextFile) -> tuple[Document, Spec]:
     document = parse_yaml(text.path, text.text)
     spec, faults = load_spec(document)
-    if faults or spec is None:
+    if _errors(faults) or spec is None:
         raise CompileError(faults)
     return document, spec
+
+
+def _errors(faults: list[Diagnostic]) -> list[Diagnostic]:
+    return [fault for fault in faults if fault.severity is Severity.ERROR]
 
 
 def _hidden_codes(
@@ -276,7 +310,7 @@ def _hides_gpus(document: Document, faults: list[Diagnostic]) -> bool:
         if "gpus" in path
     }
     return any(
-        fault.code in {"bad-range", "host-collision", "unknown-gpu-kind"}
+        fault.code in {"bad-range", "duplicate-key", "host-collision", "unknown-gpu-kind"}
         or (fault.location and (fault.location.line, fault.location.column) in of_gpus)
         for fault in faults
     )
@@ -314,6 +348,12 @@ def _locked(file: TextFile, faults: list[Diagnostic]) -> Lock | None:
         faults.append(
             Diagnostic(code="lock-version", detail=f"{error}.", location=place, hints=(hint,))
         )
+    except LockConflictError as error:
+        hint = f"Take either side (`git checkout --ours {file.path}`), then run `modelc lock`."
+        place = Location(file.path, error.line, 1)
+        faults.append(
+            Diagnostic(code="lock-corrupt", detail=f"{error}.", location=place, hints=(hint,))
+        )
     except ValueError as error:
         faults.append(
             Diagnostic(code="lock-corrupt", detail=f"{error}.", location=place, hints=(hint,))
@@ -337,19 +377,38 @@ def _as_written(value: object) -> object:
 def _place(loaded: Loaded, demands: Demands) -> Placements:
     from compiler.place.explain import explain
     from compiler.place.placing import place
-    from compiler.trials import Trials
 
     try:
         return place(loaded.inventory, loaded.spec, demands, loaded.previous)
     except PlacementError as error:
-        trials = Trials(
-            inventory=loaded.inventory,
-            spec=loaded.spec,
-            lock=loaded.lock,
-            previous=loaded.previous,
-            document=loaded.spec_document,
-        )
-        raise CompileError(explain(trials.case(), error.conflicts)) from None
+        raise CompileError(explain(_case(loaded), error.conflicts)) from None
+
+
+def _left_out(loaded: Loaded, plan: Plan, service: str, n_placed: int) -> Diagnostic:
+    """Why the plan leaves out replicas of an optional service, or all of them."""
+    from compiler.place.conflicts import insisting_on, why_left_out
+    from compiler.place.explain import explain_left_out
+
+    placed = Counter(replica.service for replica in plan.replicas)
+    needed = replace(loaded, spec=insisting_on(loaded.spec, service, placed))
+    demands = estimate(needed.inventory, needed.spec, needed.lock, needed.previous)
+    conflicts = why_left_out(needed.inventory, needed.spec, demands, needed.previous, service)
+    # What is tried must fit beside all that is placed now; what is told is what the user wrote.
+    case = replace(_case(needed), spec=loaded.spec)
+    return explain_left_out(case, service, n_placed, conflicts)
+
+
+def _case(loaded: Loaded) -> Case:
+    from compiler.trials import Trials
+
+    trials = Trials(
+        inventory=loaded.inventory,
+        spec=loaded.spec,
+        lock=loaded.lock,
+        previous=loaded.previous,
+        document=loaded.spec_document,
+    )
+    return trials.case()
 
 
 def _must_be_sound(faults: list[str]) -> None:
@@ -368,10 +427,11 @@ def _must_be_sound(faults: list[str]) -> None:
 
 def _overview(plan: Plan) -> tuple[Artifact, ...]:
     """The plan itself, for the next compile and for people."""
-    return tuple(
-        Artifact(path=path, text=text, semantic_digest=digest(text))
-        for path, text in (("plan.json", plan_text(plan)), ("PLAN.md", plan_markdown(plan)))
+    texts = {PLAN_NAME: plan_text(plan), OVERVIEW_NAME: plan_markdown(plan)}
+    written = tuple(
+        Artifact(path=path, text=text, semantic_digest=digest(text)) for path, text in texts.items()
     )
+    return (*written, manifest_of("", written))
 
 
 def _warnings(plan: Plan, spec: Spec, document: Document) -> tuple[Diagnostic, ...]:

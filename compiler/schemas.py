@@ -22,7 +22,7 @@ def _model(name: str) -> type[BaseModel]:
     from compiler.ir.changes import Diff
     from compiler.ir.lock import Lock
     from compiler.ir.plan import Plan
-    from compiler.load.inventory import InventoryFile
+    from compiler.load.inventory_file import InventoryFile
     from compiler.load.spec import SpecFile
 
     models: dict[str, type[BaseModel]] = {

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from compiler.diagnostics import CompileError, Diagnostic, did_you_mean
+from compiler.diagnostics import LIST_KINDS, CompileError, Diagnostic, did_you_mean
 from compiler.engines.companions import companion_facts
 from compiler.engines.registry import engine_of
 from compiler.ir.catalog import builtin_kinds
@@ -17,6 +18,9 @@ from compiler.ir.spec import ArgValue, Offload
 
 # What an estimate is for when no version is given: the newest that the laws were checked against.
 NEWEST_VERSIONS: dict[EngineName, str] = {"vllm": "0.33.0", "llama.cpp": "11390"}
+
+# No model has a million layers; Python refuses to read numbers of thousands of digits.
+_MAX_LAYERS_TEXT = 6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +42,35 @@ class Question:
     args: dict[str, ArgValue]
 
 
+def parse_offload(text: str) -> Offload:
+    """`none`, `auto`, `cpu` or a number of layers on the GPU; ValueError for anything else."""
+    if text.isascii() and text.isdigit() and len(text) <= _MAX_LAYERS_TEXT:
+        return int(text)
+    if text in ("none", "auto", "cpu"):
+        return text  # type: ignore[return-value]
+    message = "write none, auto, cpu or a number of layers"
+    raise ValueError(message)
+
+
+def parse_argument(text: str) -> tuple[str, ArgValue]:
+    """`name=value`; the value is read as JSON where it is JSON, else as text.
+
+    A bare name is a switch. Raises ValueError when there is no name.
+    """
+    name, sign, value = text.partition("=")
+    name = name.lstrip("-").replace("-", "_")
+    if not name:
+        message = f"`{text}` is not NAME=VALUE"
+        raise ValueError(message)
+    if not sign:
+        return name, True
+    try:
+        parsed = json.loads(value)
+    except (ValueError, RecursionError):
+        return name, value
+    return name, value if parsed is None else parsed
+
+
 def estimate_single(question: Question) -> tuple[Demand, Launch]:
     """The demand on empty GPUs, and the command line that would take it.
 
@@ -56,9 +89,7 @@ def estimate_single(question: Question) -> tuple[Demand, Launch]:
         raise CompileError(faults)
     answer = engine.demands(request, _site(question.kinds))
     if isinstance(answer, Refusal):
-        # Engines end some of their sentences and leave others open.
-        detail = f"{answer.detail.rstrip('.')}."
-        raise CompileError([Diagnostic(code="no-placement", detail=detail)])
+        raise CompileError([Diagnostic(code="no-placement", detail=answer.detail)])
     demand = next(filter(_fits, answer), answer[-1])
     if question.utilization_permille is not None:
         guaranteed = demand.kv_tokens
@@ -115,7 +146,7 @@ def _site(names: tuple[str, ...]) -> Site:
                 Diagnostic(
                     code="unknown-gpu-kind",
                     detail=f"`{name}` is not in the built-in catalog.",
-                    hints=did_you_mean(name, catalog),
+                    hints=(*did_you_mean(name, catalog), LIST_KINDS),
                 )
             )
     if faults:

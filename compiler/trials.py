@@ -9,7 +9,7 @@ from compiler.diagnostics import CompileError
 from compiler.engines.companions import companion_facts, companions_of
 from compiler.engines.registry import engine_of
 from compiler.estimate import estimate
-from compiler.ir.demand import request_of
+from compiler.ir.demand import Demands, request_of
 from compiler.ir.document import Document
 from compiler.ir.inventory import EngineInstall, EngineName, Gpu, GpuKind, Host, Inventory
 from compiler.ir.lock import Lock
@@ -17,9 +17,8 @@ from compiler.ir.placement import PlacementError
 from compiler.ir.plan import Plan
 from compiler.ir.rules import engine_hosts
 from compiler.ir.spec import Policy, Service, Spec
-from compiler.ir.units import GIB, TIB
 from compiler.load.inventory import DEFAULT_RESERVED_BYTES, DEFAULT_UTILIZATION_PERMILLE
-from compiler.place.explain import Case
+from compiler.place.hints import Case
 from compiler.place.placing import place
 
 
@@ -42,6 +41,8 @@ class Trials:
             alone=self.fits_alone,
             together=self.fits_together,
             on_kind=self.fits_kind,
+            refusal=self.refused_on_kind,
+            thawed=self.fits_thawed,
             quantized=self.quantized,
         )
 
@@ -71,22 +72,39 @@ class Trials:
         if self._is_refused(service):
             return False
         services = tuple(service if s.name == service.name else s for s in self.spec.services)
-        spec = replace(self.spec, services=services)
-        demands = estimate(self.inventory, spec, self.lock, self.previous)
+        return replace(self, spec=replace(self.spec, services=services)).is_placed()
+
+    def fits_thawed(self, names: tuple[str, ...]) -> bool:
+        """Whether the fleet can be placed with these services taken out of `policy.freeze`."""
+        kept = tuple(name for name in self.spec.policy.freeze if name not in names)
+        spec = replace(self.spec, policy=replace(self.spec.policy, freeze=kept))
+        return replace(self, spec=spec).is_placed()
+
+    def is_placed(self) -> bool:
+        """Whether the fleet can be placed."""
+        demands = estimate(self.inventory, self.spec, self.lock, self.previous)
         try:
-            place(self.inventory, spec, demands, self.previous)
+            place(self.inventory, self.spec, demands, self.previous)
         except (PlacementError, CompileError):
             return False
         return True
 
     def fits_kind(self, service: Service, kind: GpuKind, count: int) -> bool:
         """Whether a service fits that many GPUs of a kind, on a host of its own."""
-        inventory = Inventory(hosts=(_trial_host(self.inventory, kind, count),))
-        rules = replace(service.placement, host_labels={}, kinds=(), pin=None, tensor_parallel=())
-        trial = replace(service, placement=rules, replicas=1)
-        spec = Spec(services=(trial,), policy=Policy())
-        options = estimate(inventory, spec, self.lock, None).options[service.name]
+        options = self._on_kind(service, kind, count).options[service.name]
         return any(len(option.gpus) == count for option in options)
+
+    def refused_on_kind(self, service: Service, kind: GpuKind, count: int) -> str | None:
+        """What an engine says against that many GPUs of a kind; None when it refuses nothing."""
+        refused = self._on_kind(service, kind, count).refused[service.name]
+        found = (each.refusal.detail for each in refused if len(each.gpus) == count)
+        return next(found, None)
+
+    def _on_kind(self, service: Service, kind: GpuKind, count: int) -> Demands:
+        inventory = Inventory(hosts=(_trial_host(self.inventory, kind, count),))
+        rules = replace(service.placement, host_labels={}, kinds=(), pin=None)
+        trial = replace(service, placement=rules, replicas=1)
+        return estimate(inventory, Spec(services=(trial,), policy=Policy()), self.lock, None)
 
     def _is_refused(self, service: Service) -> bool:
         """Whether the engine would refuse the arguments that a trial gives it."""
@@ -103,7 +121,8 @@ class Trials:
 
 
 def _trial_host(inventory: Inventory, kind: GpuKind, count: int) -> Host:
-    """A roomy host with these GPUs and every engine that the fleet has."""
+    """A host with these GPUs, as much RAM as the fleet's roomiest, and every engine it has."""
+    roomiest = max(inventory.hosts, key=lambda host: host.ram_budget_bytes)
     engines: dict[EngineName, EngineInstall] = {}
     for host in inventory.hosts:
         engines.update(host.engines)
@@ -121,8 +140,8 @@ def _trial_host(inventory: Inventory, kind: GpuKind, count: int) -> Host:
         inventory.hosts[0],
         target="systemd",
         labels={},
-        ram_bytes=TIB,
-        ram_reserved_bytes=GIB,
+        ram_bytes=roomiest.ram_bytes,
+        ram_reserved_bytes=roomiest.ram_reserved_bytes,
         engines=engines,
         gpus=gpus,
     )

@@ -384,9 +384,12 @@ def _devices(replica: Replica, host: Host) -> Iterator[str]:
     if not host.gpus:
         return
     visible = replica.env.get("CUDA_VISIBLE_DEVICES")
-    chosen = [str(share.gpu) for share in replica.shares]
+    chosen = [share.gpu for share in replica.shares]
+    if all(share.minor is not None for share in replica.shares):
+        # CUDA counts those that a process may open.
+        chosen = [sorted(chosen).index(gpu) for gpu in chosen]
     uuids = [share.uuid or "" for share in replica.shares]
-    if visible is None or visible not in (",".join(chosen), ",".join(uuids)):
+    if visible is None or visible not in (",".join(map(str, chosen)), ",".join(uuids)):
         yield f"`{replica.name}` sees other GPUs than planned"
     if replica.env.get("CUDA_DEVICE_ORDER") != "PCI_BUS_ID":
         yield f"`{replica.name}` counts GPUs in another order than the inventory"

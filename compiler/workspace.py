@@ -9,21 +9,27 @@ import hashlib
 import os
 import shutil
 import stat
-import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from compiler.diagnostics import CompileError, Diagnostic, Location
 from compiler.ir.artifact import Artifact
-from compiler.ir.manifest import MANIFEST_NAME, parse_manifest
-from compiler.ir.textfile import TextFile
+from compiler.ir.manifest import (
+    MANIFEST_NAME,
+    OVERVIEW_NAME,
+    PLAN_NAME,
+    WrittenFile,
+    WrittenTree,
+    listed_digests,
+)
+from compiler.ir.plan import digest
+from compiler.ir.textfile import TextFile, conflict_line
+from compiler.revision import read_revision
 
 # No input of modelc comes near this; a larger file is something else.
 MAX_FILE_BYTES = 64 << 20
 
-PLAN_NAME = "plan.json"
-OVERVIEW_NAME = "PLAN.md"
 COMPILED = "compiled"
 
 _RENAME_EXCHANGE = 2
@@ -78,12 +84,14 @@ def read_previous(root: Path, compiled: Path, previous: str | None) -> TextFile 
         return None
     if previous is None:
         try:
-            return read_optional(_standing(compiled) / PLAN_NAME)
+            return _own_plan(_standing(compiled))
         except OSError as error:
             detail = f"`{_shown(compiled.parent)}`: {error.strerror}."
             raise _error("file-unreadable", detail) from None
     if previous.startswith("git:"):
-        return _read_revision(root, compiled, previous.removeprefix("git:"))
+        # An output that is written elsewhere, to be looked at, is compared with what is committed.
+        places = (compiled / PLAN_NAME, root / COMPILED / PLAN_NAME)
+        return read_revision(root, places, previous.removeprefix("git:"))
     path = Path(previous)
     if os.path.isdir(path):  # noqa: PTH112  Path.is_dir raises for a name that is too long.
         path /= PLAN_NAME
@@ -91,6 +99,22 @@ def read_previous(root: Path, compiled: Path, previous: str | None) -> TextFile 
     if plan is None:
         raise _error("previous-missing", f"There is no `{_shown(path)}`.")
     return plan
+
+
+def _own_plan(compiled: Path) -> TextFile | None:
+    """The plan of this tree; raises CompileError when it is not the one that modelc wrote there."""
+    plan = read_optional(compiled / PLAN_NAME)
+    if plan is None or conflict_line(plan.text):
+        return plan
+    listed = _listed(compiled, compiled / MANIFEST_NAME).get(PLAN_NAME)
+    if listed is None or digest(plan.text) in listed:
+        return plan
+    raise _error(
+        "edited-output",
+        f"`{plan.path}` is not the plan that modelc wrote there, and would be taken for what runs.",
+        f"Bring it back with git, or say what runs: `--previous git:HEAD`, or `--previous "
+        f"{plan.path}` if the file is right as it is.",
+    )
 
 
 def write_file(path: Path, text: str) -> None:
@@ -137,9 +161,37 @@ def write_starters(folder: Path) -> tuple[list[str], list[str]]:
     return written, left
 
 
+def replace_file(path: Path, before: str, text: str) -> None:
+    """Writes a file that was read as `before`, which is empty where there was none.
+
+    What is there already is not written again. Raises CompileError, and leaves the file as it is,
+    when somebody else has written something else since.
+    """
+    if before == text:
+        return
+    try:
+        with _exclusive(path.parent):
+            found = read_optional(path)
+            now = found.text if found else ""
+            if now not in (before, text):
+                detail = f"`{_shown(path)}` has changed since this run began, and stays as it is."
+                raise _error("write-failed", detail, "Run the command again.")
+            if now != text:
+                write_file(path, text)
+    except OSError as error:
+        detail = f"`{_shown(path)}`: {error.strerror}. The old file stays as it is."
+        raise _error("write-failed", detail) from None
+
+
 def remove_file(path: Path) -> None:
     """Takes a file away if it is there."""
-    path.unlink(missing_ok=True)
+    # A folder that is mounted read-only refuses even where there is nothing to remove.
+    if not os.path.lexists(path):
+        return
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise _error("write-failed", f"`{_shown(path)}`: {error.strerror}.") from None
 
 
 def write_artifacts(compiled: Path, artifacts: tuple[Artifact, ...]) -> None:
@@ -169,76 +221,37 @@ def write_artifacts(compiled: Path, artifacts: tuple[Artifact, ...]) -> None:
         raise _error("write-failed", detail) from None
 
 
-def stale_files(compiled: Path, artifacts: tuple[Artifact, ...]) -> list[Diagnostic]:
-    """How compiled/ differs from the artifacts, each difference a diagnostic."""
+def read_tree(compiled: Path, paths: Iterable[str]) -> WrittenTree:
+    """What stands in compiled/: of these paths, and of all that modelc owns there."""
     try:
-        return _stale_files(compiled, artifacts)
+        _refuse_links(compiled)
+        owned = _owned(compiled)
+        return WrittenTree(
+            folder=_shown(compiled),
+            files={
+                path: _written(compiled / path)
+                for path in sorted({*paths, *owned})
+                if (compiled / path).is_file()
+            },
+            owned=frozenset(owned),
+            listed=_manifest_digests(compiled),
+        )
     except OSError as error:
         detail = f"`{_shown(Path(error.filename or compiled))}`: {error.strerror}."
         raise _error("file-unreadable", detail) from None
 
 
-def _stale_files(compiled: Path, artifacts: tuple[Artifact, ...]) -> list[Diagnostic]:
-    _refuse_links(compiled)
-    expected = {artifact.path: artifact for artifact in artifacts}
-    digests = _manifest_digests(compiled)
-    found = []
-    for path, artifact in sorted(expected.items()):
-        file = compiled / path
-        shown = Location(_shown(file), 1, 1)
-        if not file.is_file():
-            detail = f"`{shown.path}` is missing."
-            found.append(
-                Diagnostic(code="stale-output", detail=detail, location=shown, hints=(_RECOMPILE,))
-            )
-            continue
-        data = file.read_bytes()
-        if data == artifact.text.encode():
-            if artifact.executable and not file.stat().st_mode & stat.S_IXUSR:
-                detail = f"`{shown.path}` cannot be executed."
-                found.append(
-                    Diagnostic(
-                        code="stale-output", detail=detail, location=shown, hints=(_RECOMPILE,)
-                    )
-                )
-            continue
-        edited = path in digests and hashlib.sha256(data).hexdigest() != digests[path]
-        code = "edited-output" if edited else "stale-output"
-        detail = (
-            f"`{shown.path}` is not what modelc wrote there."
-            if edited
-            else f"`{shown.path}` is not what the sources give."
-        )
-        found.append(Diagnostic(code=code, detail=detail, location=shown, hints=(_RECOMPILE,)))
-    for path in sorted(_owned(compiled) - expected.keys()):
-        detail = f"`{_shown(compiled / path)}` is no longer part of the plan."
-        found.append(Diagnostic(code="stale-output", detail=detail, hints=(_RECOMPILE,)))
-    return found
-
-
-_RECOMPILE = "Run `modelc compile` and commit the result."
+def _written(path: Path) -> WrittenFile:
+    return WrittenFile(
+        sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
+        executable=bool(path.stat().st_mode & stat.S_IXUSR),
+    )
 
 
 def _missing_hint(path: Path) -> str:
     if path.name == "modelc.lock":
         return "Run `modelc lock` to write it."
     return "Name the folder that holds inventory.yaml and models.yaml."
-
-
-def _read_revision(root: Path, compiled: Path, revision: str) -> TextFile:
-    """compiled/plan.json as it is in a git revision."""
-    if not revision or revision.startswith("-"):
-        raise _error("previous-missing", f"`{revision}` is no git revision.")
-    relative = os.path.relpath(compiled / PLAN_NAME, root)
-    command = ["git", "-C", str(root), "show", f"{revision}:./{relative}"]
-    try:
-        done = subprocess.run(command, capture_output=True, check=False, timeout=60)  # noqa: S603
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise _error("previous-missing", f"git cannot be run: {error}.") from None
-    if done.returncode:
-        lines = done.stderr.decode("utf-8", "replace").strip().splitlines() or ["git failed"]
-        raise _error("previous-missing", f"git: {lines[-1].rstrip('.')}.")
-    return TextFile(path=f"git:{revision}:{relative}", text=done.stdout.decode("utf-8", "replace"))
 
 
 def _build(new: Path, artifacts: tuple[Artifact, ...], old: Path, foreign: list[str]) -> None:
@@ -356,10 +369,11 @@ def _foreign(compiled: Path, artifacts: tuple[Artifact, ...]) -> list[str]:
     if not compiled.exists():
         return []
     owned = _owned(compiled)
-    ours = {artifact.path for artifact in artifacts}
+    ours = {artifact.path: artifact.text.encode() for artifact in artifacts}
     foreign = []
     for path in _files(compiled):
-        if path in owned:
+        # What is there to the byte is ours: the manifest that says so is lost.
+        if path in owned or (path in ours and (compiled / path).read_bytes() == ours[path]):
             continue
         in_the_way = path in ours or any(each.startswith(f"{path}/") for each in ours)
         if in_the_way or any(parent.as_posix() in ours for parent in Path(path).parents):
@@ -367,7 +381,7 @@ def _foreign(compiled: Path, artifacts: tuple[Artifact, ...]) -> list[str]:
                 "unsafe-path",
                 f"`{_shown(compiled / path)}` is not listed in a MANIFEST, and modelc would "
                 "overwrite it.",
-                "Move the file away.",
+                "Bring the MANIFEST back with git if it is lost, or else move the file away.",
             )
         foreign.append(path)
     return foreign
@@ -396,23 +410,31 @@ def _owned(compiled: Path) -> set[str]:
     return {path for path in fixed | listed | manifests if (compiled / path).is_file()}
 
 
-def _manifest_digests(compiled: Path) -> dict[str, str]:
+def _manifest_digests(compiled: Path) -> dict[str, frozenset[str]]:
     """sha256 of each file that the manifests list, by its path in compiled/."""
-    found = {}
+    found: dict[str, frozenset[str]] = {}
     for manifest in _manifests(compiled):
-        folder = manifest.parent.relative_to(compiled).as_posix()
-        try:
-            entries = parse_manifest(manifest.read_text("utf-8"))
-        except ValueError as error:
-            detail = f"`{_shown(manifest)}`: {error}."
-            hint = "Bring it back with git, or remove the folder and compile again."
-            raise _error("edited-output", detail, hint) from None
-        found.update({f"{folder}/{entry.path}": entry.sha256 for entry in entries})
+        found |= _listed(compiled, manifest)
     return found
 
 
+def _listed(compiled: Path, manifest: Path) -> dict[str, frozenset[str]]:
+    """What a manifest lists, by path in compiled/; nothing where it is not there."""
+    if not manifest.is_file():
+        return {}
+    try:
+        listed = listed_digests(manifest.read_text("utf-8"))
+    except ValueError as error:
+        detail = f"`{_shown(manifest)}`: {error}."
+        hint = "Bring it back with git, or remove the folder and compile again."
+        raise _error("edited-output", detail, hint) from None
+    folder = manifest.parent.relative_to(compiled)
+    return {(folder / path).as_posix(): digests for path, digests in listed.items()}
+
+
 def _manifests(compiled: Path) -> list[Path]:
-    return sorted(path for path in compiled.glob(f"*/{MANIFEST_NAME}") if path.is_file())
+    places = (compiled / MANIFEST_NAME, *sorted(compiled.glob(f"*/{MANIFEST_NAME}")))
+    return [path for path in places if path.is_file()]
 
 
 @contextlib.contextmanager

@@ -19,8 +19,9 @@ LAYERS = (
     ("views",),
     (
         *("load", "check", "resolve", "estimate", "place", "assemble", "verify", "emit"),
-        *("diff", "waves", "workspace", "discover"),
+        *("diff", "waves", "stale", "workspace", "discover"),
     ),
+    ("revision",),
     ("engines",),
     ("ir",),
     ("diagnostics",),

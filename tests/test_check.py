@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from compiler.check import Checked, check
-from compiler.diagnostics import Diagnostic
+from compiler.diagnostics import Diagnostic, Severity
 from compiler.ir.lock import Lock
 from compiler.load.inventory import load_inventory
 from compiler.load.spec import load_spec
@@ -58,7 +58,8 @@ def faults_of(inventory_text: str, spec_text: str) -> list[Diagnostic]:
     inventory, inventory_faults = load_inventory(inventory_document)
     spec_document = parse_yaml("models.yaml", spec_text)
     spec, spec_faults = load_spec(spec_document)
-    assert inventory_faults + spec_faults == []
+    faults = [*inventory_faults, *spec_faults]
+    assert [fault for fault in faults if fault.severity is Severity.ERROR] == []
     assert inventory is not None
     assert spec is not None
     return check(
@@ -91,6 +92,16 @@ class TestNames:
     def test_a_kind_of_the_catalog_that_no_host_has(self) -> None:
         check_service(
             "placement: {gpus: {kinds: [»l4]}}", ("unknown-gpu-kind", "asks for `l4`", "")
+        )
+
+    def test_a_selected_host_that_does_not_exist(self) -> None:
+        check_service(
+            "placement: {hosts: {»name: towr}}",
+            ("unknown-host", "selects the host `towr`", "Did you mean `tower`?"),
+        )
+        check_service(
+            "placement: {hosts: {name: [tower, »nas]}}",
+            ("unknown-host", "selects the host `nas`", "Hosts there are: `rack-1`, `rack-2`"),
         )
 
     def test_a_pin_to_a_host_that_does_not_exist(self) -> None:
@@ -323,6 +334,64 @@ class TestEnvironment:
     def test_the_choice_of_gpus_is_the_plans(self, name: str) -> None:
         check_service(f"env: {{»{name}: '0'}}", ("managed-argument", f"`{name}`", "placement"))
 
+    @pytest.mark.parametrize(
+        "name",
+        [
+            *("CUDA_VISIBLE_DEVICES", "HF_HOME", "VLLM_CACHE_ROOT", "HOME", "PATH", "VLLM_PORT"),
+            *("XDG_CACHE_HOME", "CREDENTIALS_DIRECTORY", "VLLM_DP_SIZE"),
+        ],
+    )
+    def test_a_variable_that_the_plan_decides_is_no_secret(self, name: str) -> None:
+        check_service(f"secrets: [»{name}]", ("managed-argument", f"`{name}`", " "))
+        check_service(f"env: {{»{name}: x}}", ("managed-argument", f"`{name}`", " "))
+
+    @pytest.mark.parametrize(
+        ("name", "why"),
+        [
+            ("VLLM_FLASHINFER_WORKSPACE_BUFFER_SIZE", "size of FlashInfer's workspace"),
+            ("VLLM_MEMORY_PROFILER_ESTIMATE_CUDAGRAPHS", "CUDA graphs are counted"),
+            ("VLLM_USE_V2_MODEL_RUNNER", "another engine or runner"),
+            ("VLLM_USE_FLASHINFER_MOE_FP8", "the experts' kernels"),
+            ("PYTORCH_CUDA_ALLOC_CONF", "PyTorch's allocator"),
+            ("NCCL_BUFFSIZE", "NCCL's buffers"),
+            ("LD_PRELOAD", "code of your own"),
+            ("CUDA_MPS_PINNED_DEVICE_MEM_LIMIT", "another process's"),
+        ],
+    )
+    def test_variables_of_vllm_that_change_memory(self, name: str, why: str) -> None:
+        wanted = ("unsupported-argument", f"`{name}` changes what the engine takes: ", "Take it")
+        check_service(f"env: {{»{name}: '1'}}", wanted)
+        check_service(f"secrets: [A, »{name}]", ("unsupported-argument", why, "Take it out."))
+
+    def test_the_attention_backend_is_an_argument(self) -> None:
+        check_service(
+            "env: {»VLLM_ATTENTION_BACKEND: FLASHINFER}",
+            ("unsupported-argument", "attention backend", "args: {attention_backend: ...}"),
+        )
+
+    @pytest.mark.parametrize(
+        ("name", "code"),
+        [
+            ("LLAMA_ARG_CTX_SIZE", "managed-argument"),
+            ("GGML_CUDA_DEVICES", "managed-argument"),
+            ("GGML_CUDA_ENABLE_UNIFIED_MEMORY", "unsupported-argument"),
+            ("GGML_OP_OFFLOAD_MIN_BATCH", "unsupported-argument"),
+            ("LLAMA_SET_ROWS", "unsupported-argument"),
+        ],
+    )
+    def test_variables_of_llama_cpp(self, name: str, code: str) -> None:
+        check_service(f"env: {{»{name}: '1'}}", (code, f"`{name}`", " "), model=GGUF)
+        check_service(f"secrets: [»{name}]", (code, f"`{name}`", " "), model=GGUF)
+
+    @pytest.mark.parametrize("name", ["HF_TOKEN", "VLLM_API_KEY", "NCCL_DEBUG", "LLAMA_CACHE"])
+    def test_variables_that_change_no_memory(self, name: str) -> None:
+        check_service(f"secrets: [{name}]")
+        check_service(f"secrets: [{name}]", model=GGUF)
+
+    def test_a_variable_of_the_other_engine_changes_nothing(self) -> None:
+        check_service("env: {NCCL_BUFFSIZE: '1'}", model=GGUF)
+        check_service("env: {LLAMA_SET_ROWS: '1'}")
+
     def test_a_variable_that_is_also_a_secret(self) -> None:
         check_service(
             "env: {A: x}, secrets: [»A]",
@@ -336,7 +405,7 @@ def test_faults_of_several_services_are_told_together() -> None:
         "  b: {»model: x/y}\n"
         f"  c: {{model: {LLM}, placement: {{»apart_from: [c]}}}}\n",
         ("unknown-gpu-kind", "`l4`", ""),
-        ("unknown-host", "`x`", ""),
+        ("unknown-host", "`x`", "Hosts there are: `rack-1`, `rack-2`"),
         ("lock-missing", "`x/y`", "modelc lock"),
         ("contradiction", "`c` is to be apart from itself", "spread"),
     )

@@ -31,7 +31,9 @@ from tests.generators.models import (
 )
 
 ROOT = Path(__file__).parents[1]
-COMMANDS = ("compile", "diff", "discover", "init", "lock", "explain", "estimate", "schema")
+COMMANDS = (
+    *("compile", "diff", "discover", "init", "lock", "explain", "estimate", "kinds", "schema"),
+)
 SIZES = {
     "weights_bytes", "kv_bytes", "compute_bytes", "graphs_bytes", "runtime_bytes", "total_bytes",
     "low_bytes", "high_bytes",
@@ -223,7 +225,9 @@ def test_the_output_is_not_written_over_the_sources(fleet: Path, call: Call) -> 
 def test_check_before_anything_was_compiled(call: Call, fleet: Path) -> None:
     found = call("compile", "--check")
     assert found.code == 1
-    assert "`compiled/plan.json` is missing." in found.err
+    assert found.err.count("error[") == 1
+    assert "A compile would change 9 files in `compiled`." in found.err
+    assert "\n  missing:\n    compiled/MANIFEST\n    compiled/PLAN.md\n" in found.err
     assert not (fleet / "compiled").exists()
 
 
@@ -252,13 +256,16 @@ def test_check_of_a_file_edited_by_hand(compiled: Path, call: Call) -> None:
     found = call("compile", "--check")
     assert found.code == 1
     assert "error[edited-output]" in found.err
-    assert f"one/scripts/{script.name}` is not what modelc wrote there." in found.err
+    assert f"\n  changed by hand:\n    compiled/one/scripts/{script.name}\n" in found.err
+    assert "what was changed by hand is lost with it." in found.err
 
 
 def test_check_of_a_file_left_over(compiled: Path, call: Call) -> None:
     edit(Path("models.yaml"), "needed:", "wanted:")
     found = call("compile", "--check")
-    assert "run-needed-0.sh` is no longer part of the plan." in found.err
+    gone = "\n  no longer part of the plan:\n    compiled/one/scripts/run-needed-0.sh\n"
+    assert gone in found.err
+    assert found.err.endswith("\n1 error.\n")
     assert call("compile").code == 0
     assert not list(compiled.rglob("*needed*"))
 
@@ -298,6 +305,59 @@ def test_the_previous_plan_may_be_of_a_revision(compiled: Path, call: Call) -> N
     assert compiled.is_dir()
 
 
+def test_an_output_elsewhere_is_compared_with_what_is_committed(
+    compiled: Path, call: Call, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    git("init", "--quiet")
+    git("add", ".")
+    git("commit", "--quiet", "--message", "compiled")
+    outside = tmp_path_factory.mktemp("outside") / "new"
+    for out in (str(outside), "preview"):
+        found = call("compile", "--out", out, "--previous", "git:HEAD", "--detailed-exitcode")
+        assert (found.code, found.err) == (0, "")
+        assert "1 kept" in found.out
+    # An output that is committed itself is compared with itself.
+    git("add", "preview")
+    git("rm", "--quiet", "--cached", "-r", "compiled")
+    git("commit", "--quiet", "--message", "preview")
+    found = call("compile", "--out", "preview", "--previous", "git:HEAD", "--detailed-exitcode")
+    assert (found.code, found.err) == (0, "")
+    missing = call("compile", "--out", str(outside), "--previous", "git:HEAD")
+    assert missing.code == 1
+    assert "compiled/plan.json" in missing.err
+    assert "hint: `git log -- compiled/plan.json` lists the revisions" in missing.err
+    assert compiled.is_dir()
+
+
+def test_a_setting_that_nothing_reads_is_a_warning(fleet: Path, call: Call) -> None:
+    edit(
+        fleet / "models.yaml",
+        "  nice:\n",
+        "    llama.cpp: {args: {flash_attn: on}}\n  nice:\n",
+    )
+    found = call("compile")
+    assert found.code == 0
+    assert "warning[unused-setting]: Nothing reads this setting" in found.err
+    assert "--> models.yaml:8:5" in found.err
+    assert "Only `llama.cpp` reads `flash_attn`, and service `needed` runs on `vllm`." in found.err
+    assert found.err.endswith("\n1 warning.\n")
+    assert call("lock", "--check").code == 0
+
+
+def test_a_key_that_stands_twice_hides_no_other_fault(fleet: Path, call: Call) -> None:
+    edit(fleet / "inventory.yaml", "  target: script\n", "  target: script\n  target: compose\n")
+    edit(fleet / "inventory.yaml", "kind: rtx-4090", "kind: rtx-4o90")
+    edit(fleet / "models.yaml", "  nice:\n", "    modl: x\n    context: 1\n  nice:\n")
+    found = call("compile")
+    assert found.code == 1
+    assert [line for line in found.err.splitlines() if line.startswith("error[")] == [
+        "error[duplicate-key]: This key stands here twice",
+        "error[unknown-gpu-kind]: No GPU kind has this name",
+        "error[unknown-key]: This key is not known here",
+        "error[duplicate-key]: This key stands here twice",
+    ]
+
+
 def git(*arguments: str) -> None:
     settings = ["-c", "user.name=t", "-c", "user.email=t@example.org", "-c", "commit.gpgsign=false"]
     subprocess.run(["git", *settings, *arguments], check=True)
@@ -319,7 +379,7 @@ def test_a_corrupt_previous_plan_stops_the_compile(
 ) -> None:
     (compiled / "plan.json").write_text(text)
     others = {path: path.read_bytes() for path in compiled.rglob("*") if path.is_file()}
-    found = call("compile")
+    found = call("compile", "--previous", "compiled/plan.json")
     assert (found.code, found.out) == (1, "")
     assert "error[previous-corrupt]: The previous plan is not valid" in found.err
     assert "--> compiled/plan.json:1:" in found.err
@@ -334,7 +394,9 @@ def test_a_plan_cut_off_in_the_middle(compiled: Path, call: Call) -> None:
     (compiled / "plan.json").write_text(text[: len(text) // 2])
     found = call("compile")
     assert (found.code, found.out) == (1, "")
-    assert "error[previous-corrupt]" in found.err
+    assert "`compiled/plan.json` is not the plan that modelc wrote there" in found.err
+    assert "--previous git:HEAD" in found.err
+    assert "error[previous-corrupt]" in call("compile", "--previous", "compiled/plan.json").err
 
 
 def test_a_plan_that_is_no_text(compiled: Path, call: Call) -> None:
@@ -410,10 +472,10 @@ def test_the_faults_of_all_files_are_reported_together(compiled: Path, call: Cal
     assert (found.code, found.out) == (1, "")
     titles = [line.split(":")[0] for line in found.err.splitlines() if line.startswith("error")]
     assert titles == [
-        "error[previous-corrupt]",
         "error[unknown-gpu-kind]",
         "error[lock-corrupt]",
         "error[unknown-key]",
+        "error[edited-output]",
     ]
     assert found.err.endswith("\n4 errors.\n")
 
@@ -436,7 +498,7 @@ def test_all_files_that_are_missing_are_named_together(
 def test_json_on_stdout_is_json_alone(call: Call) -> None:
     edit(Path("inventory.yaml"), "build: 9000", "build: 99999")
     edit(Path("inventory.yaml"), "version: 0.33.0", "version: 0.99.0")
-    found = call("compile", "--format", "json", "--ledger")
+    found = call("compile", "--format", "json")
     assert found.code == 0
     assert "warning[assumed]" in found.err
     assert json.loads(found.out)
@@ -468,6 +530,16 @@ def test_a_plan_that_is_none_cannot_be_compared(compiled: Path, call: Call) -> N
 def test_the_ledger_comes_before_the_diff(call: Call) -> None:
     found = call("compile", "--ledger")
     assert found.out.index("one/0  rtx-4090") < found.out.index("1 to create")
+    found = call("compile", "--previous", "none", "--ledger", "--format", "markdown")
+    assert found.out.index("# The fleet at a glance") < found.out.index("**Plan: 1 to create")
+
+
+@pytest.mark.usefixtures("fleet")
+def test_the_ledger_for_programs_is_the_plan_itself(call: Call) -> None:
+    found = call("compile", "--ledger", "--format", "json")
+    assert (found.code, found.out) == (64, "")
+    assert "the ledger for programs is compiled/plan.json" in found.err
+    assert not Path("compiled").exists()
 
 
 def test_no_colour_in_a_pipe(fleet: Path) -> None:
@@ -528,6 +600,28 @@ def test_a_schema_is_data(call: Call, name: str) -> None:
 
 
 # Explain
+
+
+def test_the_kinds_that_an_inventory_may_name(fleet: Path, call: Call) -> None:
+    listed = call("kinds")
+    assert (listed.code, listed.err) == (0, "")
+    header, *lines = listed.out.splitlines()
+    assert header.split() == ["kind", "memory", "CUDA", "total", "compute", "link", "GB/s"]
+    assert [line.split()[0] for line in lines] == list(builtin_kinds())
+    assert "rtx-4090" in listed.out
+    with (fleet / "inventory.yaml").open("a") as file:
+        file.write('gpu_kinds: {lab-card: {memory: 24564MiB, compute: "8.9"}}\n')
+    last = json.loads(call("kinds", "--format", "json").out)["kinds"][-1]
+    assert last == {
+        "kind": "lab-card", "memory_bytes": 24564 << 20, "compute": "8.9", "link": "pcie",
+        "cuda_total_bytes": (24564 << 20) * 98 // 100, "mig": False, "bandwidth_bytes": None,
+    }  # fmt: skip
+
+
+def test_an_unknown_kind_is_told_where_all_are_listed(fleet: Path, call: Call) -> None:
+    edit(fleet / "inventory.yaml", "rtx-4090", "my-card")
+    for found in (call("compile"), call("estimate", "Qwen/Qwen3-8B", "--gpu", "my-card")):
+        assert "hint: `modelc kinds` lists every GPU kind there is." in found.err
 
 
 @pytest.mark.usefixtures("fleet")
@@ -594,10 +688,11 @@ def estimated(models: Path, call: Call) -> Callable[..., dict[str, Any]]:
         found = call("estimate", *arguments, "--format", "json")
         assert (found.code, found.err) == (0, "")
         document: dict[str, Any] = json.loads(found.out)
-        assert document.keys() == {"devices", "host", "kv_tokens", "command", "assumed"}
+        about = {"kv_tokens", "command", "environment", "assumed"}
+        assert document.keys() == {"fits", "devices", "host"} | about
         assert document["host"].keys() == SIZES
         for device in document["devices"]:
-            assert device.keys() == SIZES | {"gpu"}
+            assert device.keys() == SIZES | {"gpu", "budget_bytes", "missing_bytes"}
             assert 0 < device["low_bytes"] <= device["total_bytes"] <= device["high_bytes"]
             parts = SIZES - {"total_bytes", "low_bytes", "high_bytes"}
             assert sum(device[part] for part in parts) == device["total_bytes"]

@@ -1,15 +1,36 @@
 """What a change of one field makes of a replica, and in which words."""
 
+from collections.abc import Set as AbstractSet
+
 import pytest
 
-from compiler.diff import COMPARED, IGNORED, SHARE_COMPARED, SHARE_IGNORED, diff
+from compiler.diff import (
+    COMPARED,
+    IGNORED,
+    SHARE_COMPARED,
+    SHARE_IGNORED,
+    diff,
+)
 from compiler.ir.changes import ReplicasChanged, ServiceAdded, ServiceRemoved, SettingChanged
-from compiler.ir.plan import PlannedCompanion, Replica, Share, Unplaced
+from compiler.ir.plan import Plan, PlannedCompanion, Replica, Share, Unplaced
+from compiler.ir.rules import barred_replicas
+from compiler.ir.units import MIB
+from compiler.load.inventory import load_inventory
+from compiler.load.spec import load_spec
+from compiler.load.yamltext import parse_yaml
 from compiler.views.reasons import reason_text
 from tests.generators.small_plans import breakdown, plan, replica, share
 
 HOSTS = {"alpha": 2, "beta": 2}
 ENGINE = "/opt/engine"
+BARRED_INVENTORY = """\
+version: 1
+defaults: {ram: 64GiB, gpu: {reserved: 512MiB}}
+hosts:
+  alpha: {labels: {zone: a}, gpus: {kind: rtx-3090, count: 2}}
+  beta: {labels: {zone: b}, gpus: {kind: rtx-3090, count: 2}}
+"""
+BETTER = "nothing bars the old place, and the fleet as a whole is better so"
 
 
 def check(before: Replica, after: Replica, action: str, reasons: list[str]) -> None:
@@ -95,8 +116,9 @@ def test_a_compared_field_touches_the_replica_and_an_ignored_one_does_not(field:
 @pytest.mark.parametrize(
     ("field", "value", "reasons"),
     [
-        ("gpu", 1, ["moved: a rule, the room of others or a better plan asks for it"]),
+        ("gpu", 1, [f"moved: {BETTER}"]),
         ("uuid", "GPU-6f1c", ["uuid of alpha/0 none -> GPU-6f1c"]),
+        ("minor", 3, ["minor of alpha/0 none -> 3"]),
         ("kind", "rtx-4090", ["kind of alpha/0 rtx-3090 -> rtx-4090"]),
         ("share_bytes", 1 << 30, ["share of alpha/0 9,000 MiB -> 1,024 MiB"]),
         ("breakdown", breakdown(1), []),
@@ -122,8 +144,8 @@ def test_a_field_of_a_share(field: str, value: object, reasons: list[str]) -> No
         ("env", "HF_HOME=/srv added"),
         ("image", "image none -> vllm/vllm-openai:v0.33.0"),
         ("secrets", "secrets none -> HF_TOKEN"),
-        ("start_after", "start after none -> embed-0"),
-        ("shm_bytes", "shm bytes 64MiB -> 1GiB"),
+        ("start_after", "starts after none -> embed-0"),
+        ("shm_bytes", "shared memory 64MiB -> 1GiB"),
         ("target", "target systemd -> compose"),
         ("port", "port 8000 -> 8001"),
     ],
@@ -167,7 +189,7 @@ def test_the_positional_model() -> None:
     check_argv(
         ["serve", "Qwen/A", "--port", "1"],
         ["serve", "Qwen/B", "--port", "1"],
-        ["positional 2 Qwen/A -> Qwen/B"],
+        ["word 3 Qwen/A -> Qwen/B"],
     )
 
 
@@ -218,13 +240,13 @@ def test_a_moved_replica_selects_other_gpus_without_saying_so() -> None:
     before = replica("chat-0", "alpha", [share(0, 9_000)])
     after = replica("chat-0", "alpha", [share(1, 9_000)])
     assert before.env != after.env
-    check(before, after, "move", ["moved: a rule, the room of others or a better plan asks for it"])
+    check(before, after, "move", [f"moved: {BETTER}"])
 
 
 def test_the_same_gpus_in_another_order_are_no_move() -> None:
     before = replica("chat-0", "alpha", [share(0, 9_000), share(1, 9_000)])
     after = replica("chat-0", "alpha", [share(1, 9_000), share(0, 9_000)])
-    check(before, after, "update", ["CUDA_VISIBLE_DEVICES=0,1 -> 1,0", "gpu order 0,1 -> 1,0"])
+    check(before, after, "update", ["CUDA_VISIBLE_DEVICES=0,1 -> 1,0", "order of GPUs 0,1 -> 1,0"])
 
 
 def test_from_the_cpu_to_a_gpu_is_a_move() -> None:
@@ -237,7 +259,7 @@ def test_from_the_cpu_to_a_gpu_is_a_move() -> None:
 @pytest.mark.parametrize(
     ("hosts", "cause"),
     [
-        ({"alpha": 2, "beta": 2}, "a rule, the room of others or a better plan asks for it"),
+        ({"alpha": 2, "beta": 2}, BETTER),
         ({"alpha": 1, "beta": 2}, "a GPU it stood on is gone"),
         ({"beta": 2}, "the host it stood on is gone"),
     ],
@@ -248,6 +270,153 @@ def test_why_a_replica_moves(hosts: dict[str, int], cause: str) -> None:
     (change,) = diff(before, after).changes
     assert [f"moved: {cause}"] == [reason_text(reason) for reason in change.reasons]
     assert (change.before, change.after) == ("alpha/0,1", "beta/0,1")
+
+
+def moved(before: Plan, after: Plan, barred: AbstractSet[str] = frozenset()) -> str:
+    """The first reason that is told for chat-0."""
+    changes = diff(before, after, barred=barred).changes
+    return next(reason_text(each.reasons[0]) for each in changes if each.replica == "chat-0")
+
+
+def test_who_takes_the_place_of_a_replica_that_moves_is_named() -> None:
+    chat, stays = (
+        replica("chat-0", "alpha", [share(0, 9_000)]),
+        replica("z-0", "alpha", [share(0, 1)]),
+    )
+    away = replica("chat-0", "beta", [share(0, 9_000)])
+    code = replica("code-0", "alpha", [share(0, 20_000)])
+    after = plan(HOSTS, [away, stays, code])
+    assert moved(plan(HOSTS, [chat, stays]), after) == "moved: the old place is taken by code-0"
+    larger = stays.model_copy(update={"variant": "fp32"})
+    after = plan(HOSTS, [away, larger])
+    assert moved(plan(HOSTS, [chat, stays]), after) == "moved: the old place is taken by z-0"
+
+
+@pytest.mark.parametrize("grown", [{"context": 16_384}, {"concurrency": 32}, {"share": 1_000}])
+def test_a_neighbour_that_needs_more_than_before_takes_the_place(grown: dict[str, int]) -> None:
+    chat = replica("chat-0", "alpha", [share(0, 9_000)])
+    stays = replica("z-0", "alpha", [share(0, 500)])
+    away = replica("chat-0", "beta", [share(0, 9_000)])
+    size = grown.pop("share", 500)
+    larger = replica("z-0", "alpha", [share(0, size)]).model_copy(update=grown)
+    after = plan(HOSTS, [away, larger])
+    assert moved(plan(HOSTS, [chat, stays]), after) == "moved: the old place is taken by z-0"
+
+
+def test_a_neighbour_whose_cache_grows_into_the_room_takes_no_place() -> None:
+    def beside(kv: int) -> Replica:
+        held = share(0, 500 + kv, breakdown=breakdown(weights=500, kv=kv))
+        return replica("z-0", "alpha", [held])
+
+    chat = replica("chat-0", "alpha", [share(0, 9_000)])
+    away = replica("chat-0", "beta", [share(0, 9_000)])
+    after = plan(HOSTS, [away, beside(9_000)])
+    assert moved(plan(HOSTS, [chat, beside(100)]), after) == f"moved: {BETTER}"
+
+
+def test_what_a_move_or_another_program_implies_is_not_told() -> None:
+    on_gpu = replica("chat-0", "alpha", [share(0, 9_000)], bin_dirs=["/opt/vllm/bin"])
+    boxed = on_gpu.model_copy(update={"target": "compose", "bin_dirs": [], "device_env": []})
+    (change,) = diff(plan(HOSTS, [on_gpu]), plan(HOSTS, [boxed])).changes
+    assert [reason_text(reason) for reason in change.reasons] == ["target systemd -> compose"]
+    other = on_gpu.model_copy(update={"bin_dirs": ["/opt/old/bin"]})
+    (change,) = diff(plan(HOSTS, [on_gpu]), plan(HOSTS, [other])).changes
+    assert [reason_text(reason) for reason in change.reasons] == [
+        "program folders /opt/vllm/bin -> /opt/old/bin"
+    ]
+
+
+def test_a_replica_whose_variant_stands_elsewhere() -> None:
+    before = plan(HOSTS, [replica("chat-0", "alpha", [share(0, 9_000)])])
+    after = plan(HOSTS, [replica("chat-0", "beta", [share(0, 9_000)], variant="awq")])
+    assert moved(before, after) == "moved: the new variant stands elsewhere"
+
+
+@pytest.mark.parametrize("gpus", [[0, 1], [1]])
+def test_a_replica_that_is_split_otherwise(gpus: list[int]) -> None:
+    held = [share(gpu, 5_000) for gpu in gpus]
+    other = [share(0, 9_000)] if len(gpus) > 1 else [share(0, 5_000), share(1, 5_000)]
+    before, after = (plan(HOSTS, [replica("chat-0", "alpha", each)]) for each in (other, held))
+    assert moved(before, after) == "moved: it is split over another number of GPUs"
+
+
+def test_a_gpu_whose_budget_shrinks() -> None:
+    before = plan(HOSTS, [replica("chat-0", "alpha", [share(0, 9_000)])])
+    after = plan(HOSTS, [replica("chat-0", "beta", [share(0, 9_000)])])
+    small = [
+        gpu.model_copy(update={"budget_bytes": 8_999 * MIB}) if gpu.host == "alpha" else gpu
+        for gpu in after.gpus
+    ]
+    after = after.model_copy(update={"gpus": small})
+    assert moved(before, after) == "moved: a GPU it stood on has too small a budget now"
+
+
+def test_a_place_that_the_rules_no_longer_allow() -> None:
+    before = plan(HOSTS, [replica("chat-0", "alpha", [share(0, 9_000)])])
+    after = plan(HOSTS, [replica("chat-0", "beta", [share(0, 9_000)])])
+    rule = "moved: its `placement` no longer allows the old place"
+    assert moved(before, after, {"chat-0"}) == rule
+
+
+@pytest.mark.parametrize(
+    ("rules", "is_barred"),
+    [
+        ("{}", False),
+        ("{pin: {host: beta}}", True),
+        ("{pin: {host: alpha, gpus: [1]}}", True),
+        ("{hosts: {zone: a}}", False),
+        ("{hosts: {zone: b}}", True),
+        ("{gpus: {kinds: [rtx-3090]}}", False),
+        ('{gpus: {min_compute: "9.0"}}', True),
+        ("{gpus: {tensor_parallel: [1, 2]}}", False),
+        ("{gpus: {tensor_parallel: [2]}}", True),
+    ],
+)
+def test_which_places_the_rules_bar(rules: str, is_barred: bool) -> None:
+    inventory, _ = load_inventory(parse_yaml("inventory.yaml", BARRED_INVENTORY))
+    text = f"version: 1\nservices: {{chat: {{model: a/b, placement: {rules}}}}}"
+    spec, _ = load_spec(parse_yaml("models.yaml", text))
+    assert inventory is not None
+    assert spec is not None
+    before = plan(HOSTS, [replica("chat-0", "alpha", [share(0, 9_000)])])
+    assert (barred_replicas(before, spec, inventory) == {"chat-0"}) == is_barred
+    on_cpu = plan(HOSTS, [replica("chat-0", "alpha")])
+    bars_cpu = "kinds" in rules or (is_barred and "tensor_parallel" not in rules)
+    assert (barred_replicas(on_cpu, spec, inventory) == {"chat-0"}) == bars_cpu
+
+
+def test_others_that_come_or_go_are_named_where_a_share_changes() -> None:
+    chat, old = (
+        replica("chat-0", "alpha", [share(0, 9_000)]),
+        replica("old-0", "alpha", [share(0, 1)]),
+    )
+    less, new = (
+        replica("chat-0", "alpha", [share(0, 8_000)]),
+        replica("new-0", "alpha", [share(0, 2)]),
+    )
+    (change, *_) = diff(plan(HOSTS, [chat, old]), plan(HOSTS, [less, new])).changes
+    assert [reason_text(reason) for reason in change.reasons] == [
+        "share of alpha/0 9,000 MiB -> 8,000 MiB",
+        "beside it on alpha/0: +new-0 -old-0",
+    ]
+    (change, *_) = diff(plan(HOSTS, [chat, old]), plan(HOSTS, [chat, new])).changes
+    assert change.action == "keep"
+
+
+def test_bytes_are_told_with_their_difference() -> None:
+    check_argv(
+        ["--kv-cache-memory-bytes", "1048576"],
+        ["--kv-cache-memory-bytes", "3145728"],
+        ["--kv-cache-memory-bytes 1048576 -> 3145728 (+2 MiB)"],
+    )
+
+
+def test_a_model_is_not_told_again_as_an_argument() -> None:
+    argv = [ENGINE, "serve", "Qwen/Qwen3-8B"]
+    before = replica("chat-0", "alpha", argv=argv)
+    other = {"source": "a/b", "model_path": "a/b", "argv": [ENGINE, "serve", "a/b"]}
+    after = before.model_copy(update=other)
+    check(before, after, "update", ["model Qwen/Qwen3-8B at b968826d -> a/b at b968826d"])
 
 
 def test_a_service_comes_and_goes_and_grows() -> None:
@@ -272,7 +441,7 @@ def test_settings_keep_their_field_name_as_data() -> None:
     ("before", "after", "notes"),
     [
         (None, 1, ["Optional service `batch` runs 1 of 2 replicas."]),
-        (1, 0, ["Optional service `batch` runs 0 of 2 replicas."]),
+        (1, 0, ["Optional service `batch` is left out; `modelc explain batch` says why."]),
         (1, 1, []),
         (1, None, ["Optional service `batch`, which had been left out, is gone."]),
     ],
@@ -305,3 +474,26 @@ def test_a_better_estimate_restarts_nothing() -> None:
     held = before.shares[0].model_copy(update={"breakdown": breakdown(1)})
     after = before.model_copy(update={"shares": [held], "ram_bytes": 1, "kv_tokens": 1})
     check(before, after, "keep", [])
+
+
+@pytest.mark.parametrize(
+    ("gpus", "rules", "barred"),
+    [
+        ((0, 0), "{}", set()),
+        ((0, 0), "{spread: gpu}", {"chat-0", "chat-1"}),
+        ((0, 1), "{spread: gpu}", set()),
+        ((0, 1), "{spread: host}", {"chat-0", "chat-1"}),
+        ((0, 1), "{apart_from: [code]}", {"chat-1", "code-0"}),
+    ],
+)
+def test_replicas_that_a_rule_now_keeps_apart(
+    gpus: tuple[int, int], rules: str, barred: set[str]
+) -> None:
+    inventory, _ = load_inventory(parse_yaml("inventory.yaml", BARRED_INVENTORY))
+    services = f"{{chat: {{model: a/b, placement: {rules}}}, code: {{model: a/b}}}}"
+    spec, _ = load_spec(parse_yaml("models.yaml", f"version: 1\nservices: {services}"))
+    assert inventory is not None
+    assert spec is not None
+    replicas = [replica(f"chat-{n}", "alpha", [share(gpu, 9_000)]) for n, gpu in enumerate(gpus)]
+    code = replica("code-0", "alpha", [share(1, 9_000)])
+    assert barred_replicas(plan(HOSTS, [*replicas, code]), spec, inventory) == barred

@@ -282,6 +282,53 @@ def test_entries_without_uuids_get_them(discover: Discover, tmp_path: Path) -> N
     )
 
 
+def test_minors_are_written_where_the_driver_says_them(discover: Discover, tmp_path: Path) -> None:
+    """Not by the order of the bus: the driver has numbered these the other way round."""
+    check(
+        discover,
+        tmp_path,
+        TOWER,
+        """\
+        version: 1
+        hosts:
+          tower:
+            ram: 1MiB
+            gpus:
+              - {kind: rtx-3090, uuid: GPU-aaaa0001, minor: 0}   # as it was
+        """,
+        """\
+        version: 1
+        hosts:
+          tower:
+            ram: OWN
+            gpus:
+              - {kind: rtx-3090, uuid: GPU-aaaa0001, minor: 1}   # as it was
+              - {kind: rtx-3090, uuid: GPU-bbbb0002, minor: 0}
+        """,
+        FAKE_MINORS="1",
+    )
+
+
+def test_a_minor_that_the_driver_does_not_say_stays(discover: Discover, tmp_path: Path) -> None:
+    text = """\
+        version: 1
+        hosts:
+          tower:
+            ram: OWN
+            gpus:
+              - {kind: rtx-3090, uuid: GPU-aaaa0001, minor: 7}
+              - {kind: rtx-3090, uuid: GPU-bbbb0002}
+        """
+    check(discover, tmp_path, TOWER, text.replace("OWN", own_ram()), text)
+
+
+def test_a_slice_has_no_minor(discover: Discover) -> None:
+    found = discover(SLICED, "--print", "--host", "lab", FAKE_SLICES=SLICES, FAKE_MINORS="1")
+    assert found.returncode == 0, found.stderr
+    assert "uuid: MIG-11111111, island: 0}" in found.stdout
+    assert "uuid: GPU-whole000, minor: 1, island: 1}" in found.stdout
+
+
 def test_a_block_of_equal_gpus_that_is_true_stays(discover: Discover, tmp_path: Path) -> None:
     block = "{kind: a100-sxm-80gb, count: 8, islands: [[0, 1, 2, 3], [4, 5, 6, 7]]}"
     check(

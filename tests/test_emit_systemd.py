@@ -15,7 +15,7 @@ import pytest
 from compiler.emit import emit
 from compiler.emit.secrets import command
 from compiler.emit.systemd import _WAIT_FOR_HEALTH
-from compiler.ir.plan import PlannedCompanion, Replica
+from compiler.ir.plan import PlannedCompanion, Replica, Share
 from tests.generators.plans import HOSTILE, gpu_replica, plan, replica, share, vllm_replica
 from tests.requires import require_tool
 
@@ -39,19 +39,39 @@ def test_argv_starts_at_the_program_and_nothing_is_expanded() -> None:
     check_unit(replica(), 'ExecStart=:/usr/local/bin/llama-server \\\n"--model" \\')
 
 
-def test_a_gpu_replica_gets_its_gpus_and_no_others() -> None:
+def test_a_gpu_replica_may_open_the_nodes_of_its_gpus_and_no_others() -> None:
+    first, second = share(0, "GPU-6f1c", minor=2), share(1, "GPU-b2aa", minor=0)
     check_unit(
-        gpu_replica(),
+        gpu_replica(shares=[first, second]),
         """
         DevicePolicy=closed
-        DeviceAllow=/dev/nvidia1 rw
+        DeviceAllow=/dev/nvidia2 rw
+        DeviceAllow=/dev/nvidia0 rw
+        DeviceAllow=/dev/nvidiactl rw
+        DeviceAllow=/dev/nvidia-uvm rw
+        DeviceAllow=/dev/nvidia-uvm-tools rw
+        """,
+        lacks="DeviceAllow=/dev/nvidia1 DeviceAllow=char-",
+    )
+
+
+@pytest.mark.parametrize("shares", [[share(1)], [share(0, "GPU-6f1c", minor=2), share(1)]])
+def test_a_replica_is_never_denied_a_gpu_whose_node_the_plan_does_not_know(
+    shares: list[Share],
+) -> None:
+    check_unit(
+        gpu_replica(shares=shares),
+        """
+        DevicePolicy=closed
+        DeviceAllow=char-nvidia rw
+        DeviceAllow=char-nvidia-frontend rw
         DeviceAllow=/dev/nvidiactl rw
         DeviceAllow=/dev/nvidia-uvm rw
         DeviceAllow=/dev/nvidia-uvm-tools rw
         Environment="CUDA_VISIBLE_DEVICES=1"
         Environment="CUDA_DEVICE_ORDER=PCI_BUS_ID"
         """,
-        lacks="DeviceAllow=/dev/nvidia0 DeviceAllow=char-",
+        lacks="DeviceAllow=/dev/nvidia0 DeviceAllow=/dev/nvidia1 DeviceAllow=/dev/nvidia2",
     )
 
 
@@ -74,6 +94,14 @@ def test_a_replica_starts_after_those_on_its_gpus() -> None:
 
 def test_a_replica_has_the_time_of_its_plan_to_start() -> None:
     check_unit(vllm_replica(), "TimeoutStartSec=900")
+
+
+def test_a_replica_logs_under_its_name() -> None:
+    check_unit(replica(), "SyslogIdentifier=modelc-small-1")
+
+
+def test_shared_memory_is_the_replicas_own_and_as_large_as_the_hosts() -> None:
+    check_unit(replica(), "TemporaryFileSystem=/dev/shm:mode=1777,size=50%")
 
 
 def test_folders_belong_to_the_replica() -> None:

@@ -101,6 +101,27 @@ def test_defaults_fill_what_older_files_leave_out() -> None:
     assert (section["hidden_size"], section["tie_word_embeddings"]) == (4096, False)
 
 
+def test_layers_that_are_listed_and_not_counted() -> None:
+    """Nemotron-H as transformers 5 writes it: a kind for each block, and no number."""
+    listed = {"model_type": "nemotron_h", "layers_block_type": ["mamba", "moe", "attention"]}
+    found = facts({"architectures": ["NemotronHForCausalLM"], **listed})
+    assert (found.layers, found.header["num_hidden_layers"]) == (3, 3)
+    pattern = {"hybrid_override_pattern": "M-M*-"}
+    assert facts({"architectures": ["NemotronHForCausalLM"], **pattern}).layers == 5
+    both = {"num_hidden_layers": 2, **pattern}
+    assert facts({"architectures": ["NemotronHForCausalLM"], **both}).layers == 2
+
+
+def test_a_retriever_holds_a_whole_multimodal_model() -> None:
+    """ColQwen2 and its like."""
+    config = {
+        "architectures": ["ColQwen2ForRetrieval"],
+        "vlm_config": {"text_config": qwen3_config()},
+    }
+    found = facts(config)
+    assert (found.layers, found.vocabulary, found.task) == (2, 1000, "embed")
+
+
 def test_a_null_is_not_filled() -> None:
     config = {**qwen3_config(model_type="mistral"), "sliding_window": None}
     assert "sliding_window" not in facts(config).header
@@ -113,6 +134,47 @@ def test_defaults_are_those_of_transformers() -> None:
     for model_type, own in DEFAULTS.items():
         theirs = transformers.AutoConfig.for_model(model_type).to_dict()
         assert {key: theirs.get(key) for key in own} == own, model_type
+
+
+# Longcat's class counts the two attentions of a block; FSMT and PP-FormulaNet give encoder and
+# decoder numbers of their own; RWKV and XLNet have no limit that vLLM would read.
+COUNTED_OTHERWISE = {
+    "layers": {"longcat_flash", "pp_formulanet"},
+    "vocabulary": {"fsmt"},
+    "position_limit": {"rwkv", "xlnet"},
+}
+# Their own defaults do not pass their own checks.
+WITHOUT_DEFAULT = {"gemma4_assistant", "nougat"}
+# Position 0 is not theirs to use (`_OFFSET_POSITIONS`).
+PADDED = {"camembert", "data2vec-text", "roberta", "xlm-roberta", "xlm-roberta-xl"}
+
+
+def test_every_configuration_of_transformers_reads_as_its_class_says() -> None:
+    """The default configuration of every class there is: facts that agree, or a refusal."""
+    transformers = require_package("transformers")
+    compared = 0
+    for model_type in transformers.CONFIG_MAPPING:
+        if model_type in WITHOUT_DEFAULT:
+            continue
+        config = transformers.AutoConfig.for_model(model_type)
+        theirs = config.get_text_config(decoder=True)
+        try:
+            own = facts(
+                {**json.loads(config.to_json_string(use_diff=False)), "architectures": ["X"]}
+            )
+        except FactsMissingError:
+            continue
+        offset = theirs.pad_token_id + 1 if model_type in PADDED else 0
+        pairs = {
+            "layers": getattr(theirs, "num_hidden_layers", None),
+            "vocabulary": getattr(theirs, "vocab_size", None),
+            "position_limit": (getattr(theirs, "max_position_embeddings", None) or offset) - offset,
+        }
+        for field, value in pairs.items():
+            if value and model_type not in COUNTED_OTHERWISE[field]:
+                assert getattr(own, field) == value, (model_type, field)
+                compared += 1
+    assert compared > 900
 
 
 COMPARED = (
@@ -238,6 +300,21 @@ def test_any_configuration_gives_facts_or_is_refused(config: Json, documents: Js
             4096,
         ),
         ({"rope_parameters": {"rope_type": "linear", "factor": 2.0}}, 8192),
+        (
+            {
+                "rope_scaling": None,
+                "rope_parameters": {
+                    "full_attention": {
+                        "rope_type": "yarn",
+                        "factor": 8.0,
+                        "original_max_position_embeddings": 1024,
+                    },
+                    "sliding_attention": {"rope_type": "default"},
+                },
+            },
+            8192,
+        ),
+        ({"rope_parameters": {"full_attention": None}}, 4096),
         ({"rope_scaling": None}, 4096),
         ({"max_position_embeddings": None}, 0),
         ({"model_type": "xlm-roberta", "max_position_embeddings": 514, "pad_token_id": 1}, 512),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from threading import Event
 from time import monotonic
@@ -13,7 +14,7 @@ import pytest
 
 from compiler.diagnostics import CompileError
 from compiler.ir.lock import Lock, LockedSource
-from compiler.resolve.hub import Hub, hub_from_environment, hub_tree
+from compiler.resolve.hub import Hub, HubUnreachableError, hub_from_environment, hub_tree
 from compiler.resolve.sources import lock_sources, resolve_source
 from tests.generators.hub_server import COMMIT, Fault, HubServer, serve
 from tests.generators.models import (
@@ -184,19 +185,91 @@ def test_a_repository_that_is_closed(hub: HubServer, status: int, code: str) -> 
     assert len(hub.seen) == 1
 
 
+def test_the_words_of_the_hub(hub: HubServer) -> None:
+    """They say more than a status: whom to ask, or that the token is not valid."""
+    words = "Access to model org/tiny is restricted and you are not in the authorized list."
+    headers = {"X-Error-Code": "GatedRepo", "X-Error-Message": words}
+    hub.faults["tiny"] = [Fault(status=403, headers=headers)]
+    fault("org/tiny", "source-missing", f"denies access (403): {words}")
+    hub.faults["tiny"] = [Fault(status=451, headers={"X-Error-Message": "x" * 900})]
+    fault("org/tiny", "source-network", f"answered 451: {'x' * 300}…")
+
+
+def test_a_commit_that_is_cut_short(hub: HubServer) -> None:
+    assert hub.port
+    hints = fault(f"org/tiny@{COMMIT[:7]}", "source-missing", "no such revision")
+    assert "all its 40 digits" in hints[0]
+
+
+def test_a_token_that_is_kept_back(hub: HubServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """HF_HUB_DISABLE_IMPLICIT_TOKEN, which huggingface_hub reads once."""
+    monkeypatch.setenv("HF_TOKEN", "hf_example")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DISABLE_IMPLICIT_TOKEN", True)
+    resolve("org/tiny")
+    assert {request.token for request in hub.seen} == {None}
+
+
+def test_a_token_that_is_none(hub: HubServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_TOKEN", "hf_\u00e9")
+    fault("org/tiny", "source-network", "letters that no token has")
+    assert hub.seen == []
+
+
 def test_a_closed_file_of_an_open_repository(hub: HubServer) -> None:
     hub.faults["model.safetensors"] = [Fault(status=403, headers={"X-Error-Code": "GatedRepo"})]
     fault("org/tiny", "source-missing", "denies access")
 
 
+@pytest.mark.parametrize("status", [403, 404])
+def test_files_that_are_kept_behind_a_wall(hub: HubServer, status: int) -> None:
+    """No licence is to be accepted when it is a firewall that says no."""
+    hub.faults["model.safetensors"] = [Fault(), Fault(status=status)]
+    words = f"localhost, where the hub sends us, answered {status}"
+    fault("org/tiny", "source-network", words)
+
+
 # Passing faults
 
 
-@pytest.mark.parametrize("status", [429, 500, 502, 503, 504])
+@pytest.mark.parametrize("status", [429, 500, 502, 503, 504, 520])
 def test_a_fault_that_passes(hub: HubServer, status: int) -> None:
     for name in ("tiny", "config.json", "model.safetensors"):
         hub.faults[name] = [Fault(status=status, headers={"Retry-After": "0"})] * 2
     assert resolve("org/tiny").facts.layers == 2
+
+
+def waited(hub: HubServer, monkeypatch: pytest.MonkeyPatch, **headers: str) -> float:
+    """Seconds before the second try, after a 429 with these headers."""
+    waits: list[float] = []
+
+    def pause(seconds: float, stopped: Event) -> bool:
+        waits.append(seconds)
+        return stopped.is_set()
+
+    monkeypatch.setattr("compiler.resolve.hub._stopped_within", pause)
+    told = {name.replace("_", "-"): text for name, text in headers.items()}
+    hub.faults["tiny"] = [Fault(status=429, headers=told)]
+    resolve("org/tiny")
+    (seconds,) = waits
+    return seconds
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({"Retry_After": "Wed, 21 Oct 2099 07:28:00 GMT"}, 30.0),
+        ({"Retry_After": "Wed, 21 Oct 2015 07:28:00 GMT"}, 0.5),
+        ({"Retry_After": "soon"}, 0.5),
+        ({"Retry_After": "-3"}, 0.5),
+        ({"RateLimit": '"api";r=0;t=12'}, 12.0),
+        ({"RateLimit": '"api";r=0;t=12', "Retry_After": "3"}, 3.0),
+    ],
+)
+def test_how_long_the_hub_asks_to_wait(
+    hub: HubServer, monkeypatch: pytest.MonkeyPatch, headers: dict[str, str], seconds: float
+) -> None:
+    """Seconds, a date (RFC 9110), or what is left of the window of its rate limit."""
+    assert waited(hub, monkeypatch, **headers) == seconds
 
 
 @pytest.mark.parametrize("status", [429, 503])
@@ -240,6 +313,15 @@ def test_an_interruption_does_not_wait_for_the_hub(
     assert monotonic() - began < 20
 
 
+def test_an_interruption_does_not_wait_for_a_slow_transfer(hub: HubServer) -> None:
+    """A hub that sends a byte now and then would never be done."""
+    given_up = Event()
+    given_up.set()
+    with pytest.raises(HubUnreachableError, match="the transfer was given up"):
+        hub_tree(replace(hub_from_environment(), stopped=given_up), "org/tiny", None)
+    assert len(hub.seen) == 1
+
+
 def test_a_connection_that_is_cut_goes_on_where_it_was(hub: HubServer) -> None:
     hub.faults["model.safetensors"] = [Fault(), Fault(cut_after=100), Fault(), Fault(cut_after=50)]
     hub.faults["config.json"] = [Fault(cut_after=10)]
@@ -269,11 +351,62 @@ def test_a_hub_without_ranges(hub: HubServer) -> None:
     assert resolve("org/tiny").facts.layers == 2
 
 
-@pytest.mark.parametrize("body", ["[]", "{", '{"sha": "x", "siblings": []}', '{"sha": 1}'])
+@pytest.mark.parametrize(
+    "body",
+    [
+        *("[]", "{", '{"sha": "x", "siblings": []}', '{"sha": 1}', "[" * 100_000),
+        *(
+            f'{{"sha": "{COMMIT}", "siblings": [{{"rfilename": "config.json"{rest}}}]}}'
+            for rest in (', "size": -5', ', "size": 1e999', ', "lfs": {"size": 5, "sha256": 7}')
+        ),
+    ],
+)
 def test_a_listing_that_is_not_understood(hub: HubServer, body: str) -> None:
     """Something else answers at HF_ENDPOINT."""
     hub.faults["tiny"] = [Fault(status=200, body=body.encode())]
     fault("org/tiny", "source-network", "the hub's listing")
+
+
+@pytest.mark.parametrize("endpoint", ["mirror.example", "http://host:port", "ftp://host", "http:"])
+def test_an_endpoint_that_is_no_address(
+    hub: HubServer, monkeypatch: pytest.MonkeyPatch, endpoint: str
+) -> None:
+    monkeypatch.setenv("HF_ENDPOINT", endpoint)
+    fault("org/tiny", "source-network", f"HF_ENDPOINT is `{endpoint}`, which is no http address")
+    assert hub.seen == []
+
+
+def test_a_mirror_below_a_path(hub: HubServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    hub.prefix = "/models/hub"
+    monkeypatch.setenv("HF_ENDPOINT", f"{hub.endpoint}/")
+    assert resolve("org/tiny").revision == COMMIT
+    pages = [request.path for request in hub.seen if not request.path.startswith("/cdn/")]
+    assert pages
+    assert all(path.startswith("/models/hub/") for path in pages)
+
+
+def test_a_repository_that_has_a_new_name(hub: HubServer) -> None:
+    """The hub answers with 307 to all that is asked under the old one."""
+    hub.renamed = {"old/tiny": "org/tiny"}
+    found = resolve("old/tiny")
+    assert (found.repository, found.revision) == ("old/tiny", COMMIT)
+    assert found.facts == resolve("org/tiny").facts
+
+
+def test_a_listing_without_sizes(hub: HubServer) -> None:
+    """Some mirrors know no `?blobs=true`; the tree says it all, for one request more."""
+    usual = resolve("org/tiny")
+    hub.sizes = False
+    hub.seen.clear()
+    assert resolve("org/tiny") == usual
+    assert [request.path for request in hub.seen[:2]] == [
+        "/api/models/org/tiny",
+        f"/api/models/org/tiny/tree/{COMMIT}",
+    ]
+    hub.faults[COMMIT] = [Fault(status=200, body=b'[{"path": "config.json", "size": 5}]')]
+    fault("org/tiny", "source-network", "the hub does not say the size of `model.safetensors`")
+    hub.faults[COMMIT] = [Fault(status=200, body=b'{"error": "no"}')]
+    fault("org/tiny", "source-network", "the hub's listing is not understood")
 
 
 def test_names_that_lead_out_of_the_repository_are_no_files(hub: HubServer) -> None:
@@ -316,6 +449,18 @@ def test_offline_reads_the_cache(
     assert len(hub.seen) == requests
 
 
+def test_offline_with_all_but_the_weights(
+    hub: HubServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Who has loaded a tokenizer has a snapshot; the model it seems to hold has no weights."""
+    cached = offline(hub, monkeypatch, tmp_path)
+    weights = cached / "snapshots" / COMMIT / "model.safetensors"
+    weights.unlink()
+    fault("org/tiny", "source-network", "has no weights of it")
+    weights.symlink_to(cached / "blobs" / "gone")
+    fault("org/tiny", "source-missing", "`model.safetensors` is a link to a file that is not there")
+
+
 def test_offline_without_a_copy(
     hub: HubServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -328,6 +473,7 @@ def test_the_environment_names_the_hub() -> None:
     plain = hub_from_environment({"XDG_CACHE_HOME": "/x"})
     assert (plain.endpoint, plain.offline) == ("https://huggingface.co", False)
     assert plain.cache == Path("/x/huggingface/hub")
+    assert hub_from_environment({"HUGGINGFACE_HUB_CACHE": "/old"}).cache == Path("/old")
     mirror = hub_from_environment(
         {"HF_ENDPOINT": "https://mirror.example/", "HF_HOME": "/h", "TRANSFORMERS_OFFLINE": "true"}
     )

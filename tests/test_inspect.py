@@ -265,7 +265,7 @@ def test_weights_are_counted_where_the_rest_is_not_known() -> None:
     ]
 
 
-@pytest.mark.parametrize("index", ["x", "0-9999999999999", "9-0", ""])
+@pytest.mark.parametrize("index", ["9-0", "0-999999", "0-999999,0-999999"])
 @pytest.mark.parametrize("engine", ENGINES)
 def test_absurd_ranges_take_no_time(engine: EngineName, index: str) -> None:
     group = TensorGroup(name="a.*", index=[index], dtype="F16", shape=[1], bytes=2)

@@ -334,7 +334,7 @@ class TestGpus:
     def test_an_unknown_kind_that_is_close_to_none(self) -> None:
         check_host(
             "{ram: 1GiB, gpus: [{kind: a10}, {»kind: voodoo}]}",
-            ("unknown-gpu-kind", "`voodoo`", "Describe it under `gpu_kinds`"),
+            ("unknown-gpu-kind", "`voodoo`", "Another one is described under `gpu_kinds`"),
         )
 
     @pytest.mark.parametrize(
@@ -350,6 +350,33 @@ class TestGpus:
         check_host(
             f"{{ram: 1GiB, gpus: {{kind: a10, count: 2, »uuids: [{UUID}]}}}}",
             ("wrong-value", "Host `t` has 2 GPUs and 1 uuids", "one uuid for each GPU"),
+        )
+
+    def test_fewer_minors_than_gpus(self) -> None:
+        check_host(
+            f"{{ram: 1GiB, gpus: {{kind: a10, count: 1, uuids: [{UUID}], »minors: [0, 1]}}}}",
+            ("wrong-value", "Host `t` has 1 GPUs and 2 minors", "one minor for each GPU"),
+        )
+
+    def test_two_gpus_of_one_minor(self) -> None:
+        check_host(
+            "{ram: 1GiB, gpus: [{kind: a10, uuid: GPU-00000001, minor: 3}, "
+            "»{kind: a10, uuid: GPU-00000002, minor: 3}]}",
+            ("name-collision", "`t/1` has the minor of `t/0`, 3", "grep -E 'Minor|UUID'"),
+        )
+
+    def test_a_minor_of_a_slice(self) -> None:
+        entry = "kind: a100-80gb-1g.10gb, uuid: MIG-00000001, minor: 0"
+        check_host(
+            f"{{ram: 1GiB, gpus: [»{{{entry}}}]}}",
+            ("wrong-value", "GPU 0 of host `t` is a MIG slice", "Leave out the minor"),
+        )
+
+    @pytest.mark.parametrize("minor", ["-1", "254"])
+    def test_a_minor_that_no_gpu_has(self, minor: str) -> None:
+        check_host(
+            f"{{ram: 1GiB, gpus: [{{kind: a10, uuid: {UUID}, minor: »{minor}}}]}}",
+            ("wrong-value", "This must be", ""),
         )
 
     def test_a_uuid_that_is_none(self) -> None:
@@ -422,6 +449,44 @@ class TestEngines:
         check_host(
             "{ram: 1GiB, engines: {vllm: {version: »true}}}",
             ("wrong-type", "This must be a version", ""),
+        )
+
+
+class TestUnused:
+    """What only another engine than the one that runs would read."""
+
+    def test_arguments_of_a_service(self) -> None:
+        hint = "Take it out, or write `engine: llama.cpp`."
+        check_service(
+            "{model: a/b, »llama.cpp: {args: {mlock: true, flash_attn: on}}}",
+            (
+                "unused-setting",
+                "Only `llama.cpp` reads `flash_attn`, `mlock`, and service `chat` runs on `vllm`.",
+                hint,
+            ),
+        )
+
+    def test_offload_of_a_service(self) -> None:
+        check_service("{model: a/b, »offload: auto}", ("unused-setting", "`offload`", "llama.cpp"))
+
+    def test_arguments_of_a_variant(self) -> None:
+        check_service(
+            "{vllm: {args: {seed: 1}}, offload: auto, variants: ["
+            "{name: a, model: a/b, »llama.cpp: {args: {mlock: true}}}, "
+            "{name: b, model: a/b-GGUF, »vllm: {args: {seed: 2}}}]}",
+            ("unused-setting", "`mlock`, and variant `a` of service `chat` runs on `vllm`", "out"),
+            ("unused-setting", "`seed`, and variant `b` of service `chat` runs on", "out"),
+        )
+
+    def test_what_some_variant_reads_or_what_says_nothing(self) -> None:
+        check_service("{model: a/b, offload: none, llama.cpp: {}, vllm: {args: {seed: 1}}}")
+        check_service("{model: a/b-GGUF, offload: auto, vllm: {args: {}}}")
+        check_service("{model: a/b, offload: cpu}")
+
+    def test_beside_an_error_nothing_is_said(self) -> None:
+        check_service(
+            "{model: a/b, engine: »lama.cpp, offload: auto}",
+            ("wrong-value", "must be 'vllm' or 'llama.cpp'", ""),
         )
 
 

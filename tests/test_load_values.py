@@ -98,6 +98,13 @@ class TestInventory:
         assert [gpu.island for gpu in gpus] == [1, 0]
         assert tuple(gpu.uuid for gpu in gpus) == UUIDS
 
+    def test_minors_are_what_is_written_and_never_guessed(self) -> None:
+        block = f"kind: a10, count: 2, uuids: {list(UUIDS)}, minors: [1, 0]"
+        gpus_of_block = host(f"{{ram: 1GiB, gpus: {{{block}}}}}").gpus
+        assert [gpu.minor for gpu in gpus_of_block] == [1, 0]
+        gpus = f"[{{kind: a10, uuid: {UUIDS[0]}, minor: 1}}, {{kind: a10, uuid: {UUIDS[1]}}}]"
+        assert [gpu.minor for gpu in host(f"{{ram: 1GiB, gpus: {gpus}}}").gpus] == [1, None]
+
     def test_a_block_without_islands_is_one_island(self) -> None:
         gpus = host("{ram: 1GiB, gpus: {kind: a10, count: 4}}").gpus
         assert {gpu.island for gpu in gpus} == {0}
@@ -167,9 +174,9 @@ class TestSpec:
 
     def test_a_variant_takes_from_its_service_what_it_does_not_say(self) -> None:
         chat = service(
-            "{model: a/b, context: 4096, concurrency: 8, offload: auto, vllm: {args: {x: 1, y: 2}},"
-            " variants: [{name: a}, {name: b, model: c/d, context: 1024, offload: 0,"
-            " vllm: {args: {y: 3}}}]}"
+            "{model: a/b, engine: llama.cpp, context: 4096, concurrency: 8, offload: auto,"
+            " llama.cpp: {args: {x: 1, y: 2}}, variants: [{name: a},"
+            " {name: b, model: c/d, context: 1024, offload: 0, llama.cpp: {args: {y: 3}}}]}"
         )
         first, second = chat.variants
         assert (first.model, first.context, first.offload) == ("a/b", 4096, "auto")

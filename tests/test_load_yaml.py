@@ -78,7 +78,21 @@ class TestYaml:
         )
 
     def test_a_number_and_its_text_are_one_key(self) -> None:
-        check('404: x\n»"404": x\n', ("duplicate-key", "`404` was already given in line 1", ""))
+        check(
+            'version: 1\nhosts:\n  404: {ram: 1GiB}\n  »"404": {ram: 1GiB}\n',
+            ("duplicate-key", "`404` was already given in line 3", ""),
+        )
+
+    def test_a_key_that_stands_twice_hides_no_other_fault(self) -> None:
+        check(
+            "version: 1\nhosts:\n  t: {ram: »1GB, »ram: 2GiB}\n  u: {»rma: 1GiB, ram: 1GiB}\n"
+            "  »t: {rma: 1GiB, nothing: 1, »nothing: 2}\n",
+            ("wrong-unit", "`hosts.t.ram`: `1GB` is not a size", ""),
+            ("duplicate-key", "`ram` was already given in line 3", ""),
+            ("unknown-key", "`rma` is no key of `hosts.u`", "Did you mean `ram`?"),
+            ("duplicate-key", "`t` was already given in line 3", ""),
+            ("duplicate-key", "`nothing` was already given in line 5", ""),
+        )
 
     def test_duplicate_keys_are_told_beside_a_fault_of_syntax(self) -> None:
         check(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -120,6 +122,54 @@ def test_sources_that_are_not_understood(source: str, words: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("address", "source"),
+    [
+        ("https://huggingface.co/org/repo/tree/main", "org/repo"),
+        ("http://huggingface.co/org/repo", "org/repo"),
+        ("https://www.huggingface.co/org/repo/", "org/repo"),
+        ("HTTPS://HuggingFace.co/org/repo", "org/repo"),
+        ("https://huggingface.co/org/repo/tree/v1.0", "org/repo@v1.0"),
+        ("https://huggingface.co/org/repo/commit/0ff1ce", "org/repo@0ff1ce"),
+        ("https://huggingface.co/org/repo/tree/refs%2Fpr%2F1", "org/repo@refs/pr/1"),
+        ("https://huggingface.co/org/repo/blob/main/x.gguf", "org/repo:x.gguf"),
+        ("https://hf.co/org/repo/resolve/v1/a/x.gguf?download=true", "org/repo@v1:a/x.gguf"),
+        ("https://huggingface.co/org/repo?show_file_info=a%2Fx.gguf", "org/repo:a/x.gguf"),
+        ("https://huggingface.co/org/repo/tree/main/Q4_K_M", "org/repo:Q4_K_M/*.gguf"),
+        ("https://huggingface.co/org/repo/blob/main/config.json", "org/repo"),
+        ("https://huggingface.co/org/repo/discussions/3#abc", "org/repo"),
+        ("hf.co/org/repo/x.gguf", "org/repo:x.gguf"),
+        ("hf://org/repo/a/x.gguf", "org/repo:a/x.gguf"),
+        ("org/repo/", "org/repo"),
+        ("https://ollama.com/library/qwen3:8b", "qwen3:8b"),
+        ("https://ollama.com/someone/mine", "registry.ollama.ai/someone/mine"),
+        ("file:///srv/a%20b.gguf", "/srv/a b.gguf"),
+    ],
+)
+def test_an_address_is_told_as_a_source(address: str, source: str) -> None:
+    """People paste what stands in their browser; the answer says exactly what to write."""
+    with pytest.raises(ValueError, match=re.escape(f"; write `{source}`") + "$"):
+        parse_source(address)
+    assert parse_source(source).path != address
+
+
+@pytest.mark.parametrize(
+    ("address", "words"),
+    [
+        ("https://mirror.example/org/repo", "set HF_ENDPOINT=https://mirror.example and write"),
+        ("http://mirror:8080/a/b/tree/v1", "HF_ENDPOINT=http://mirror:8080 and write `a/b@v1`"),
+        ("https://huggingface.co/datasets/org/data", "write `org/repo` for the hub"),
+        ("https://huggingface.co/gpt2", "write `org/repo` for the hub"),
+        ("https://huggingface.co/org/a b", "write `org/repo` for the hub"),
+        ("file://file://file://", "write `org/repo` for the hub"),
+        ("s3://bucket/model", "write `org/repo` for the hub"),
+    ],
+)
+def test_an_address_that_names_no_source(address: str, words: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(words)):
+        parse_source(address)
+
+
+@pytest.mark.parametrize(
     ("source", "namespace", "model", "tag"),
     [
         ("qwen3:8b", "library", "qwen3", "8b"),
@@ -189,6 +239,13 @@ def test_selectors(selector: str, files: tuple[str, ...]) -> None:
         (GGUFS, "latest", "6 models"),
         (GGUFS[:-1], "Q8_0", "1 of 2 parts are missing: `Q8_0/M-Q8_0-00002"),
         (["model.safetensors", "config.json"], "Q4_K_M", "holds no GGUF file"),
+        (["M-Q2_K_L.gguf", "M-Q4_K_M.gguf"], "Q2_K", "no `Q2_K`; there is: Q2_K_L, Q4_K_M"),
+        (["M-Q4_K_P.gguf"], "Q4_K", "no `Q4_K`; there is: Q4_K_P"),
+        (["M-IQ4_XS.gguf"], "IQ4", "no `IQ4`; there is: IQ4_XS"),
+        (["M-Q4_K_XL.gguf"], "UD-Q4_K_XL", "no `UD-Q4_K_XL`; there is: Q4_K_XL"),
+        (["M-BF16.gguf", "mmproj-F16.gguf"], "F16", "no `F16`; there is: BF16"),
+        (["a/M-Q8_0.gguf", "b/M-Q8_0.gguf"], "Q8_0", "2 models: `a/M-Q8_0.gguf`, `b/"),
+        (["M-Q8_0.gguf"], "x.gguf", "no file `x.gguf`; there is: `M-Q8_0.gguf`"),
         (["README.md"], None, "neither a config.json nor a GGUF"),
     ],
 )
@@ -209,10 +266,26 @@ def test_empty_and_ambiguous_choices(files: list[str], selector: str | None, wor
         (["M-imatrix-Q4_K_M.gguf", "M-Q4_K_M.gguf"], "Q4_K_M", "M-Q4_K_M.gguf"),
         (["q4_k_m/model.gguf", "q8_0/model.gguf"], "Q4_K_M", "q4_k_m/model.gguf"),
         (["M-MXFP4.gguf"], "MXFP4_MOE", "M-MXFP4.gguf"),
+        (["M-Q4_0.gguf", "M-Q4_0_4_8.gguf"], "q4_0", "M-Q4_0.gguf"),
+        (["M-F16.gguf", "M-BF16.gguf", "mmproj-F16.gguf"], "F16", "M-F16.gguf"),
+        (["M-Q8_0.gguf", "mmproj-M-Q8_0.gguf"], "*Q8_0*", "M-Q8_0.gguf"),
+        (["M-Q8_0.gguf", "mmproj-F16.gguf"], "mmproj-F16", "mmproj-F16.gguf"),
+        (["M-Q8_0.gguf", "old/M-Q8_0.gguf"], "M-Q8_0.gguf", "M-Q8_0.gguf"),
+        (["M[1]-Q8_0.gguf", "M1-Q8_0.gguf"], "M[1]-Q8_0.gguf", "M[1]-Q8_0.gguf"),
+        (["M-APEX.gguf", "M-Q8_0.gguf"], "apex", "M-APEX.gguf"),
+        (["M-q4.gguf", "M-fp16.gguf"], "Q4", "M-q4.gguf"),
+        (["M-Q4_K_M.gguf", "M-Q4.gguf"], "q4", "M-Q4.gguf"),
+        (["M-IQ4_K_R4.gguf", "M-IQ4_K.gguf"], "IQ4_K", "M-IQ4_K.gguf"),
     ],
 )
 def test_neighbours_of_a_quantization(files: list[str], selector: str, file: str) -> None:
     assert select(files, selector, None).gguf == (file,)
+
+
+def test_a_file_in_another_spelling() -> None:
+    with pytest.raises(SourceMissingError) as caught:
+        select(["M-Q8_0.gguf", "N-Q4_K_M.gguf"], "m-q8_0.gguf", None)
+    assert caught.value.hints == ("did you mean `M-Q8_0.gguf`?",)
 
 
 def test_spellings_of_16_bit() -> None:
@@ -234,6 +307,8 @@ def test_quantizations_in_file_names() -> None:
             ["model.safetensors"],
         ),
         (["config.json", "pytorch_model.bin", "training_args.bin"], ["pytorch_model.bin"]),
+        (["config.json", "openvino_model.bin", "pytorch_model.bin"], ["pytorch_model.bin"]),
+        (["config.json", "model.fp16.safetensors", "model.safetensors"], ["model.safetensors"]),
         (["config.json", "adapter_model.safetensors", "onnx/m.safetensors"], []),
         (["config.json", "model.safetensors", "model-Q8_0.gguf"], ["model.safetensors"]),
     ],
@@ -401,6 +476,70 @@ def test_damaged_files(tmp_path: Path) -> None:
     fault("./m", tmp_path, "source-corrupt", "`config.json` holds text that is no Unicode")
 
 
+def test_pointers_of_git_lfs(tmp_path: Path) -> None:
+    """What a clone without git-lfs leaves."""
+    pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n"
+    write_folder(tmp_path, {"x.gguf": pointer})
+    write_folder(tmp_path / "m", {"config.json": qwen3_config(), "model.safetensors": pointer})
+    fault("./x.gguf", tmp_path, "source-corrupt", "`x.gguf` is a pointer of Git LFS")
+    fault("./m", tmp_path, "source-corrupt", "run `git lfs pull`")
+
+
+def test_a_link_to_nothing(tmp_path: Path) -> None:
+    """Only what the model is made of has to be there."""
+    gguf(tmp_path / "m" / "a.gguf")
+    (tmp_path / "m" / "notes.txt").symlink_to("gone")
+    assert resolve_source("./m", tmp_path).files[0].name == "a.gguf"
+    hf_folder(tmp_path / "n")
+    (tmp_path / "n" / "tokenizer.json").unlink()
+    (tmp_path / "n" / "tokenizer.json").symlink_to("gone")
+    fault("./n", tmp_path, "source-missing", "`tokenizer.json` is a link to a file that is not")
+
+
+def test_names_that_are_no_text(tmp_path: Path) -> None:
+    """Linux takes any bytes for a name, and a lock is UTF-8."""
+    folder = hf_folder(tmp_path / "m")
+    names = [file.name for file in resolve_source("./m", tmp_path).files]
+    (folder / os.fsdecode(b"\xff.json")).write_text("{}", encoding="utf-8")
+    (folder / "a\nb.json").write_text("{}", encoding="utf-8")
+    lock = lock_sources(["./m"], tmp_path, None, frozenset())
+    assert [file.name for file in lock.sources[0].files] == names
+    assert read_lock_text(lock_text(lock).encode().decode()) == lock
+
+
+def test_a_path_that_was_meant_for_the_hub(tmp_path: Path) -> None:
+    hints = fault("org/repo/sub/x.gguf", tmp_path, "source-missing", "no such file")
+    assert hints == ("write `org/repo:sub/x.gguf` for a file on the hub",)
+    assert fault("sub/x.gguf", tmp_path, "source-missing", "no such file") == ()
+    assert fault("./a/b/x.gguf", tmp_path, "source-missing", "no such file") == ()
+
+
+def test_a_home_of_nobody(tmp_path: Path) -> None:
+    fault("~nobody-at-all/x.gguf", tmp_path, "source-missing", "no such file or folder")
+
+
+def test_a_part_under_another_name(tmp_path: Path) -> None:
+    """A third of a model must not pass for the whole."""
+    tensors = llama_tensors()
+    split = {"split.count": 2, "split.tensors.count": len(tensors)}
+    first = write_gguf(tmp_path / "x.gguf", llama_values(**split, **{"split.no": 0}), tensors[:3])
+    words = "`x.gguf` is part 1 of 1 by its name, and part 1 of 2 by its header"
+    fault("./x.gguf", tmp_path, "source-corrupt", words)
+    first.rename(tmp_path / "m-00001-of-00002.gguf")
+    second = {"split.count": 2, "split.no": 1}
+    write_gguf(tmp_path / "m-00002-of-00002.gguf", second, tensors[3:])
+    assert len(resolve_source("./m-00002-of-00002.gguf", tmp_path).files) == 2
+    write_gguf(tmp_path / "m-00002-of-00002.gguf", second, tensors[4:])
+    words = f"its parts hold {len(tensors) - 1} of {len(tensors)} tensors"
+    fault("./m-00001-of-00002.gguf", tmp_path, "source-corrupt", words)
+
+
+def test_a_name_with_impossible_parts_stands_alone(tmp_path: Path) -> None:
+    for name in ("m-00001-of-00000.gguf", "m-00003-of-00002.gguf"):
+        gguf(tmp_path / name)
+        assert [file.name for file in resolve_source(f"./{name}", tmp_path).files] == [name]
+
+
 def test_numbers_below_zero_say_nothing(tmp_path: Path) -> None:
     hf_folder(tmp_path / "m", **{"config.json": qwen3_config(vocab_size=-5)})
     assert resolve_source("./m", tmp_path).facts.vocabulary == 0
@@ -460,6 +599,15 @@ def test_a_model_that_ollama_has_pulled(store: Path, tmp_path: Path) -> None:
     assert file.sha256 == blob.name.removeprefix("sha256-")
     assert (entry.repository, entry.facts.architecture) == (None, "llama")
     assert resolve_source("registry.ollama.ai/library/qwen3:8b", tmp_path).facts == entry.facts
+
+
+def test_upper_and_lower_case_are_one_to_ollama(store: Path, tmp_path: Path) -> None:
+    facts = resolve_source("qwen3:8b", tmp_path).facts
+    for name in ("Qwen3:8B", "registry.ollama.ai/Library/qwen3:8b"):
+        assert resolve_source(name, tmp_path).facts == facts
+    pull(store, "Qwen3/8B", SPARE_LAYER)
+    assert resolve_source("qwen3:8b", tmp_path).facts == facts
+    fault("Qwen3:8B", tmp_path, "facts-missing", "no GGUF file among its layers")
 
 
 def test_what_ollama_has_not(store: Path, tmp_path: Path) -> None:
@@ -634,6 +782,9 @@ def test_locks_of_other_versions() -> None:
         ("", "not valid JSON"),
         ("[" * 100_000, "not valid JSON"),
         ("[]", "`version` is missing"),
+        ("{}\n<<<<<<< HEAD\n{}\n", "both sides of a merge"),
+        ("{}\n=======\r\n{}\n", "both sides of a merge"),
+        ("{}\n<<<<<<<<<\n", "not valid JSON"),
         ('{"version": true}', "`version` is missing"),
         ('{"version": 1}', "`sources`"),
         ('{"version": 1, "sources": [{"source": 3}]}', "`sources.0.source`"),
@@ -643,6 +794,14 @@ def test_texts_that_are_no_lock(text: str, words: str) -> None:
     with pytest.raises(ValueError, match=words) as caught:
         read_lock_text(text)
     assert not isinstance(caught.value, LockVersionError)
+
+
+@pytest.mark.parametrize("ranges", ["", "a", "0-", "-3", "1,,2", "1-2-3", "0-9999999", "9" * 5000])
+def test_ranges_that_are_none(ranges: str) -> None:
+    """A lock can be edited by hand."""
+    text = lock_text(Lock(sources=[locked("Qwen/Qwen3-8B")])).replace('"0-35"', json.dumps(ranges))
+    with pytest.raises(ValueError, match=r"`sources\.0\.facts\.tensors\.\d+\.index\.0`"):
+        read_lock_text(text)
 
 
 def test_published_sizes_are_those_of_the_files() -> None:

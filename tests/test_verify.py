@@ -134,7 +134,15 @@ def swap_uuids(document: Document) -> None:
 
 
 def show_another_gpu(document: Document) -> None:
-    replica(document, "chat-0")["env"]["CUDA_VISIBLE_DEVICES"] = "0"
+    code = replica(document, "code-0")["env"]
+    replica(document, "chat-0")["env"]["CUDA_VISIBLE_DEVICES"] = code["CUDA_VISIBLE_DEVICES"]
+
+
+def count_all(document: Document) -> None:
+    """By its index, a GPU is another one to a process that may open one node alone."""
+    chat = replica(document, "chat-0")
+    assert chat["shares"][0]["minor"] == 1
+    chat["env"]["CUDA_VISIBLE_DEVICES"] = "1"
 
 
 def show_all_gpus(document: Document) -> None:
@@ -365,6 +373,7 @@ FORGERIES: tuple[tuple[Change, str], ...] = (
     (change_the_kind, "`chat-0` takes `tower/1` for a `rtx-4090`"),
     (swap_uuids, "`chat-0` takes `tower/1` for the GPU `GPU-6f1c2d9e-30b1-4a6e-9a52-0b8f5d1e7c01`"),
     (show_another_gpu, "`chat-0` sees other GPUs than planned"),
+    (count_all, "`chat-0` sees other GPUs than planned"),
     (show_all_gpus, "`chat-0` sees other GPUs than planned"),
     (count_by_speed, "`code-0` counts GPUs in another order than the inventory"),
     (

@@ -9,11 +9,11 @@ from dataclasses import replace
 
 import pytest
 
-from compiler.diagnostics import Diagnostic, Location, Severity
+from compiler.diagnostics import SUMMARIES, Diagnostic, Group, Location, Severity
 from compiler.diff import diff
 from compiler.ir.catalog import builtin_kinds
 from compiler.ir.changes import Diff
-from compiler.ir.demand import Launch, Site
+from compiler.ir.demand import Breakdown, Launch, Part, Site
 from compiler.ir.plan import Plan, Unplaced
 from compiler.ir.units import GIB, MIB
 from compiler.views.diagnostics import diagnostics_json, diagnostics_text
@@ -159,7 +159,7 @@ Plan: 4 replicas of 4 services on 3 hosts with 4 GPUs; proven optimal.
 
 edge  systemd, RAM 2,048 MiB of 57,344 MiB
   edge/cpu
-    rank-0  rank (bf16)  vllm 0.33.0  CPU only  2,048 MiB  KV room: 9.4 of 16 full-length requests  port 8003
+    rank-0  rank (bf16)  vllm 0.33.0  CPU only  2,048 MiB  no KV cache  port 8003
 
 rack  systemd, RAM 2,048 MiB of 57,344 MiB
   rack/0  rtx-3090  [##########..........]  12,000 MiB of 22,118 MiB, 10,118 MiB free
@@ -214,7 +214,7 @@ PLAN_MARKDOWN = """\
 | `chat-0` | `bf16` | `vllm 0.33.0` | `rack/0,1` | tp 2 | KV room: 9.4 of 16 full-length requests | 12,000 + 12,000 | 8000 |
 | `code-0` | `q4` | `llama.cpp 9000` | `tower/0` | 30 of 36 layers | KV room: 16.0 of 16 full-length requests | 6,000 | 8002 |
 | `embed-0` | `bf16` | `vllm 0.33.0` | `tower/0` | tp 1 | no KV cache | 2,000 | 8001 |
-| `rank-0` | `bf16` | `vllm 0.33.0` | `edge/cpu` | CPU only | KV room: 9.4 of 16 full-length requests | none | 8003 |
+| `rank-0` | `bf16` | `vllm 0.33.0` | `edge/cpu` | CPU only | no KV cache | none | 8003 |
 
 ## Left out
 
@@ -392,6 +392,54 @@ def test_a_single_warning_is_counted_alone() -> None:
     assert diagnostics_text(FAULTS[:1], color=False).splitlines()[-1] == "1 warning."
 
 
+def test_of_a_long_group_text_shows_the_first_and_json_all() -> None:
+    names = tuple(f"compiled/{number}" for number in range(10))
+    groups = (Group(title="missing", names=names), Group(title="changed by hand", names=("x",)))
+    fault = Diagnostic(code="stale-output", detail="A compile would change them.", groups=groups)
+    assert diagnostics_text([fault], color=False) == (
+        "error[stale-output]: The compiled files do not match the sources\n"
+        "  A compile would change them.\n"
+        "  missing:\n"
+        + "".join(f"    compiled/{number}\n" for number in range(8))
+        + "    and 2 more\n"
+        "  changed by hand:\n"
+        "    x\n"
+        "\n"
+        "1 error.\n"
+    )
+    (shown,) = json.loads(diagnostics_json([fault]))["diagnostics"]
+    assert shown["groups"][0] == {"title": "missing", "names": list(names)}
+
+
+@pytest.mark.parametrize(
+    ("detail", "hint", "shown", "advised"),
+    [
+        ("the hub has no such file", "run `ls`", "the hub has no such file.", "Run `ls`."),
+        ("It is open.", "Did you mean it?", "It is open.", "Did you mean it?"),
+        ("Really!", "modelc counts it", "Really!", "modelc counts it."),
+    ],
+)
+def test_a_finding_is_told_in_whole_sentences(
+    detail: str, hint: str, shown: str, advised: str
+) -> None:
+    fault = Diagnostic(code="source-missing", detail=detail, hints=(hint,))
+    lines = diagnostics_text([fault], color=False).splitlines()
+    assert lines[1:3] == [f"  {shown}", f"  hint: {advised}"]
+    (told,) = json.loads(diagnostics_json([fault]))["diagnostics"]
+    assert (told["detail"], told["hints"]) == (shown, [advised])
+
+
+def test_no_summary_is_a_sentence() -> None:
+    assert [text for text in SUMMARIES.values() if text.endswith((".", "?", "!"))] == []
+
+
+def test_a_hub_that_is_out_of_reach_has_a_way_out_beside_other_hints() -> None:
+    fault = Diagnostic(code="source-network", detail="`a/b`: no answer", hints=("try another",))
+    lines = diagnostics_text([fault], color=False).splitlines()
+    assert lines[2] == "  hint: Try another."
+    assert lines[3].startswith("  hint: Check the network, HTTPS_PROXY, HF_ENDPOINT")
+
+
 def test_diagnostics_in_colour() -> None:
     assert diagnostics_text(FAULTS[3:], color=True) == (
         "\x1b[31merror[duplicate-key]\x1b[0m: \x1b[1mThis key stands here twice\x1b[0m\n"
@@ -413,6 +461,7 @@ def test_diagnostics_as_json() -> None:
                 "detail": "`chat` stands in line 3 too.",
                 "location": {"path": "models.yaml", "line": 9, "column": 3},
                 "hints": [],
+                "groups": [],
             },
             {
                 "severity": "error",
@@ -421,6 +470,7 @@ def test_diagnostics_as_json() -> None:
                 "detail": "Service `chat` asks for `h200`.",
                 "location": {"path": "models.yaml", "line": 12, "column": 11},
                 "hints": ["Did you mean `h200-sxm`?", "Describe the kind under `gpu_kinds`."],
+                "groups": [],
             },
         ],
         "errors": 2,
@@ -433,7 +483,7 @@ LAUNCH = Launch(argv=("llama-server", "-m", "my model.gguf", "-ngl", "37"))
 ESTIMATE_TEXT = """\
 qwen3 with 36 layers, Q4_K_M, to generate with llama.cpp 9000
   requests  8,192 tokens each, 4 at once
-  KV cache  32,768 tokens
+  KV cache  none
   split     36 of 36 layers on GPUs
 
 GPU 0  rtx-3090
@@ -478,7 +528,28 @@ def test_an_estimate_of_more_than_the_gpu_has_says_so() -> None:
 def test_an_estimate_without_gpus_has_no_layers_on_them() -> None:
     text = estimate_text(replace(demand(), site=Site(kinds=()), devices=()), LAUNCH, color=False)
     assert "  split     CPU only\n" in text
+    assert "to generate with llama.cpp 9000, on the CPU\n" in text
     assert "GPU" not in text
+
+
+def test_an_estimate_with_a_cache_says_how_many_tokens_it_holds() -> None:
+    cached = replace(demand(), host=Breakdown(kv=Part.exact(4_608 * MIB, "f16")))
+    assert "  KV cache  32,768 tokens\n" in estimate_text(cached, LAUNCH, color=False)
+
+
+def test_an_estimate_shows_the_environment_of_its_command() -> None:
+    launch = replace(LAUNCH, env={"VLLM_CPU_KVCACHE_SPACE": "4"})
+    text = estimate_text(demand(), launch, color=False)
+    assert "Environment\n  VLLM_CPU_KVCACHE_SPACE=4\n\nCommand\n" in text
+    assert json.loads(estimate_json(demand(), launch))["environment"] == launch.env
+
+
+def test_an_estimate_as_json_says_what_is_missing() -> None:
+    small = replace(demand(), site=Site(kinds=(builtin_kinds()["gtx-1650"],)))
+    document = json.loads(estimate_json(small, LAUNCH))
+    (device,) = document["devices"]
+    assert not document["fits"]
+    assert device["missing_bytes"] == device["high_bytes"] - device["budget_bytes"]
 
 
 def test_an_estimate_as_json() -> None:
@@ -494,8 +565,11 @@ def test_an_estimate_as_json() -> None:
                 "total_bytes": 4_756 * MIB + 1,
                 "low_bytes": 4_755 * MIB + 1,
                 "high_bytes": 4_785 * MIB + 1,
+                "budget_bytes": 24_126 * MIB,
+                "missing_bytes": 0,
             }
         ],
+        "fits": True,
         "host": {
             "weights_bytes": 333 * MIB,
             "kv_bytes": 0,
@@ -508,6 +582,7 @@ def test_an_estimate_as_json() -> None:
         },
         "kv_tokens": 32_768,
         "command": ["llama-server", "-m", "my model.gguf", "-ngl", "37"],
+        "environment": {},
         "assumed": ["The driver is recent."],
     }
 

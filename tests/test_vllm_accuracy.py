@@ -14,6 +14,7 @@ from benchmarks.vllm_accuracy import (
     utilization_points,
     weight_points,
 )
+from benchmarks.vllm_held_out import held_out
 from benchmarks.vllm_learn_band import COMPONENTS, TARGET, learn, samples_of
 from benchmarks.vllm_peers import PEERS
 from benchmarks.vllm_truth import estimate_for, read_rows, shape_for
@@ -29,7 +30,7 @@ def check(points: list[Point], *, least: int, median: float, p95: float | None =
 
 
 def test_weights_are_right_to_half_a_permille() -> None:
-    check(weight_points(), least=40, median=0.0005, p95=0.005)
+    check(weight_points(), least=100, median=0.0005, p95=0.005)
 
 
 def test_no_weights_are_off_by_more_than_print_rounding_allows() -> None:
@@ -39,17 +40,23 @@ def test_no_weights_are_off_by_more_than_print_rounding_allows() -> None:
 
 
 def test_tokens_of_a_kv_size_are_right_to_half_a_permille() -> None:
-    check(layout_points(), least=20, median=0.0005, p95=0.005)
+    check(layout_points(), least=75, median=0.0005, p95=0.005)
 
 
 def test_memory_to_start_is_right_to_six_permille_and_never_far_under() -> None:
     points = start_points()
-    check(points, least=20, median=0.006, p95=0.04)
+    check(points, least=65, median=0.006, p95=0.04)
     assert min(point.error for point in points) >= -0.03
 
 
+def test_memory_to_start_holds_for_models_that_the_constants_were_not_fitted_on() -> None:
+    points = held_out()
+    check(points, least=60, median=0.006, p95=0.04)
+    assert min(point.error for point in points) >= -0.035
+
+
 def test_tokens_at_a_utilization_are_right_in_the_median() -> None:
-    check(utilization_points(), least=14, median=0.015)
+    check(utilization_points(), least=55, median=0.015)
 
 
 @pytest.mark.parametrize("name", sorted(PEERS))

@@ -81,7 +81,7 @@ PAIRS = [
     (T5, "0.33.0", "no class"),
     ({**T5, "architectures": ["BartForConditionalGeneration"]}, "0.33.0", "0.10.2 was the last"),
     ({**T5, "architectures": ["BartForConditionalGeneration"]}, "0.10.2", "V0 engine"),
-    ({**T5, "architectures": ["WhisperForConditionalGeneration"]}, "0.33.0", "cross attention"),
+    ({**T5, "architectures": ["WhisperForConditionalGeneration"]}, "0.33.0", "writes down speech"),
     ({**T5, "architectures": ["WhisperForConditionalGeneration"]}, "0.9.2", "V0 engine"),
 ]
 

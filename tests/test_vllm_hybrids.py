@@ -176,3 +176,56 @@ def test_the_parts_of_a_hybrid_are_told_apart_for_people() -> None:
     profile = ENGINE.profile(request(MODELS["falcon_h1"]["config"]).facts)
     assert profile.layers is not None
     assert profile.state_bytes
+
+
+def as_transformers_5_writes(header: dict[str, HeaderValue]) -> dict[str, HeaderValue]:
+    """Layers under their newer names, in a list also where a pattern had them."""
+    words = {
+        "mamba": "linear_attention",
+        "attention": "full_attention",
+        "M": "linear_attention",
+        "*": "full_attention",
+        "-": "mlp",
+        "E": "moe",
+    }
+    written = dict(header)
+    pattern = written.pop("hybrid_override_pattern", None)
+    for key in ("layer_types", "layers_block_type"):
+        if isinstance(kinds := written.get(key), list):
+            written[key] = [words.get(str(kind), kind) for kind in kinds]
+    if isinstance(pattern, str):
+        del written["num_hidden_layers"]
+        written["layers_block_type"] = [words[letter] for letter in pattern]
+    return written
+
+
+@pytest.mark.parametrize("name", ["granite", "lfm2", "nemotron", "zamba2"])
+def test_both_spellings_of_layers_are_the_same_model(name: str) -> None:
+    header = MODELS[name]["config"]
+    assert shape_of(as_transformers_5_writes(header)) == shape_of(header)
+
+
+def test_kimi_linear_without_a_section_of_its_own() -> None:
+    """Transformers 5 lists the layers and names the sizes beside all others."""
+    full = {4, 8, 12, 16, 20, 24, 27}
+    written = {key: value for key, value in KIMI.items() if key != "linear_attn_config"}
+    written |= {
+        "layer_types": [
+            "full_attention" if number in full else "linear_attention" for number in range(1, 28)
+        ],
+        "linear_num_heads": 32,
+        "linear_head_dim": 128,
+        "linear_conv_kernel_dim": 4,
+    }
+    assert shape_of(written) == shape_of(KIMI)
+
+
+def test_ring_repeats_its_layers_in_groups() -> None:
+    """Ling 2.5's hybrids: five layers of Kimi's delta attention, then one of latent attention."""
+    written = {key: value for key, value in KIMI.items() if key != "linear_attn_config"}
+    header = {**written, "model_type": "bailing_hybrid", "layer_group_size": 6}
+    header |= {"num_hidden_layers": 12, "head_dim": 128, "short_conv_kernel_size": 4}
+    shape = shape_of(header)
+    assert shape.attention == (*("linear",) * 5, "full") * 2
+    assert shape.recurrent is not None
+    assert (shape.recurrent.kind, shape.recurrent.value_heads) == ("kda", 32)

@@ -13,7 +13,8 @@ from compiler.engines.vllm import ENGINE
 from compiler.engines.vllm.law import estimates_of
 from compiler.ir.facts import ModelFacts, TensorGroup
 from compiler.ir.inventory import EngineName
-from compiler.ir.units import GIB, MIB
+from compiler.ir.units import GIB, MIB, demand_mib
+from compiler.views.breakdown import breakdown_lines
 from tests.vllm_cases import (
     GEMMA_3,
     KINDS,
@@ -344,6 +345,18 @@ def test_an_unknown_quantization_is_an_assumption() -> None:
     assert any("not known" in sentence for sentence in found.assumed)
 
 
+@pytest.mark.parametrize(("version", "mentioned"), [("0.31.0", False), ("0.32.0", True)])
+def test_an_output_beside_a_tied_embedding_is_an_assumption(version: str, mentioned: bool) -> None:
+    """Qwen3-0.6B has one, a copy: vLLM 0.32 reads it and compares."""
+    table = TensorGroup(
+        name="lm_head.weight", index=[], dtype="BF16", shape=[151936, 1024], bytes=151936 * 2048
+    )
+    wanted = request("Qwen3-0.6B", version=version)
+    facts = wanted.facts.model_copy(update={"format": "safetensors", "tensors": [table]})
+    found = demand(replace(wanted, facts=facts), "l40s")
+    assert any("tied embedding" in sentence for sentence in found.assumed) == mentioned
+
+
 def test_encoder_decoders_are_not_covered() -> None:
     header = {**config("Qwen3-8B"), "is_encoder_decoder": True}
     problems = ENGINE.check_request(request(header))
@@ -358,9 +371,11 @@ def test_the_v0_engine_is_an_assumption() -> None:
 def test_the_worked_example_of_the_documentation_is_what_is_computed() -> None:
     found = demand(request(RERANKER_4B, context=8192, task="rerank"), "l40s")
     text = (TRUTH.parent.parent / "docs" / "memory-vllm.md").read_text(encoding="utf-8")
-    device = found.devices[0]
-    for name, part in device.parts():
-        figures = (f"{size / MIB:,.0f}" for size in (part.bytes, part.low_bytes, part.high_bytes))
-        assert "| {} | {} ({} to {}) |".format(name, *figures) in text
-    argv = ENGINE.launch(found, endpoint(found)).argv
+    # As `modelc explain` prints them, and with the share that a plan grants: whole MiB, rounded up.
+    printed = [line.split() for line in breakdown_lines(found.devices[0])]
+    for name, size, low, high, *_ in printed[1:]:
+        row = "together" if name == "total" else name
+        assert f"| {row} | {size} ({low} to {high}) |" in text
+    share_bytes = demand_mib(found.devices[0].high_bytes) * MIB
+    argv = ENGINE.launch(found, endpoint(found, share_bytes)).argv
     assert f"--gpu-memory-utilization {flag(argv, '--gpu-memory-utilization')}" in text

@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks.vllm_truth import TRUTH
 from compiler.engines.vllm import ENGINE
-from compiler.engines.vllm.activation import activation_of
+from compiler.engines.vllm.activation import Activation, activation_of
 from compiler.engines.vllm.config import shape_of
 from compiler.engines.vllm.headers import weights_from_tensors
 from compiler.engines.vllm.options import Options
@@ -18,8 +18,9 @@ from compiler.engines.vllm.versions import Version
 from compiler.engines.vllm.vision import vision_sizes
 from compiler.engines.vllm.weights import absorbed_sizes, decoder_sizes, weights_from_shape
 from compiler.ir.facts import HeaderValue, ModelFacts, Tensor
+from compiler.ir.units import MIB
 from compiler.resolve.hf_facts import hf_facts
-from tests.vllm_cases import demand, refusal, request
+from tests.vllm_cases import KINDS, config, demand, refusal, request
 
 MODELS = json.loads((TRUTH / "vllm_vision_classes.json").read_text(encoding="utf-8"))["models"]
 CUTS = [(name, int(ranks)) for name, entry in sorted(MODELS.items()) for ranks in entry["ranks"]]
@@ -224,26 +225,58 @@ def test_a_quantized_tower_is_taken_from_its_tensors() -> None:
     assert plain - less == pytest.approx(27 * 4304 * 1152, rel=0.2)
 
 
-def forward_bytes(name: str, *, requests: int = 16, images: int = 999, ranks: int = 1) -> int:
+# Workspaces of cuBLAS on an L40S.
+CUBLAS_BYTES = 9 * MIB
+
+
+def peaks(
+    name: str, *, requests: int = 16, images: int = 999, ranks: int = 1, batch: int = 2048
+) -> Activation:
     launch = replace(options(ranks), sequences=requests, images=images, context=8192)
-    return activation_of(shape(name), launch).forward_bytes
+    launch = replace(launch, batched_tokens=batch)
+    return activation_of(shape(name), launch, KINDS["l40s"])
+
+
+def forward_bytes(name: str, *, requests: int = 16, images: int = 999, ranks: int = 1) -> int:
+    return peaks(name, requests=requests, images=images, ranks=ranks).forward_bytes
 
 
 def test_a_batch_of_pictures_goes_through_the_tower_at_once() -> None:
-    """Gemma 3 makes 256 tokens of 4,096 patches: eight pictures fill a batch of 2,048 tokens."""
+    """Gemma 3 makes 256 tokens of 4,096 patches: eight pictures fill a batch of 2,048 tokens.
+
+    Their pixels and what they are embedded as stay beside the tower's own pass.
+    """
     full = forward_bytes("gemma3_4b")
-    assert full == 8 * (4096 * (5 * 1152 + 2 * 4304) + 256 * 2560) * 2
+    held = 8 * (896 * 896 * 3 + 256 * 2560) * 2
+    assert full == 8 * (4096 * (5 * 1152 + 2 * 4304) + 256 * 2560) * 2 + held + CUBLAS_BYTES
     assert forward_bytes("gemma3_4b", images=0) < full
     # One request with one picture brings no more than that.
-    alone = forward_bytes("gemma3_4b", requests=1, images=1)
-    assert alone == max(full // 8, forward_bytes("gemma3_4b", images=0))
+    alone = forward_bytes("gemma3_4b", requests=1, images=1) - CUBLAS_BYTES
+    text = forward_bytes("gemma3_4b", images=0) - CUBLAS_BYTES
+    assert alone == max((full - CUBLAS_BYTES) // 8, text + held // 8)
     # Two GPUs share the projections and the MLP, and nothing else.
     assert full // 2 < forward_bytes("gemma3_4b", ranks=2) < full
 
 
 def test_the_largest_picture_is_profiled_whatever_the_batch() -> None:
-    """16,384 tokens of Qwen2-VL are 65,536 patches."""
-    assert forward_bytes("qwen2_vl") == (65536 * (5 * 1280 + 2 * 5120) + 16384 * 1536) * 2
+    """16,384 tokens of Qwen2-VL are 65,536 patches of 14 by 14 pixels, each of two frames."""
+    tower = (65536 * (5 * 1280 + 2 * 5120) + 16384 * 1536) * 2
+    held = (65536 * 3 * 2 * 14 * 14 + 16384 * 1536) * 2
+    assert forward_bytes("qwen2_vl") == tower + held + CUBLAS_BYTES
+
+
+def test_pictures_are_still_held_while_sampling() -> None:
+    without, held = (peaks("gemma3_4b", images=images) for images in (0, 999))
+    assert held.sampler_bytes - without.sampler_bytes == 8 * (896 * 896 * 3 + 256 * 2560) * 2
+
+
+def test_only_whole_pictures_fill_a_batch() -> None:
+    """Of Gemma 3's pictures of 256 tokens, a batch of 500 holds one and one of 512 two."""
+    one, two = (peaks("gemma3_4b", batch=batch).sampler_bytes for batch in (500, 512))
+    rest = one - peaks("gemma3_4b", batch=256).sampler_bytes
+    # The batch's hidden states are kept as well.
+    assert rest == (500 - 256) * 2560 * 2
+    assert two - one == (896 * 896 * 3 + 256 * 2560 + 12 * 2560) * 2
 
 
 @pytest.mark.parametrize(
@@ -263,3 +296,22 @@ def test_drafts_see_nothing() -> None:
     """A shape without a tower has no parts of one."""
     plain = replace(shape("qwen2_vl"), vision=None)
     assert list(vision_sizes(plain, options())) == []
+
+
+def test_gemma_3_as_published_is_the_model_that_was_measured() -> None:
+    """The 4B's config.json leaves its heads and its vocabulary to Transformers' class."""
+    path = TRUTH / "vllm_configs" / "gemma-3-4b-it.json"
+    header = json.loads(path.read_text(encoding="utf-8"))
+    left_out = {"vocab_size", "head_dim", "num_attention_heads", "num_key_value_heads"}
+    text = header["text_config"].items()
+    published = {**header, "text_config": {key: item for key, item in text if key not in left_out}}
+    found = shape_of(hf_facts("gemma-3", {"config.json": published}, []).header)
+    measured = shape_of(header)
+    for name in ("vocabulary", "heads", "kv_heads", "head_dim", "attention", "window", "vision"):
+        assert getattr(found, name) == getattr(measured, name)
+
+
+@pytest.mark.parametrize("name", ["Ovis", "MolmoForCausalLM", "Phi4MMForCausalLM"])
+def test_a_tower_without_a_section_is_an_assumption(name: str) -> None:
+    found = demand(request({**config("Qwen3-8B"), "architectures": [name]}), "l40s")
+    assert any(f"tower of `{name}` is not weighed" in sentence for sentence in found.assumed)

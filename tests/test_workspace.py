@@ -18,13 +18,16 @@ import pytest
 
 from compiler import workspace
 from compiler.diagnostics import CompileError, Diagnostic, Location
+from compiler.emit import manifest_of
 from compiler.ir.manifest import FIRST_LINE, MANIFEST_NAME
+from compiler.stale import stale_output
 from compiler.workspace import (
     MAX_FILE_BYTES,
     read_optional,
     read_previous,
     read_text,
-    stale_files,
+    read_tree,
+    write_artifacts,
     write_file,
 )
 from tests.generators.trees import NEW, OLD, Tree, artifacts, generation, write
@@ -219,7 +222,7 @@ def test_a_corrupt_manifest_is_reported_with_a_way_out(compiled: Path, text: str
     assert "h/MANIFEST" in fault.detail
     assert fault.hints
     with pytest.raises(CompileError, match="edited-output"):
-        stale_files(compiled, artifacts(OLD))
+        stale_output(read_tree(compiled, OLD), artifacts(OLD))
 
 
 def test_a_file_that_the_manifest_does_not_list_is_not_deleted(compiled: Path) -> None:
@@ -228,6 +231,62 @@ def test_a_file_that_the_manifest_does_not_list_is_not_deleted(compiled: Path) -
     (compiled / "h" / MANIFEST_NAME).write_text("\n".join(kept) + "\n")
     write(compiled, NEW)
     assert tree(compiled) == {**NEW, "h/b.service": "old"}
+
+
+def test_a_file_that_is_there_to_the_byte_is_ours_without_its_manifest(compiled: Path) -> None:
+    (compiled / "h" / MANIFEST_NAME).unlink()
+    assert stale(compiled, OLD) == {"missing": ["h/MANIFEST"]}
+    write(compiled, OLD)
+    assert stale(compiled, OLD) == {}
+
+
+def test_another_file_without_its_manifest_is_left_and_both_ways_out_are_said(
+    compiled: Path,
+) -> None:
+    (compiled / "h" / MANIFEST_NAME).unlink()
+    fault = refused("unsafe-path", compiled, NEW)
+    assert "h/a.service` is not listed in a MANIFEST" in fault.detail
+    assert fault.hints == (
+        "Bring the MANIFEST back with git if it is lost, or else move the file away.",
+    )
+
+
+# The plan is an input of the next compile
+
+
+@pytest.fixture
+def planned(compiled: Path) -> Path:
+    """A compiled/ with a manifest of its own, as a compile writes it."""
+    plan, overview = artifacts({"plan.json": "plan", "PLAN.md": "overview"})
+    write_artifacts(compiled, (plan, overview, manifest_of("", (plan, overview))))
+    return compiled
+
+
+def test_a_plan_that_was_edited_is_not_taken_for_what_runs(planned: Path) -> None:
+    (planned / "plan.json").write_text("by hand")
+    with pytest.raises(CompileError) as caught:
+        read_previous(planned.parent, planned, None)
+    (fault,) = caught.value.diagnostics
+    assert fault.code == "edited-output"
+    assert "compiled/plan.json` is not the plan that modelc wrote there" in fault.detail
+    for way_out in ("`--previous git:HEAD`", f"`--previous {planned / 'plan.json'}`"):
+        assert way_out in fault.hints[0]
+    accepted = read_previous(planned.parent, planned, str(planned / "plan.json"))
+    assert accepted is not None
+    assert accepted.text == "by hand"
+
+
+def test_a_plan_as_it_was_written_is_the_previous_one(planned: Path) -> None:
+    found = read_previous(planned.parent, planned, None)
+    assert found is not None
+    assert found.text == "plan"
+
+
+def test_a_plan_in_conflict_is_left_to_its_reader(planned: Path) -> None:
+    (planned / "plan.json").write_text("<<<<<<< HEAD\na\n=======\nb\n>>>>>>> other\n")
+    found = read_previous(planned.parent, planned, None)
+    assert found is not None
+    assert found.text.startswith("<<<<<<< HEAD\n")
 
 
 # Writes that cannot be finished
@@ -488,49 +547,72 @@ def test_without_an_exchange_a_write_is_two_renames(
 # Staleness
 
 
-def stale(compiled: Path, files: Mapping[str, str]) -> list[tuple[str, str]]:
-    """Code and detail of every difference, the folder left out."""
-    found = stale_files(compiled, artifacts(files))
-    assert all(fault.hints for fault in found)
-    return [(fault.code, fault.detail.replace(f"{compiled}/", "")) for fault in found]
+def stale(compiled: Path, files: Mapping[str, str]) -> dict[str, list[str]]:
+    """What is told of compiled/: the files by what is wrong with them, without the folder."""
+    wanted = artifacts(files)
+    found = stale_output(read_tree(compiled, [each.path for each in wanted]), wanted)
+    if not found:
+        return {}
+    (fault,) = found
+    groups = {
+        group.title: [name.removeprefix(f"{compiled}/") for name in group.names]
+        for group in fault.groups
+    }
+    n_files = sum(map(len, groups.values()))
+    assert f"A compile would change {n_files} file" in fault.detail
+    assert fault.hints[0].startswith("Run `modelc compile` and commit the result")
+    assert (fault.code == "edited-output") == (list(groups) == ["changed by hand"])
+    assert any("lost" in hint for hint in fault.hints) == ("changed by hand" in groups)
+    return groups
 
 
 def test_a_fresh_tree_is_not_stale(compiled: Path) -> None:
-    assert stale(compiled, OLD) == []
+    assert stale(compiled, OLD) == {}
 
 
 def test_a_tree_that_was_never_written_is_stale(tmp_path: Path) -> None:
-    assert stale(tmp_path / "compiled", {"plan.json": ""}) == [
-        ("stale-output", "`plan.json` is missing.")
-    ]
+    assert stale(tmp_path / "compiled", {"plan.json": ""}) == {"missing": ["plan.json"]}
 
 
 def test_missing_changed_edited_and_left_over_files_are_told_apart(compiled: Path) -> None:
     (compiled / "h" / "a.service").write_text("by hand")
     (compiled / "PLAN.md").unlink()
     (compiled / "mine").write_text("mine")
-    found = stale(compiled, {**OLD, "plan.json": "new"} | {"h/b.service": "old"})
-    assert found == [
-        ("stale-output", "`PLAN.md` is missing."),
-        ("edited-output", "`h/a.service` is not what modelc wrote there."),
-        ("stale-output", "`plan.json` is not what the sources give."),
-    ]
+    assert stale(compiled, {**OLD, "plan.json": "new"} | {"h/b.service": "old"}) == {
+        "not what the sources give": ["plan.json"],
+        "changed by hand": ["h/a.service"],
+        "missing": ["PLAN.md"],
+    }
+
+
+def test_a_change_by_hand_alone_has_its_own_code(compiled: Path) -> None:
+    (compiled / "h" / "a.service").write_text("by hand")
+    assert stale(compiled, OLD) == {"changed by hand": ["h/a.service"]}
 
 
 def test_left_over_files_and_changed_ones_are_stale(compiled: Path) -> None:
     found = stale(compiled, {"plan.json": "old plan", "PLAN.md": "old", "h/a.service": "new"})
-    assert found == [
-        ("stale-output", "`h/MANIFEST` is not what the sources give."),
-        ("stale-output", "`h/a.service` is not what the sources give."),
-        ("stale-output", "`h/b.service` is no longer part of the plan."),
-    ]
+    assert found == {
+        "not what the sources give": ["h/MANIFEST", "h/a.service"],
+        "no longer part of the plan": ["h/b.service"],
+    }
+
+
+def test_a_foreign_file_in_the_way_is_told_before_a_write_refuses_it(compiled: Path) -> None:
+    (compiled / "h" / "new.service").write_text("mine")
+    wanted = {**OLD, "h/new.service": "new"}
+    assert stale(compiled, wanted) == {
+        "not what the sources give": ["h/MANIFEST"],
+        "not written by modelc, and in its way": ["h/new.service"],
+    }
+    refused("unsafe-path", compiled, wanted)
 
 
 def test_a_script_that_lost_its_right_to_be_executed_is_stale(tmp_path: Path) -> None:
     write(tmp_path / "compiled", {"h/run.sh": "true"})
     (tmp_path / "compiled" / "h" / "run.sh").chmod(0o644)
     found = stale(tmp_path / "compiled", {"h/run.sh": "true"})
-    assert found == [("stale-output", "`h/run.sh` cannot be executed.")]
+    assert found == {"not executable": ["h/run.sh"]}
 
 
 @pytest.mark.parametrize("name", ["", "h", "h/a.service", "plan.json", f"h/{MANIFEST_NAME}"])
@@ -547,7 +629,7 @@ def test_a_file_that_cannot_be_read_is_a_diagnostic(compiled: Path) -> None:
     (compiled / "h" / MANIFEST_NAME).unlink()
     (compiled / "h" / "a.service").unlink()
     (compiled / "h" / "a.service").mkdir()
-    assert ("stale-output", "`h/a.service` is missing.") in stale(compiled, OLD)
+    assert "h/a.service" in stale(compiled, OLD)["missing"]
 
 
 # Reading
@@ -746,7 +828,19 @@ def test_what_is_no_revision_is_reported(repository: Path, revision: str) -> Non
 
 
 def test_a_plan_that_the_revision_does_not_have_is_reported(repository: Path) -> None:
-    assert "does not exist in 'HEAD'" in no_previous(repository / "other", "git:HEAD")
+    (repository / "inner").mkdir()
+    detail = no_previous(repository / "inner" / "compiled", "git:HEAD")
+    assert detail.startswith("git: path '")
+    assert detail.endswith("inner/compiled/plan.json' does not exist in 'HEAD'.")
+
+
+def test_an_output_elsewhere_is_compared_with_the_committed_one(
+    repository: Path, tmp_path: Path
+) -> None:
+    for other in (repository / "other", tmp_path / "outside"):
+        found = read_previous(repository, other, "git:HEAD")
+        assert found is not None
+        assert (found.text, found.path) == ("second", "git:HEAD:compiled/plan.json")
 
 
 def test_a_folder_without_git_is_reported(compiled: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 
+from compiler.assemble.devices import devices_of
 from compiler.assemble.files import (
     companion_places,
     located,
@@ -21,9 +22,10 @@ from compiler.assemble.order import Starter, start_order
 from compiler.assemble.passed import passed_over
 from compiler.diagnostics import CompileError, Diagnostic
 from compiler.engines.companions import companions_of
+from compiler.engines.file_arguments import files_read
 from compiler.engines.registry import engine_of
 from compiler.ir.demand import Breakdown, Demand, Demands, Endpoint
-from compiler.ir.inventory import EngineInstall, EngineName, Gpu, Host, Inventory
+from compiler.ir.inventory import EngineName, Gpu, Host, Inventory
 from compiler.ir.lock import Lock, LockedSource
 from compiler.ir.placement import Placement, Placements
 from compiler.ir.plan import (
@@ -51,9 +53,6 @@ _READ_BYTES_PER_SECOND = 50 * MIB
 # exchanges only requests between its processes.
 _SHM_BYTES_SPLIT = 10 * GIB
 _SHM_BYTES_SINGLE = 1 * GIB
-
-# vLLM up to 0.9 reads CUDA_VISIBLE_DEVICES as integers in its platform code.
-_VLLM_TAKES_UUIDS = (0, 10)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,9 +125,16 @@ def _replica(sources: Sources, named: Named, port: int, start_after: list[str]) 
             companions=places,
         ),
     )
+    models = (each.path for each in (place, *chain(*places.values())))
+    opened = (*models, *files_read(variant.engine, variant.args, host))
     cache_dir = _cache_dir(host, named.name)
-    devices = _device_env(gpus, host, variant.engine, install)
-    env = {**launch.env, **_cache_env(variant.engine, host, cache_dir), **service.env, **devices}
+    devices = devices_of(gpus, host, variant.engine, install.version)
+    env = {
+        **launch.env,
+        **_cache_env(variant.engine, host, cache_dir),
+        **service.env,
+        **devices.env,
+    }
     return Replica(
         name=named.name,
         service=service.name,
@@ -138,7 +144,7 @@ def _replica(sources: Sources, named: Named, port: int, start_after: list[str]) 
         engine_version=install.version,
         host=host.name,
         target=host.target,
-        shares=_shares(gpus, demand),
+        shares=_shares(gpus, demand, devices.minors),
         ram_bytes=demand.host.high_bytes,
         ram_breakdown=_planned(demand.host),
         source=variant.model,
@@ -156,7 +162,7 @@ def _replica(sources: Sources, named: Named, port: int, start_after: list[str]) 
         port=port,
         argv=list(launch.argv),
         env=dict(sorted(env.items())),
-        device_env=sorted(devices),
+        device_env=sorted(devices.env),
         secrets=list(service.secrets),
         image=install.image if host.runs_containers else None,
         health_path=launch.health_path,
@@ -164,9 +170,7 @@ def _replica(sources: Sources, named: Named, port: int, start_after: list[str]) 
         start_timeout_seconds=_start_timeout(variant.engine, loaded),
         shm_bytes=_shm_bytes(variant.engine, demand),
         models_dir=host.models_dir,
-        read_dirs=read_dirs(
-            (each.path for each in (place, *chain(*places.values()))), host.models_dir
-        ),
+        read_dirs=read_dirs(opened, host.models_dir),
         cache_dir=cache_dir,
         bin_dirs=[program.rpartition("/")[0]] if program.startswith("/") else [],
         assumed=list(demand.assumed),
@@ -174,41 +178,18 @@ def _replica(sources: Sources, named: Named, port: int, start_after: list[str]) 
     )  # fmt: skip
 
 
-def _shares(gpus: list[Gpu], demand: Demand) -> list[Share]:
+def _shares(gpus: list[Gpu], demand: Demand, minors: Sequence[int | None]) -> list[Share]:
     return [
         Share(
             gpu=gpu.index,
             uuid=gpu.uuid,
+            minor=minor,
             kind=gpu.kind.name,
             share_bytes=breakdown.high_bytes,
             breakdown=_planned(breakdown),
         )
-        for gpu, breakdown in zip(gpus, demand.devices, strict=True)
+        for gpu, minor, breakdown in zip(gpus, minors, demand.devices, strict=True)
     ]
-
-
-def _device_env(
-    gpus: list[Gpu], host: Host, engine: EngineName, install: EngineInstall
-) -> dict[str, str]:
-    """Selects exactly these devices: by UUID where all have one and the engine takes it."""
-    if not host.gpus:
-        return {}
-    uuids = [gpu.uuid for gpu in gpus if gpu.uuid]
-    by_uuid = len(uuids) == len(gpus) and _takes_uuids(engine, install.version)
-    chosen = uuids if by_uuid else [str(gpu.index) for gpu in gpus]
-    return {
-        # Without this CUDA numbers devices by speed, and an index means another GPU than
-        # nvidia-smi's.
-        "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
-        "CUDA_VISIBLE_DEVICES": ",".join(chosen),
-    }
-
-
-def _takes_uuids(engine: EngineName, version: str) -> bool:
-    if engine == "llama.cpp":
-        return True
-    numbers = [int(part) for part in version.split(".")[:2] if part.isdigit()]
-    return tuple(numbers) >= _VLLM_TAKES_UUIDS
 
 
 def _cache_dir(host: Host, name: str) -> str:

@@ -22,6 +22,8 @@ class FoundGpu:
     name: str
     """The product name, as nvidia-smi prints it."""
     uuid: str
+    minor: int | None = None
+    """Number of its node, `/dev/nvidia<minor>`; None for a slice, and where there are no nodes."""
     memory_bytes: int
     compute: tuple[int, int]
     mig: bool
@@ -127,11 +129,20 @@ def _devices(nvml: Any, handle: Any, island: int) -> Iterator[FoundGpu]:  # noqa
         yield FoundGpu(
             name=str(nvml.nvmlDeviceGetName(each)),
             uuid=str(nvml.nvmlDeviceGetUUID(each)),
+            minor=None if sliced else _minor(nvml, handle),
             memory_bytes=int(nvml.nvmlDeviceGetMemoryInfo(each).total),
             compute=compute,
             mig=sliced,
             island=island,
         )
+
+
+def _minor(nvml: Any, handle: Any) -> int | None:  # noqa: ANN401
+    # The driver of WSL has no nodes and says that it does not support the question.
+    try:
+        return int(nvml.nvmlDeviceGetMinorNumber(handle))
+    except nvml.NVMLError:
+        return None
 
 
 def _in_mig_mode(nvml: Any, handle: Any) -> bool:  # noqa: ANN401

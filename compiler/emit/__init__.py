@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from compiler.diagnostics import CompileError, Diagnostic
 from compiler.emit.compose import emit_compose
@@ -14,8 +14,14 @@ from compiler.emit.script import emit_scripts
 from compiler.emit.systemd import emit_systemd
 from compiler.ir.artifact import Artifact
 from compiler.ir.inventory import Target
-from compiler.ir.manifest import MANIFEST_NAME, ManifestEntry, manifest_text
-from compiler.ir.plan import HostLedger, Plan, Replica, digest, plan_text
+from compiler.ir.manifest import (
+    MANIFEST_NAME,
+    OVERVIEW_NAME,
+    PLAN_NAME,
+    ManifestEntry,
+    manifest_text,
+)
+from compiler.ir.plan import HostLedger, Plan, Replica, digest
 
 Emitter = Callable[[Templates, str, tuple[Replica, ...]], Iterator[Artifact]]
 
@@ -42,7 +48,7 @@ def emit(plan: Plan) -> tuple[Artifact, ...]:
     faults = [*_unsafe_names(plan)]
     if faults:
         raise CompileError(faults)
-    templates = load_templates(digest(plan_text(plan)))
+    templates = load_templates()
     by_host: dict[str, list[Replica]] = defaultdict(list)
     for replica in plan.replicas:
         by_host[replica.host].append(replica)
@@ -62,13 +68,14 @@ def _host_artifacts(
     templates: Templates, host: HostLedger, replicas: tuple[Replica, ...]
 ) -> list[Artifact]:
     artifacts = list(EMITTERS[host.target](templates, host.host, replicas))
-    return [*artifacts, _manifest(host.host, artifacts)]
+    return [*artifacts, manifest_of(f"{host.host}/", artifacts)]
 
 
-def _manifest(folder: str, artifacts: list[Artifact]) -> Artifact:
+def manifest_of(prefix: str, artifacts: Sequence[Artifact]) -> Artifact:
+    """The manifest of a folder, by what the paths of all its artifacts begin with."""
     entries = tuple(
         ManifestEntry(
-            path=artifact.path.removeprefix(f"{folder}/"),
+            path=artifact.path.removeprefix(prefix),
             sha256=digest(artifact.text),
             semantic_digest=artifact.semantic_digest,
         )
@@ -76,7 +83,7 @@ def _manifest(folder: str, artifacts: list[Artifact]) -> Artifact:
     )
     meaning = [f"{entry.semantic_digest} {entry.path}" for entry in entries]
     return Artifact(
-        path=f"{folder}/{MANIFEST_NAME}",
+        path=f"{prefix}{MANIFEST_NAME}",
         text=manifest_text(entries),
         semantic_digest=digest("\n".join(sorted(meaning))),
     )
@@ -86,6 +93,6 @@ def _unsafe_names(plan: Plan) -> Iterator[Diagnostic]:
     """Names become paths, so they are looked at before any path is made."""
     names = [host.host for host in plan.hosts] + [replica.name for replica in plan.replicas]
     for name in names:
-        if not _NAME.fullmatch(name):
+        if not _NAME.fullmatch(name) or name in (MANIFEST_NAME, OVERVIEW_NAME, PLAN_NAME):
             detail = f"{name[:60]!r} cannot be the name of a folder and of a unit."
             yield Diagnostic(code="unsafe-path", detail=detail)

@@ -8,6 +8,7 @@ from compiler.emit.conventions import (
     STOP_SECONDS,
     container_environment,
     container_image,
+    engine_title,
     health_url,
     naming,
     writes_models,
@@ -44,6 +45,7 @@ def _values(replica: Replica) -> dict[str, object]:
     wrapper = len(argv) - len(replica.argv)
     return {
         "name": replica.name,
+        "engine": compose_scalar(engine_title(replica)),
         "image": compose_scalar(container_image(replica)),
         "entrypoint": [compose_scalar(word) for word in argv[: wrapper + 1]],
         "command": [compose_scalar(word) for word in argv[wrapper + 1 :]],

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from compiler.diagnostics import CompileError, Diagnostic
 from compiler.ir.plan import Replica
+
+# Versions as the inventory may have them, and nothing that a unit or a shell would expand.
+_ENGINE = re.compile(r"[A-Za-z0-9][A-Za-z0-9 .+_!-]{0,99}")
 
 # Time for an engine to end the requests in flight before it is killed.
 STOP_SECONDS = 60
@@ -19,6 +23,18 @@ def naming(replica: Replica) -> Iterator[None]:
         yield
     except ValueError as error:
         raise ValueError(f"replica `{replica.name}`: {error}") from error
+
+
+def engine_title(replica: Replica) -> str:
+    """The engine and its version, `vllm 0.33.0`.
+
+    An engine that is upgraded in its place has the same command line as before: this alone says
+    that the replica must be restarted.
+    """
+    title = f"{replica.engine} {replica.engine_version}"
+    if not _ENGINE.fullmatch(title):
+        raise ValueError(f"{title[:60]!r} cannot be the name and the version of an engine")
+    return title
 
 
 def health_url(replica: Replica) -> str:

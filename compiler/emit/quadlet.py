@@ -12,6 +12,7 @@ from compiler.emit.conventions import (
     STOP_SECONDS,
     container_environment,
     container_image,
+    engine_title,
     health_url,
     naming,
     writes_models,
@@ -61,6 +62,7 @@ def _container_values(replica: Replica) -> dict[str, object]:
     _one_line([*words, *variables])
     return {
         "name": replica.name,
+        "engine": engine_title(replica),
         "after": [f"modelc-{earlier}.service" for earlier in replica.start_after],
         "image": _qualified(_matching(_IMAGE, container_image(replica), "the name of an image")),
         "program": _matching(_PROGRAM, program, "the name of a program"),

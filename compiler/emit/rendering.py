@@ -41,16 +41,15 @@ _NO_MEANING = re.compile(r"^[ \t]*(?:#(?!!).*)?\n|[ \t]+$", re.MULTILINE)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Templates:
-    """All templates, each twice, and the digest of the plan that goes into what they render."""
+    """All templates, each twice."""
 
     full: Mapping[str, Template]
     semantic: Mapping[str, Template]
     """The same without what is for people only, so that another modelc with other comments restarts
     nothing. It is taken out before any value is put in: a `#` or an empty line of a value stays."""
-    plan_digest: str
 
 
-def load_templates(plan_digest: str) -> Templates:
+def load_templates() -> Templates:
     """The templates of this modelc."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
@@ -69,7 +68,6 @@ def load_templates(plan_digest: str) -> Templates:
         semantic={
             name: environment.from_string(meaning(source)) for name, source in sources.items()
         },
-        plan_digest=plan_digest,
     )
 
 
@@ -81,12 +79,14 @@ def meaning(source: str) -> str:
 def render(templates: Templates, name: str, path: str, values: Mapping[str, object]) -> Artifact:
     """The artifact that a template makes of quoted values; a script can be executed.
 
-    `provenance` is the plan's digest, and empty in what the semantic digest is taken of.
+    `provenance` is the semantic digest, which the manifest lists too, and empty in what that is
+    taken of. A file names no digest of more than its own part of the plan: a change of one host
+    would change a line in every file of all others.
     """
-    semantic = templates.semantic[name].render(values, provenance="")
+    semantic = digest(templates.semantic[name].render(values, provenance=""))
     return Artifact(
         path=path,
-        text=templates.full[name].render(values, provenance=templates.plan_digest),
+        text=templates.full[name].render(values, provenance=semantic),
         executable=path.endswith(".sh"),
-        semantic_digest=digest(semantic),
+        semantic_digest=semantic,
     )

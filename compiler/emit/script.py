@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from graphlib import TopologicalSorter
 
-from compiler.emit.conventions import STOP_SECONDS, health_url, naming
+from compiler.emit.conventions import STOP_SECONDS, engine_title, health_url, naming
 from compiler.emit.quoting import env_name, plain_path, sh_word
 from compiler.emit.rendering import Templates, render
 from compiler.emit.secrets import SECRETS_DIR, secret_names
@@ -33,6 +33,7 @@ def emit_scripts(
 def _run_values(replica: Replica) -> dict[str, object]:
     program, *arguments = replica.argv
     return {
+        "title": sh_word(f"{replica.name}: {engine_title(replica)}"),
         "cache_dir": sh_word(replica.cache_dir),
         "bin_dirs": ":".join(map(plain_path, replica.bin_dirs)),
         "secrets_dir": SECRETS_DIR,

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from compiler.emit.conventions import STOP_SECONDS, health_url, naming, writes_models
+from compiler.emit.conventions import (
+    STOP_SECONDS,
+    engine_title,
+    health_url,
+    naming,
+    writes_models,
+)
 from compiler.emit.quoting import (
     plain_path,
     systemd_env_file_line,
@@ -33,10 +39,13 @@ _WAIT_FOR_HEALTH = (
 # Every process of CUDA opens these, whichever GPU it uses.
 _COMMON_DEVICES = ("/dev/nvidiactl", "/dev/nvidia-uvm", "/dev/nvidia-uvm-tools")
 
-# A MIG slice is reached through the node of its parent GPU and two of the caps nodes. The plan
-# knows neither number, so that CUDA_VISIBLE_DEVICES alone keeps the slices apart. The class was
-# renamed in driver 550: both names stand here, and systemd passes over the one that is not there.
-_MIG_DEVICES = ("char-nvidia", "char-nvidia-frontend", "char-nvidia-caps")
+# Where the plan does not name the node of every GPU, CUDA_VISIBLE_DEVICES alone keeps replicas
+# apart. The class was renamed in driver 550: both names stand here, and systemd passes over the one
+# that is not there.
+_ALL_DEVICES = ("char-nvidia", "char-nvidia-frontend")
+
+# A MIG slice is reached through the node of its parent GPU and two of these.
+_MIG_DEVICES = (*_ALL_DEVICES, "char-nvidia-caps")
 
 
 def emit_systemd(
@@ -63,6 +72,7 @@ def _unit_values(replica: Replica) -> dict[str, object]:
     name = replica.name
     return {
         "name": name,
+        "engine": engine_title(replica),
         "after": [f"modelc-{earlier}.service" for earlier in replica.start_after],
         "command": _command_line(command(replica)),
         "wait": _command_line(
@@ -115,11 +125,11 @@ def _env_file_lines(replica: Replica) -> list[str]:
 def _devices(shares: list[Share]) -> list[str]:
     if not shares:
         return []
-    own: list[str] = []
-    for share in shares:
-        is_mig = share.uuid is not None and share.uuid.startswith("MIG-")
-        own.extend(_MIG_DEVICES if is_mig else (f"/dev/nvidia{share.gpu}",))
-    return [*dict.fromkeys(own), *_COMMON_DEVICES]
+    nodes = [f"/dev/nvidia{share.minor}" for share in shares if share.minor is not None]
+    if len(nodes) == len(shares):
+        return [*nodes, *_COMMON_DEVICES]
+    is_mig = any(share.uuid is not None and share.uuid.startswith("MIG-") for share in shares)
+    return [*(_MIG_DEVICES if is_mig else _ALL_DEVICES), *_COMMON_DEVICES]
 
 
 def _tmpfiles_values(replicas: tuple[Replica, ...]) -> dict[str, object]:

@@ -35,6 +35,11 @@ class Engine(Protocol):
     def check_request(self, request: Request) -> list[ArgumentProblem]:
         """Faults that hold on any site: unknown or managed arguments, wrong task or format."""
 
+    def check_variable(self, name: str) -> ArgumentProblem | None:
+        """What is wrong with an environment variable of this name: it stands for what the plan
+        decides, or changes memory in a way that no law covers. None when nothing is.
+        """
+
     def demands(self, request: Request, site: Site) -> tuple[Demand, ...] | Refusal:
         """Ways to run the request on exactly this site, best first.
 

@@ -40,13 +40,24 @@ class ReplicasChanged(Record):
     after: int
 
 
+MoveCause = Literal[
+    "host-gone", "gpu-gone", "gpu-smaller", "rule", "variant", "split", "taken", "replanned"
+]
+
+
 class Moved(Record):
-    """The replica stands on other devices; `cause` names why the old place is gone, if it is."""
+    """The replica stands on other devices; `cause` names what became of the old place.
+
+    `rule`: what the spec says bars it; `variant`: another rung runs, elsewhere; `split`: more GPUs
+    are held than before, or fewer; `taken`: others came there or need more there than before, and
+    are named; `replanned`: none of these, so that the fleet as a whole gains.
+    """
 
     kind: Literal["moved"] = "moved"
     before: str
     after: str
-    cause: Literal["gpu-gone", "host-gone", "replanned"]
+    cause: MoveCause
+    taken_by: list[str] = Field(default_factory=list)
 
 
 class VariantChanged(Record):
@@ -109,6 +120,15 @@ class ShareChanged(Record):
     after_bytes: int
 
 
+class NeighboursChanged(Record):
+    """Others came to a GPU or left it, and with them what is left there for this replica."""
+
+    kind: Literal["neighbours-changed"] = "neighbours-changed"
+    gpu: str
+    came: list[str]
+    left: list[str]
+
+
 class SettingChanged(Record):
     """Another field of the replica changed (port, image, secrets, start order, target, ...)."""
 
@@ -131,6 +151,7 @@ Reason = Annotated[
     | ArgumentChanged
     | EnvironmentChanged
     | ShareChanged
+    | NeighboursChanged
     | SettingChanged,
     Field(discriminator="kind"),
 ]

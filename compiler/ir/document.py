@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from compiler.diagnostics import Location
+from compiler.diagnostics import Diagnostic, Location
 
 KeyPath = tuple[str | int, ...]
 
@@ -19,6 +19,8 @@ class Document:
     keys: dict[KeyPath, tuple[int, int]] = field(default_factory=dict)
     """Place of the key (or list item) at the end of each path."""
     values: dict[KeyPath, tuple[int, int]] = field(default_factory=dict)
+    faults: tuple[Diagnostic, ...] = ()
+    """What is wrong and left the text readable: keys given twice, of which the first counts."""
 
     def key(self, *path: str | int) -> Location:
         """Where the key stands; the nearest known parent when it does not."""

@@ -23,6 +23,9 @@ class Record(BaseModel):
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
 
 
+_Ranges = Annotated[str, Field(pattern=r"^[0-9]{1,6}(-[0-9]{1,6})?(,[0-9]{1,6}(-[0-9]{1,6})?)*$")]
+
+
 class TensorGroup(Record):
     """Tensors that differ only in the numbers inside their names.
 
@@ -35,7 +38,7 @@ class TensorGroup(Record):
     """
 
     name: str
-    index: list[str] = []
+    index: list[_Ranges] = []
     dtype: str
     shape: list[int]
     bytes: int

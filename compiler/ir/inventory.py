@@ -46,6 +46,8 @@ class Gpu:
     index: int
     kind: GpuKind
     uuid: str | None = None
+    minor: int | None = None
+    """Number of its node, `/dev/nvidia<minor>`, which is not always its index. None: not known."""
     reserved_bytes: int
     utilization_permille: int
     island: int

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from typing import Any
 
 from pydantic import ValidationError
@@ -12,6 +13,7 @@ from compiler.ir.facts import ModelFacts, Record
 from compiler.ir.textfile import TextFile
 
 LOCK_VERSION = 1
+_CONFLICT = re.compile(r"^(?:<{7}|={7}|>{7})(?: |\r?$)", re.MULTILINE)
 
 
 class LockedFile(Record):
@@ -58,6 +60,14 @@ class LockVersionError(ValueError):
         self.found = found
 
 
+class LockConflictError(ValueError):
+    """The lock holds both sides of a merge that nobody has decided; `line` is where they begin."""
+
+    def __init__(self, line: int) -> None:
+        super().__init__("it holds both sides of a merge, with git's conflict markers between them")
+        self.line = line
+
+
 def lock_text(lock: Lock) -> str:
     """The lock as canonical JSON: equal locks give equal bytes, a changed fact one changed line."""
     sources = sorted(lock.sources, key=lambda entry: entry.source)
@@ -68,11 +78,15 @@ def lock_text(lock: Lock) -> str:
 def read_lock_text(text: str) -> Lock:
     """The lock of a text that `lock_text` wrote.
 
-    Raises LockVersionError for another schema version, ValueError for anything that is no lock.
+    Raises LockVersionError for another schema version, LockConflictError for an unfinished merge,
+    ValueError for anything else that is no lock.
     """
     try:
         document = json.loads(text)
     except (ValueError, RecursionError) as fault:
+        conflict = _CONFLICT.search(text)
+        if conflict:
+            raise LockConflictError(text.count("\n", 0, conflict.start()) + 1) from fault
         raise ValueError(f"not valid JSON: {fault}") from fault
     version = document.get("version") if isinstance(document, dict) else None
     if isinstance(version, bool) or not isinstance(version, int):

@@ -1,11 +1,15 @@
-"""The manifest of a host: which files modelc owns there, and their digests."""
+"""The manifest of a folder, compiled/ itself or a host's: the files that modelc owns there."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
 
+from compiler.ir.textfile import merge_sides
+
 MANIFEST_NAME = "MANIFEST"
+PLAN_NAME = "plan.json"
+OVERVIEW_NAME = "PLAN.md"
 
 # The number is the version of the format: a reader that finds another one must not delete by it.
 FIRST_LINE = "# modelc manifest 1: sha256, semantic digest, path from this folder"
@@ -24,6 +28,28 @@ class ManifestEntry:
     """Of the file's bytes: an edit by hand shows."""
     semantic_digest: str
     """As in Artifact: when it stays the same, nothing has to be restarted."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WrittenFile:
+    """A file as it stands in compiled/."""
+
+    sha256: str
+    executable: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WrittenTree:
+    """What stands in compiled/; all paths are relative to it."""
+
+    folder: str
+    """compiled/ itself, as shown to the user."""
+    files: dict[str, WrittenFile]
+    owned: frozenset[str]
+    """Files that modelc wrote; it overwrites and deletes no others."""
+    listed: dict[str, frozenset[str]]
+    """sha256 of each file that a manifest lists, as modelc wrote it: one, or that of each side of
+    a merge."""
 
 
 def manifest_text(entries: tuple[ManifestEntry, ...]) -> str:
@@ -47,6 +73,18 @@ def parse_manifest(text: str) -> tuple[ManifestEntry, ...]:
     if paths != sorted(set(paths)):
         raise ValueError("the paths are not sorted, or one comes twice")
     return entries
+
+
+def listed_digests(text: str) -> dict[str, frozenset[str]]:
+    """sha256 of each file that a manifest lists, in one with a conflict on either side of it.
+
+    Raises ValueError as `parse_manifest`.
+    """
+    found: dict[str, set[str]] = {}
+    for side in merge_sides(text):
+        for entry in parse_manifest(side):
+            found.setdefault(entry.path, set()).add(entry.sha256)
+    return {path: frozenset(digests) for path, digests in found.items()}
 
 
 def _parse_line(number: int, line: str) -> ManifestEntry:

@@ -80,6 +80,8 @@ class RulesClash:
     rules: tuple[str, ...]
     without: tuple[str, ...]
     """Each of these rules alone, taken out, lets everything be placed."""
+    moves: int | None = None
+    """The fewest running replicas that move when max_moves is taken out, if it is one of these."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -55,6 +55,9 @@ class Share(Record):
     gpu: int
     """Index of the GPU on the replica's host."""
     uuid: str | None
+    minor: int | None = None
+    """Number of the GPU's node, `/dev/nvidia<minor>`, where its unit may be allowed that one alone.
+    CUDA then counts what the unit may open, and an index in the environment is counted so."""
     kind: str
     share_bytes: int
     """Granted to the replica: never less than the high side of its breakdown."""
@@ -116,7 +119,8 @@ class Replica(Record):
     """Shared memory that the engine's processes need between them."""
     models_dir: str
     read_dirs: list[str] = Field(default_factory=list)
-    """Files or folders outside models_dir that the engine reads: models named by absolute paths."""
+    """Files or folders outside models_dir that the engine reads: models, and files of arguments,
+    that are named by absolute paths."""
     cache_dir: str
     """Writable folder of this replica on its host, kept over restarts."""
     bin_dirs: list[str]

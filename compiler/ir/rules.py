@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from compiler.ir.inventory import EngineName, Gpu, Host, Inventory
-from compiler.ir.spec import PlacementRules, Service
+from compiler.ir.plan import Plan, Replica
+from compiler.ir.spec import PlacementRules, Service, Spec
 
 
 def hosts_of(inventory: Inventory, rules: PlacementRules) -> list[Host]:
@@ -36,6 +39,56 @@ def engine_hosts(inventory: Inventory, service: Service, engine: EngineName) -> 
 def are_apart(first: Service, second: Service) -> bool:
     """Whether two services must not share a GPU; either may say so."""
     return first.name in second.placement.apart_from or second.name in first.placement.apart_from
+
+
+def barred_replicas(previous: Plan | None, spec: Spec, inventory: Inventory) -> frozenset[str]:
+    """Replicas of a previous plan whose place the rules of the spec no longer allow."""
+    services = {service.name: service for service in spec.services}
+    hosts = {host.name: host for host in inventory.hosts}
+    known = [
+        replica
+        for replica in (previous.replicas if previous else ())
+        if replica.service in services and replica.host in hosts
+    ]
+    barred = {
+        replica.name
+        for replica in known
+        if _is_barred(replica, services[replica.service].placement, hosts[replica.host])
+    }
+    return frozenset(barred | set(_too_close(known, services)))
+
+
+def _is_barred(replica: Replica, rules: PlacementRules, host: Host) -> bool:
+    if not hosts_of(Inventory(hosts=(host,)), rules):
+        return True
+    if not replica.shares:
+        return takes_gpus_only(rules)
+    ranks = replica.tensor_parallel
+    if replica.engine == "vllm" and rules.tensor_parallel and ranks not in rules.tensor_parallel:
+        return True
+    return not _indices(replica) <= {gpu.index for gpu in gpus_of(host, rules)}
+
+
+def _too_close(replicas: list[Replica], services: dict[str, Service]) -> Iterator[str]:
+    """Replicas beside each other that `spread` or `apart_from` now keeps apart."""
+    by_host: dict[str, list[Replica]] = {}
+    for replica in replicas:
+        for other in by_host.setdefault(replica.host, []):
+            first, second = services[replica.service], services[other.service]
+            on_one_gpu = bool(_indices(replica) & _indices(other))
+            if replica.service == other.service:
+                spread = first.placement.spread
+                on_cpu = not (replica.shares and other.shares)
+                close = spread == "host" or (spread == "gpu" and (on_one_gpu or on_cpu))
+            else:
+                close = on_one_gpu and are_apart(first, second)
+            if close:
+                yield from (replica.name, other.name)
+        by_host[replica.host].append(replica)
+
+
+def _indices(replica: Replica) -> frozenset[int]:
+    return frozenset(share.gpu for share in replica.shares)
 
 
 def _host_matches(host: Host, rules: PlacementRules) -> bool:

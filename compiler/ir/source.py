@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from compiler.ir.address import mirror_of_address, source_of_address
+
 # Spellings that people copy from a browser, from llama.cpp's -hf and from Ollama.
 _HUB_PREFIXES = (
     "https://huggingface.co/",
@@ -70,7 +72,8 @@ def _is_path(source: str) -> bool:
     """It starts like one, or it names a .gguf file."""
     if source in {".", "..", "~"} or source.startswith(_LOCAL_STARTS):
         return True
-    return source.lower().endswith(".gguf") and ":" not in source
+    named = source.lower().endswith(".gguf") and ":" not in source
+    return named and not source.lower().startswith(_HUB_PREFIXES)
 
 
 def parse_source(source: str) -> SourceName:
@@ -110,7 +113,21 @@ def _without_prefix(source: str) -> str:
     return source
 
 
+def _is_source(text: str) -> bool:
+    try:
+        parse_source(text)
+    except ValueError:
+        return False
+    return True
+
+
 def _way_out(source: str) -> str:
+    meant = source_of_address(source) or source.rstrip("/")
+    if meant != source and _is_source(meant):
+        return f"write `{meant}`"
+    mirror = mirror_of_address(source)
+    if mirror is not None and _is_source(mirror[1]):
+        return f"for a mirror of the hub set HF_ENDPOINT={mirror[0]} and write `{mirror[1]}`"
     repository, _, rest = source.partition(":")
     if "/" not in repository:
         return "write `org/repo` for the hub or `./path` for a local path"

@@ -45,7 +45,7 @@ _CODES = {
 
 
 def validate(model: type[Model], document: Document) -> tuple[Model | None, list[Diagnostic]]:
-    """The document's data as a model, and every fault with its place.
+    """The document's data as a model, and every fault with its place, the document's own first.
 
     With faults, the model holds what is left when the faulty keys are taken out, so that the checks
     that follow can report their faults in the same run; None when nothing is left.
@@ -54,7 +54,7 @@ def validate(model: type[Model], document: Document) -> tuple[Model | None, list
     faults: list[Diagnostic] = []
     for _ in range(_MAX_PRUNINGS):
         try:
-            return model.model_validate(data), sorted(set(faults), key=_order)
+            return model.model_validate(data), _in_order(document, faults)
         except ValidationError as error:
             items = error.errors(include_url=False)
         # Only the first look reports: what is missing after a pruning was there before it.
@@ -68,7 +68,7 @@ def validate(model: type[Model], document: Document) -> tuple[Model | None, list
         data["version"] = 1
         if data == before:
             break
-    return None, sorted(set(faults), key=_order)
+    return None, _in_order(document, faults)
 
 
 def _prune(data: object, path: KeyPath, *, missing: bool) -> None:
@@ -86,6 +86,10 @@ def _prune(data: object, path: KeyPath, *, missing: bool) -> None:
         here = here[step]
     if steps and isinstance(here, dict):
         here.pop(steps[-1], None)
+
+
+def _in_order(document: Document, faults: list[Diagnostic]) -> list[Diagnostic]:
+    return [*document.faults, *sorted(set(faults), key=_order)]
 
 
 def _order(fault: Diagnostic) -> tuple[Location, str]:

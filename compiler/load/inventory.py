@@ -1,14 +1,11 @@
-"""inventory.yaml: its entries as the user writes them, and the Inventory they stand for."""
+"""inventory.yaml: the Inventory that its entries stand for."""
 
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Annotated, Any, Literal
+from typing import Any
 
-from pydantic import Field, Tag
-from pydantic.types import Discriminator
-
-from compiler.diagnostics import Diagnostic, did_you_mean
+from compiler.diagnostics import LIST_KINDS, Diagnostic, did_you_mean
 from compiler.ir.catalog import builtin_kinds
 from compiler.ir.document import Document
 from compiler.ir.inventory import (
@@ -18,27 +15,18 @@ from compiler.ir.inventory import (
     GpuKind,
     Host,
     Inventory,
-    Link,
-    Target,
 )
 from compiler.ir.units import GIB, MIB, format_size
 from compiler.load.faults import validate
-from compiler.load.fields import (
-    Compute,
-    Entry,
-    Image,
-    PortRange,
-    Program,
-    Share,
-    Size,
-    Slug,
-    Text,
-    Version,
-)
 from compiler.load.hostnames import MAX_HOSTS, expand
-
-# Twice what the largest machines have.
-MAX_GPUS = 64
+from compiler.load.inventory_file import (
+    EngineEntry,
+    GpuBlockEntry,
+    GpuEntry,
+    GpuKindEntry,
+    HostEntry,
+    InventoryFile,
+)
 
 # What DESIGN's example inventory says, for an inventory that says nothing.
 DEFAULT_RESERVED_BYTES = 512 * MIB
@@ -51,109 +39,7 @@ DEFAULT_BINS: dict[EngineName, str] = {
     "llama.cpp": "/usr/local/bin/llama-server",
 }
 
-_DESCRIBE_KIND = "Describe it under `gpu_kinds` with its memory and compute capability."
-
-
-class EngineEntry(Entry):
-    """How an engine is installed: `version` for vLLM, `build` for llama.cpp."""
-
-    version: Version | None = None
-    build: Version | None = None
-    bin: Program | None = None
-    image: Image | None = None
-
-
-class EnginesEntry(Entry):
-    """The engines of a host, by name."""
-
-    vllm: EngineEntry | None = None
-    llama_cpp: EngineEntry | None = Field(None, alias="llama.cpp")
-
-
-class GpuDefaultsEntry(Entry):
-    """Reserve and utilization for GPUs that do not say their own."""
-
-    reserved: Size | None = None
-    utilization: Share | None = None
-
-
-class DefaultsEntry(Entry):
-    """What a host takes when it does not say its own."""
-
-    target: Target | None = None
-    gpu: GpuDefaultsEntry = GpuDefaultsEntry()
-    ram: Size | None = None
-    ram_reserved: Size | None = None
-    ports: PortRange | None = None
-    models_dir: Program | None = None
-    engines: EnginesEntry = EnginesEntry()
-
-
-class GpuEntry(Entry):
-    """One GPU of a host."""
-
-    kind: Text
-    uuid: Annotated[str, Field(pattern=r"^(GPU|MIG)-[0-9a-zA-Z/_-]{4,100}$")] | None = None
-    reserved: Size | None = None
-    utilization: Share | None = None
-    island: Annotated[int, Field(ge=0, lt=MAX_GPUS)] | None = None
-
-
-class GpuBlockEntry(Entry):
-    """Several GPUs of one kind."""
-
-    kind: Text
-    count: Annotated[int, Field(ge=1, le=MAX_GPUS)]
-    islands: list[list[int]] | None = None
-    uuids: list[Annotated[str, Field(pattern=r"^(GPU|MIG)-[0-9a-zA-Z/_-]{4,100}$")]] | None = None
-    reserved: Size | None = None
-    utilization: Share | None = None
-
-
-def _shape(value: object) -> str:
-    return "list" if isinstance(value, list) else "block"
-
-
-GpusEntry = Annotated[
-    Annotated[GpuBlockEntry, Tag("block")]
-    | Annotated[list[GpuEntry], Field(max_length=MAX_GPUS), Tag("list")],
-    Discriminator(_shape),
-]
-
-
-class HostEntry(Entry):
-    """One host, or a range of equal hosts."""
-
-    address: Text | None = None
-    labels: dict[Text, Text] = {}
-    target: Target | None = None
-    ram: Size | None = None
-    ram_reserved: Size | None = None
-    ports: PortRange | None = None
-    models_dir: Program | None = None
-    engines: EnginesEntry = EnginesEntry()
-    gpus: GpusEntry = []
-
-
-class GpuKindEntry(Entry):
-    """A GPU kind of the user's own, or new values for a built-in one."""
-
-    memory: Size
-    compute: Compute
-    cuda_total: Size | None = None
-    link: Link = "pcie"
-    bandwidth: Size | None = None
-    multiprocessors: Annotated[int, Field(ge=1, le=1024)] | None = None
-    mig: bool = False
-
-
-class InventoryFile(Entry):
-    """inventory.yaml."""
-
-    version: Literal[1]
-    defaults: DefaultsEntry = DefaultsEntry()
-    hosts: Annotated[dict[Text, HostEntry], Field(min_length=1)]
-    gpu_kinds: dict[Slug, GpuKindEntry] = {}
+_DESCRIBE_KIND = "Another one is described under `gpu_kinds`: its memory and compute capability."
 
 
 def load_inventory(document: Document) -> tuple[Inventory | None, list[Diagnostic]]:
@@ -165,9 +51,16 @@ def load_inventory(document: Document) -> tuple[Inventory | None, list[Diagnosti
     hosts = [host for name, entry in file.hosts.items() for host in loader.hosts(name, entry)]
     loader.check_names(hosts)
     loader.check_uuids(hosts)
+    loader.check_minors(hosts)
     inventory = Inventory(hosts=tuple(sorted((each for each, _ in hosts), key=lambda h: h.name)))
     # What is wrong with a block is wrong with each of its GPUs, and worth saying once.
     return inventory, faults + list(dict.fromkeys(loader.faults))
+
+
+def load_kinds(document: Document) -> dict[str, GpuKind]:
+    """Every kind that an inventory may name: the built-in ones, and its own as far as they hold."""
+    file, _ = validate(InventoryFile, document)
+    return _Loader(file, document).kinds if file else dict(builtin_kinds())
 
 
 class _Loader:
@@ -223,6 +116,23 @@ class _Loader:
                         "name-collision",
                         f"`{here}` has the uuid of `{first}`, `{gpu.uuid}`.",
                         "Write what `nvidia-smi -L` prints on each host; a range cannot share it.",
+                        "hosts", key, "gpus", gpu.index,
+                    )  # fmt: skip
+
+    def check_minors(self, hosts: list[tuple[Host, str]]) -> None:
+        """No two GPUs of a host have one node."""
+        for host, key in hosts:
+            owners: dict[int, int] = {}
+            for gpu in host.gpus:
+                if gpu.minor is None:
+                    continue
+                first = owners.setdefault(gpu.minor, gpu.index)
+                if first != gpu.index:
+                    self._fault(
+                        "name-collision",
+                        f"`{host.name}/{gpu.index}` has the minor of `{host.name}/{first}`, "
+                        f"{gpu.minor}.",
+                        "Write what `nvidia-smi -q | grep -E 'Minor|UUID'` prints.",
                         "hosts", key, "gpus", gpu.index,
                     )  # fmt: skip
 
@@ -299,7 +209,8 @@ class _Loader:
             place = ("hosts", name, "gpus", index)
             kind = self._find_kind(each.kind, name, *place, "kind")
             if kind:
-                gpus.append(self._gpu(index, kind, each, each.uuid, each.island or 0, place))
+                named = each.uuid, each.minor
+                gpus.append(self._gpu(index, kind, each, named, each.island or 0, place))
         return tuple(gpus)
 
     def _lacks_uuid(self, entry: GpuEntry | GpuBlockEntry) -> bool:
@@ -322,20 +233,22 @@ class _Loader:
         place = ("hosts", name, "gpus")
         kind = self._find_kind(block.kind, name, *place, "kind")
         islands = self._islands(name, block)
-        if block.uuids and len(block.uuids) != block.count:
-            self._fault(
-                "wrong-value",
-                f"Host `{name}` has {block.count} GPUs and {len(block.uuids)} uuids.",
-                "Give one uuid for each GPU, in the order of nvidia-smi.",
-                *place, "uuids",
-            )  # fmt: skip
+        for key, given in (("uuid", block.uuids), ("minor", block.minors)):
+            if given and len(given) != block.count:
+                self._fault(
+                    "wrong-value",
+                    f"Host `{name}` has {block.count} GPUs and {len(given)} {key}s.",
+                    f"Give one {key} for each GPU, in the order of nvidia-smi.",
+                    *place, f"{key}s",
+                )  # fmt: skip
         if kind is None:
             return ()
         if block.count > 1 and self._lacks_uuid(block):
             self._check_slices(name, [0])
         uuids = list(block.uuids or []) + [None] * block.count
+        minors = list(block.minors or []) + [None] * block.count
         return tuple(
-            self._gpu(index, kind, block, uuids[index], islands[index], place)
+            self._gpu(index, kind, block, (uuids[index], minors[index]), islands[index], place)
             for index in range(block.count)
         )
 
@@ -359,17 +272,26 @@ class _Loader:
         index: int,
         kind: GpuKind,
         entry: GpuEntry | GpuBlockEntry,
-        uuid: str | None,
+        named: tuple[str | None, int | None],
         island: int,
         place: tuple[str | int, ...],
     ) -> Gpu:
         default = self.defaults.gpu
         reserved = _first(entry.reserved, default.reserved, DEFAULT_RESERVED_BYTES)
         share = _first(entry.utilization, default.utilization, DEFAULT_UTILIZATION_PERMILLE)
+        uuid, minor = named
         gpu = Gpu(
-            index=index, kind=kind, uuid=uuid, reserved_bytes=reserved,
+            index=index, kind=kind, uuid=uuid, minor=minor, reserved_bytes=reserved,
             utilization_permille=share, island=island,
         )  # fmt: skip
+        if minor is not None and kind.mig:
+            self._fault(
+                "wrong-value",
+                f"GPU {index} of host `{place[1]}` is a MIG slice, which has no node of its own, "
+                "and is given a minor.",
+                "Leave out the minor.",
+                *place,
+            )
         if gpu.budget_bytes <= 0:
             self._fault(
                 "bad-budget",
@@ -387,7 +309,7 @@ class _Loader:
             "unknown-gpu-kind",
             f"Host `{host}` has a GPU of kind `{kind[:60]}`, which is neither in the built-in "
             "catalog nor under `gpu_kinds`.",
-            (did_you_mean(kind, self.kinds) or (_DESCRIBE_KIND,))[0],
+            (*did_you_mean(kind, self.kinds), f"{LIST_KINDS} {_DESCRIBE_KIND}"),
             *place,
         )
         return None
@@ -428,11 +350,12 @@ class _Loader:
             self._fault("bad-range", detail, hint, "hosts", pattern)
         return names
 
-    def _fault(self, code: str, detail: str, hint: str, *place: str | int) -> None:
+    def _fault(
+        self, code: str, detail: str, hint: str | tuple[str, ...], *place: str | int
+    ) -> None:
+        hints = (hint,) if isinstance(hint, str) else hint
         location = self.document.key(*place)
-        self.faults.append(
-            Diagnostic(code=code, detail=detail, location=location, hints=(hint,) if hint else ())
-        )
+        self.faults.append(Diagnostic(code=code, detail=detail, location=location, hints=hints))
 
 
 def _version(entry: EngineEntry | None) -> str | None:

@@ -3,19 +3,30 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
 from compiler.diagnostics import Diagnostic, Location
 from compiler.ir.plan import PLAN_VERSION, Plan
+from compiler.ir.textfile import TextFile, conflict_line
 
-if TYPE_CHECKING:
-    from compiler.ir.textfile import TextFile
+_ANOTHER = (
+    "Bring it back with git, name another one with `--previous git:HEAD`, or start afresh with "
+    "`--previous none`."
+)
+_MERGE = (
+    "Resolve the files that you write; then `modelc compile --previous git:HEAD` makes compiled/ "
+    "anew, or `--previous git:MERGE_HEAD` where the plan of the other side is what runs."
+)
 
 
 def load_previous(file: TextFile, faults: list[Diagnostic]) -> Plan | None:
     """The plan of a text; adds to faults and gives None when it is none."""
+    line = conflict_line(file.text)
+    if line:
+        detail = "It holds both sides of a merge, with git's conflict markers between them."
+        faults.append(_corrupt(Location(file.path, line, 1), detail, _MERGE))
+        return None
     try:
         document = json.loads(file.text)
     except json.JSONDecodeError as error:
@@ -44,15 +55,5 @@ def load_previous(file: TextFile, faults: list[Diagnostic]) -> Plan | None:
         return None
 
 
-def _corrupt(place: Location, detail: str) -> Diagnostic:
-    return Diagnostic(
-        code="previous-corrupt",
-        detail=detail,
-        location=place,
-        hints=(
-            (
-                "Bring it back with git, name another one with `--previous git:HEAD`, or start "
-                "afresh with `--previous none`."
-            ),
-        ),
-    )
+def _corrupt(place: Location, detail: str, hint: str = _ANOTHER) -> Diagnostic:
+    return Diagnostic(code="previous-corrupt", detail=detail, location=place, hints=(hint,))

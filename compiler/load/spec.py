@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
-from compiler.diagnostics import Diagnostic
+from compiler.diagnostics import Diagnostic, Severity
 from compiler.ir.credentials import names_secret
 from compiler.ir.document import Document
 from compiler.ir.facts import Task
@@ -202,14 +204,18 @@ class SpecFile(Entry):
 
 
 def load_spec(document: Document) -> tuple[Spec | None, list[Diagnostic]]:
-    """The spec of a document and every fault; with faults, it holds what could be read."""
+    """The spec of a document and every fault; with errors, it holds what could be read."""
     file, faults = validate(SpecFile, document)
     if file is None:
         return None, faults
     services = []
+    warnings: list[Diagnostic] = []
     for name, entry in sorted(file.services.items()):
         faults += _entry_faults(name, entry, document)
         services.append(_service(name, entry))
+        warnings += _unused(entry, services[-1], document)
+    # What runs on which engine is only sure in a file without errors.
+    faults = faults or warnings
     policy = Policy(max_moves=file.policy.max_moves, freeze=tuple(sorted(set(file.policy.freeze))))
     return Spec(services=tuple(services), policy=policy), faults
 
@@ -245,6 +251,44 @@ def _entry_faults(name: str, entry: ServiceEntry, document: Document) -> list[Di
                 )
             )
     return faults
+
+
+def _unused(entry: ServiceEntry, service: Service, document: Document) -> Iterator[Diagnostic]:
+    """A warning for what only another engine would read: it would be lost in silence."""
+    running = {variant.engine for variant in service.variants}
+    yield from _unused_by(entry, running, f"service `{service.name}`", document,
+                          "services", service.name)  # fmt: skip
+    for index, own in enumerate(entry.variants or ()):
+        variant = service.variants[index]
+        subject = f"variant `{variant.name}` of service `{service.name}`"
+        yield from _unused_by(own, {variant.engine}, subject, document,
+                              "services", service.name, "variants", index)  # fmt: skip
+
+
+def _unused_by(
+    entry: ServiceEntry | VariantEntry,
+    running: AbstractSet[EngineName],
+    subject: str,
+    document: Document,
+    *place: str | int,
+) -> Iterator[Diagnostic]:
+    given: tuple[tuple[EngineName, str, Sequence[str]], ...] = (
+        ("vllm", "vllm", sorted(entry.vllm.args) if entry.vllm else ()),
+        ("llama.cpp", "llama.cpp", sorted(entry.llama_cpp.args) if entry.llama_cpp else ()),
+        # With `none` nothing is lost, and `cpu` keeps vLLM too from every GPU.
+        ("llama.cpp", "offload", () if entry.offload in (None, "none", "cpu") else ("offload",)),
+    )
+    for engine, key, names in given:
+        if names and engine not in running:
+            listed = ", ".join(f"`{name}`" for name in names)
+            yield Diagnostic(
+                code="unused-setting",
+                detail=f"Only `{engine}` reads {listed}, and {subject} runs on "
+                f"`{'` and `'.join(sorted(running))}`.",
+                location=document.key(*place, key),
+                hints=(f"Take it out, or write `engine: {engine}`.",),
+                severity=Severity.WARNING,
+            )
 
 
 def _no_model(subject: str, document: Document, *place: str | int) -> Diagnostic:

@@ -41,18 +41,24 @@ class PlainFloat(float):
 
 
 def parse_yaml(path: str, text: str) -> Document:
-    """The document of a YAML text.
+    """The document of a YAML text; keys that stand twice are faults of the document.
 
-    Raises CompileError with every duplicate key, up to the first fault of syntax.
+    Raises CompileError with the first fault of syntax and every duplicate key before it.
     """
     if len(text.encode("utf-8", "surrogatepass")) > MAX_TEXT_BYTES:
         detail = f"`{path}` is over {MAX_TEXT_BYTES >> 20} MiB."
         raise CompileError([Diagnostic(code="file-too-large", detail=detail)])
     reader = _Reader(path)
     fault = _read(reader, text)
-    if fault or reader.faults:
-        raise CompileError([*reader.faults, *([fault] if fault else [])])
-    return Document(path=path, data=reader.root, keys=reader.keys, values=reader.values)
+    if fault:
+        raise CompileError([*reader.faults, fault])
+    return Document(
+        path=path,
+        data=reader.root,
+        keys=reader.keys,
+        values=reader.values,
+        faults=tuple(reader.faults),
+    )
 
 
 def _read(reader: _Reader, text: str) -> Diagnostic | None:
@@ -175,11 +181,18 @@ class _Reader:
                 self._fault(
                     "duplicate-key", f"`{key[:80]}` was already given in line {line}.", event
                 )
-            else:
-                self.keys[place] = _mark(event)
-            value = self._node(next(events), events, place)
-            result.setdefault(key, value)
+                self._pass_over(events, place)
+                continue
+            self.keys[place] = _mark(event)
+            result[key] = self._node(next(events), events, place)
         return result
+
+    def _pass_over(self, events: Iterator[_Event], path: KeyPath) -> None:
+        """Reads a value that does not count; its places are not those of the one that does."""
+        keys, values = self.keys, self.values
+        self.keys, self.values = {path: keys[path]}, {}
+        self._node(next(events), events, path)
+        self.keys, self.values = keys, values
 
     def _sequence(self, events: Iterator[_Event], path: KeyPath) -> list[object]:
         result: list[object] = []

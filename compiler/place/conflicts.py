@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
+from dataclasses import replace
 
 from compiler.ir.demand import Demands, Option
 from compiler.ir.inventory import Inventory
 from compiler.ir.placement import (
     Conflict,
     Crowded,
+    FitsNowhere,
     OutOfPorts,
     Placement,
     RulesClash,
@@ -16,10 +19,11 @@ from compiler.ir.placement import (
     Tenant,
 )
 from compiler.ir.plan import Plan, Replica
-from compiler.ir.spec import Spec
+from compiler.ir.spec import Service, Spec
 from compiler.ir.units import budget_mib, demand_mib
-from compiler.place.fleet import Fleet, Relaxation, build
-from compiler.place.solver import Infeasible, Program, Solution, solve
+from compiler.place.fleet import Fleet, Relaxation, build, rank
+from compiler.place.freeze import frozen_replicas
+from compiler.place.solver import Infeasible, Program, Solution, UndecidedError, solve
 
 _RULES: tuple[tuple[str, Relaxation], ...] = (
     ("max_moves", Relaxation(max_moves=True)),
@@ -37,7 +41,77 @@ def conflicts_of(
     core: tuple[str, ...],
 ) -> tuple[Conflict, ...]:
     """Every conflict of a fleet that cannot be placed."""
-    found: list[Conflict] = []
+    clash = _clash(inventory, spec, demands, frozen, previous, core)
+    if clash:
+        return clash
+    needed = tuple(service.name for service in spec.services if not service.optional)
+    return _crowded(inventory, spec, demands, frozen, previous, needed) or (
+        RulesClash(rules=core, without=()),
+    )
+
+
+def why_left_out(
+    inventory: Inventory,
+    spec: Spec,
+    demands: Demands,
+    previous: Plan | None,
+    service: str,
+) -> tuple[Conflict, ...]:
+    """What keeps an optional service out, while all that comes before it stays placed.
+
+    `spec` is as `insisting_on` makes it. Empty when nothing was found that keeps it out.
+    """
+    if not demands.options[service]:
+        return (
+            FitsNowhere(
+                service=service,
+                too_large=demands.too_large[service],
+                refused=demands.refused[service],
+            ),
+        )
+    frozen, _ = frozen_replicas(inventory, spec, previous)
+    # Optional again, so that in the closest placement it is the one that is left out.
+    services = tuple(
+        replace(each, optional=True) if each.name == service else each for each in spec.services
+    )
+    ranked = replace(spec, services=services)
+    try:
+        answer = solve(_plain(build(inventory, spec, demands, frozen, previous)))
+        if isinstance(answer, Solution):
+            return ()
+        return (
+            _clash(inventory, spec, demands, frozen, previous, answer.core)
+            or _crowded(inventory, ranked, demands, frozen, previous, (service,))
+            or (RulesClash(rules=answer.core, without=()),)
+        )
+    except UndecidedError:
+        return ()
+
+
+def insisting_on(spec: Spec, service: str, placed: Mapping[str, int]) -> Spec:
+    """The spec with an optional service needed, beside as many replicas as are placed before it."""
+    asked = spec.service(service)
+
+    def needed(each: Service) -> Service:
+        if each.name == service:
+            return replace(each, optional=False)
+        n_placed = placed.get(each.name, 0)
+        if each.optional and n_placed and rank(each) <= rank(asked):
+            return replace(each, optional=False, replicas=n_placed)
+        return each
+
+    return replace(spec, services=tuple(map(needed, spec.services)))
+
+
+def _clash(
+    inventory: Inventory,
+    spec: Spec,
+    demands: Demands,
+    frozen: tuple[Replica, ...],
+    previous: Plan | None,
+    core: tuple[str, ...],
+) -> tuple[Conflict, ...]:
+    """What other than memory is in the way: ports, or a rule without which everything fits."""
     hosts = {name.removeprefix("ports ") for name in core if name.startswith("ports ")}
     if hosts:
         return tuple(
@@ -53,15 +127,20 @@ def conflicts_of(
             solve(_plain(build(inventory, spec, demands, frozen, previous, relaxation))), Infeasible
         )
     )
-    if without:
-        found.append(RulesClash(rules=core, without=without))
-    fleet = build(inventory, spec, demands, frozen, previous, Relaxation(coverage=True))
-    best = solve(fleet.program)
-    if isinstance(best, Solution):
-        crowded = _crowded(fleet, demands, fleet.chosen(best.values))
-        # With one rule less everything finds a place: memory is not what is missing.
-        found += [] if without else crowded
-    return tuple(found)
+    if not without:
+        return ()
+    moves = None
+    if "max_moves" in without:
+        relaxed = Relaxation(max_moves=True)
+        moves = _fewest_moves(build(inventory, spec, demands, frozen, previous, relaxed))
+    return (RulesClash(rules=core, without=without, moves=moves),)
+
+
+def _fewest_moves(fleet: Fleet) -> int | None:
+    program = _plain(fleet)
+    program.minimise("moves", fleet.moves)
+    answer = solve(program)
+    return answer.reached[0] if isinstance(answer, Solution) else None
 
 
 def _plain(fleet: Fleet) -> Program:
@@ -69,18 +148,37 @@ def _plain(fleet: Fleet) -> Program:
     return Program(upper=fleet.program.upper, rules=fleet.program.rules)
 
 
-def _crowded(fleet: Fleet, demands: Demands, chosen: tuple[Placement, ...]) -> list[Crowded]:
-    """The services that the closest placement leaves out, with the place where least is missing."""
+def _crowded(
+    inventory: Inventory,
+    spec: Spec,
+    demands: Demands,
+    frozen: tuple[Replica, ...],
+    previous: Plan | None,
+    wanted: tuple[str, ...],
+) -> tuple[Conflict, ...]:
+    """Those of these services that the closest placement leaves out, and the memory they lack.
+
+    Of all places the one where least is missing is told, with those who hold memory there and come
+    before the service: whoever comes after it would step aside.
+    """
+    fleet = build(inventory, spec, demands, frozen, previous, Relaxation(coverage=True))
+    best = solve(fleet.program)
+    if isinstance(best, Infeasible):
+        return ()
+    chosen = fleet.chosen(best.values)
     found = []
     for service in fleet.services:
         placed = sum(1 for placement in chosen if placement.service == service.name)
-        if service.optional or placed >= service.replicas:
+        if service.name not in wanted or placed >= service.replicas:
             continue
+        earlier = _standing_before(fleet, service, chosen)
         places = [
-            (_shortages(fleet, option, chosen), option) for option in demands.options[service.name]
+            (_shortages(fleet, option, earlier), option) for option in demands.options[service.name]
         ]
-        # A place without any shortage is barred by a rule; the clash says which.
-        short = [each for each in places if each[0]] or places
+        # A place without any shortage is barred by a rule.
+        short = [each for each in places if each[0]]
+        if not short:
+            continue
         shortages, option = min(short, key=lambda each: _missing(each[0]))
         found.append(
             Crowded(
@@ -91,7 +189,15 @@ def _crowded(fleet: Fleet, demands: Demands, chosen: tuple[Placement, ...]) -> l
                 shortages=shortages,
             )
         )
-    return found
+    return tuple(found)
+
+
+def _standing_before(
+    fleet: Fleet, service: Service, chosen: tuple[Placement, ...]
+) -> tuple[Placement, ...]:
+    """The placements that do not have to make room for a service, its own among them."""
+    ranks = {each.name: rank(each) for each in fleet.services}
+    return tuple(placement for placement in chosen if ranks[placement.service] <= rank(service))
 
 
 def _missing(shortages: tuple[Shortage, ...]) -> int:

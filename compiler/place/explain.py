@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
-from typing import Any, assert_never
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import assert_never
 
-from compiler.diagnostics import Diagnostic, Location
+from compiler.diagnostics import Diagnostic, Location, Severity
 from compiler.ir.catalog import builtin_kinds
-from compiler.ir.demand import DEFAULT_CONTEXT, Demand, Refused, TooLarge
-from compiler.ir.document import Document
-from compiler.ir.inventory import Gpu, GpuKind, Inventory
+from compiler.ir.demand import Demand, Refused, TooLarge
+from compiler.ir.inventory import Gpu
 from compiler.ir.placement import (
     Conflict,
     Crowded,
@@ -19,41 +18,51 @@ from compiler.ir.placement import (
     OutOfPorts,
     RulesClash,
     Shortage,
+    Tenant,
 )
-from compiler.ir.spec import PlacementRules, Service, Spec, Variant
+from compiler.ir.rules import engine_hosts, gpus_of
+from compiler.ir.spec import Service, Variant
 from compiler.ir.units import show_mib
-
-Trial = Callable[[Service], bool]
-"""Whether the fleet can be placed with this service in place of the one of its name."""
-
-KindTrial = Callable[[Service, GpuKind, int], bool]
-"""Whether a service fits that many GPUs of a kind, empty and with default reserves."""
+from compiler.place.hints import (
+    Case,
+    any_fewer_bits,
+    changes_of,
+    gpu_counts,
+    hints_of_homeless,
+    thaws,
+)
 
 # A message names so many places or rules at most; the rest is counted.
 MAX_LISTED = 4
 
-# Steps of the bisections: 256 tokens is llama.cpp's own padding of a context.
-_CONTEXT_STEP = 256
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Case:
-    """What an explanation draws on."""
-
-    inventory: Inventory
-    spec: Spec
-    document: Document
-    alone: Trial
-    """Whether a service fits the fleet when it is the only one."""
-    together: Trial
-    on_kind: KindTrial
-    quantized: Callable[[Service], Iterator[tuple[str, bool]]]
-    """Smaller quantizations of a service's model, largest first, and whether each fits alone."""
+# When nothing that was tried would fit.
+_LESS_OR_MORE = "Add GPUs, or take services out of the spec."
 
 
 def explain(case: Case, conflicts: tuple[Conflict, ...]) -> list[Diagnostic]:
     """One diagnostic for each conflict, with the changes that would resolve it."""
     return [_diagnostic(case, conflict) for conflict in conflicts]
+
+
+def explain_left_out(
+    case: Case, service: str, n_placed: int, conflicts: tuple[Conflict, ...]
+) -> Diagnostic:
+    """Why a plan leaves out an optional service, or some of its replicas, and what would help."""
+    found = explain(case, conflicts)
+    wanted = case.spec.service(service).replicas
+    which = f"{wanted - n_placed} of its {wanted} replicas" if n_placed else "it"
+    return Diagnostic(
+        code="left-out",
+        detail="\n".join(
+            [
+                f"Service `{service}` is optional, and the plan leaves {which} out.",
+                *(each.detail for each in found),
+            ]
+        ),
+        location=case.document.key("services", service),
+        hints=tuple(dict.fromkeys(hint for each in found for hint in each.hints)),
+        severity=Severity.WARNING if n_placed else Severity.ERROR,
+    )
 
 
 def _diagnostic(case: Case, conflict: Conflict) -> Diagnostic:
@@ -63,32 +72,18 @@ def _diagnostic(case: Case, conflict: Conflict) -> Diagnostic:
             lines = [f"Service `{service.name}` fits no place of the fleet, even an empty one."]
             lines += _too_large_lines(case, service, conflict.too_large)
             lines += _refused_lines(service, conflict.refused)
-            hints = _changes(service, case.alone)
-            hints += [*_fewer_bits(case, service), *_other_gpus(case, service)]
-            if not hints and any(place.missing_ram_bytes for place in conflict.too_large):
-                hints = ["Add RAM or GPUs, or take services out of the spec."]
+            lines += _placeless_lines(case, service, conflict)
+            hints = hints_of_homeless(case, conflict)
             code = "no-placement"
         case Crowded():
             service = case.spec.service(conflict.service)
-            missing = conflict.wanted - conflict.placed
-            head = (
-                f"{missing} of {conflict.wanted} replicas of service `{service.name}` (priority "
-                f"{service.priority}) find no place beside the other services."
-            )
-            lines = [head]
-            frozen = case.spec.policy.freeze
-            lines += [_shortage_line(conflict, each, frozen) for each in conflict.shortages]
-            hints = _changes(service, case.together)
+            lines = [_crowded_line(conflict, service)]
+            lines += [_shortage_line(case, conflict, each) for each in conflict.shortages]
+            hints = [*thaws(case), *changes_of(replace(service, optional=False), case.together)]
+            hints = hints or list(any_fewer_bits(service))
             code = "fleet-full"
         case RulesClash():
-            lines = [f"{_rule_list(conflict)} cannot all hold."]
-            lines += [f"Without `{rule}` everything finds a place." for rule in conflict.without]
-            return Diagnostic(
-                code="rules-conflict",
-                detail=" ".join(lines),
-                location=_rule_location(case, conflict.without[0]),
-                hints=tuple(_rule_hint(rule) for rule in conflict.without),
-            )
+            return _clash_diagnostic(case, conflict)
         case OutOfPorts():
             first, last = conflict.ports
             return Diagnostic(
@@ -111,7 +106,7 @@ def _diagnostic(case: Case, conflict: Conflict) -> Diagnostic:
         code=code,
         detail="\n".join(lines),
         location=case.document.key("services", service.name),
-        hints=tuple(hints) or ("Add GPUs, or take services out of the spec.",),
+        hints=tuple(hints) or (_LESS_OR_MORE,),
     )
 
 
@@ -177,168 +172,103 @@ def _refused_lines(service: Service, refused: tuple[Refused, ...]) -> list[str]:
     return lines
 
 
-def _shortage_line(conflict: Crowded, shortage: Shortage, frozen: tuple[str, ...]) -> str:
+def _placeless_lines(case: Case, service: Service, conflict: FitsNowhere) -> Iterator[str]:
+    """Variants for which there was no place to try."""
+    tried = {each.variant for each in conflict.too_large}
+    tried |= {each.variant for each in conflict.refused}
+    for position, variant in enumerate(service.variants):
+        if position not in tried:
+            why = _why_placeless(case, replace(service, variants=(variant,)))
+            yield f"Variant `{variant.name}` has no place to try: {why}."
+
+
+def _why_placeless(case: Case, service: Service) -> str:
+    """Of a service with one variant."""
+    (variant,) = service.variants
+    if variant.offload == "cpu" and variant.engine == "vllm":
+        return "with `offload: cpu` vLLM runs only on hosts that have no GPU"
+    hosts = engine_hosts(case.inventory, service, variant.engine)
+    most = max((len(gpus_of(host, service.placement)) for host in hosts), default=0)
+    counts = gpu_counts(service)
+    if not most or counts[0] <= most:
+        return "no host in its reach has GPUs for it"
+    least = "" if len(counts) == 1 else "at least "
+    why = f"it needs {least}{counts[0]} GPUs of one host, and the largest in its reach has {most}"
+    largest = max(builtin_kinds().values(), key=lambda kind: (kind.memory_bytes, kind.name))
+    refusals = {case.refusal(service, largest, count) for count in counts}
+    said = {refusal.rstrip(".") for refusal in refusals if refusal}
+    return "; besides, ".join([why, *sorted(said)])
+
+
+def _crowded_line(conflict: Crowded, service: Service) -> str:
+    name = f"`{service.name}` (priority {service.priority})"
+    if conflict.wanted == 1:
+        return f"Service {name} finds no place beside the other replicas."
+    missing = conflict.wanted - conflict.placed
+    finds = "finds" if missing == 1 else "find"
+    some = f"{missing} of {conflict.wanted} replicas of service {name}"
+    return f"{some} {finds} no place beside the others."
+
+
+def _shortage_line(case: Case, conflict: Crowded, shortage: Shortage) -> str:
     tenants = ", ".join(
-        f"`{t.service}` ({'frozen' if t.service in frozen else f'priority {t.priority}'}) "
-        f"takes {t.share_mib:,} MiB"
-        for t in shortage.tenants
+        f"{_tenant_words(case, conflict, tenant)} {tenant.share_mib:,} MiB"
+        for tenant in shortage.tenants
     )
     missing = shortage.need_mib - shortage.free_mib
     return (
-        f"Because variant `{conflict.variant}` needs {shortage.need_mib:,} MiB on "
-        f"`{shortage.device}` and {tenants or 'others take memory'}, {missing:,} MiB are missing "
-        f"of a budget of {shortage.budget_mib:,} MiB."
+        f"Variant `{conflict.variant}` comes closest with {shortage.need_mib:,} MiB on "
+        f"`{shortage.device}` (budget {shortage.budget_mib:,} MiB): "
+        f"{tenants or 'nobody else is there'}; {missing:,} MiB missing."
     )
 
 
-def _changes(service: Service, fits: Trial) -> list[str]:
-    """Changes of the service itself that were tried and would fit, smallest first."""
-    found = [
-        *_less_context(service, fits),
-        *_less_concurrency(service, fits),
-        *_smaller_cache(service, fits),
-        *_shared_cache(service, fits),
-        *_more_offload(service, fits),
-    ]
-    if service.replicas > 1 and fits(replace(service, replicas=service.replicas - 1)):
-        found.append(f"Lower `replicas` to {service.replicas - 1}.")
-    kept = service.placement
-    rules = PlacementRules(spread=kept.spread, apart_from=kept.apart_from)
-    freed = replace(service, placement=rules)
-    if freed != service and fits(freed):
-        found.append("Widen `placement`: without its host and GPU rules the service finds a place.")
-    if not found and not any(_is_quantized(variant) for variant in service.variants):
-        found.append(
-            "Add a variant with fewer bits (AWQ, GPTQ or a GGUF quantization): 4-bit weights take "
-            "about a third of 16-bit ones."
-        )
-    return found
+def _tenant_words(case: Case, conflict: Crowded, tenant: Tenant) -> str:
+    """Who takes memory, and why it comes first."""
+    if tenant.service == conflict.service:
+        return "its own replicas take"
+    why = f"priority {tenant.priority}"
+    if tenant.service in case.spec.policy.freeze:
+        why = "frozen"
+    elif case.spec.service(conflict.service).optional > case.spec.service(tenant.service).optional:
+        why = "not optional"
+    return f"`{tenant.service}` ({why}) takes"
 
 
-def _is_quantized(variant: Variant) -> bool:
-    name = variant.model.lower()
-    return any(word in name for word in ("awq", "gptq", "gguf", "fp8", "int4", "int8", "4bit"))
-
-
-def _with_variants(service: Service, **changes: Any) -> Service:  # noqa: ANN401  Fields of Variant.
-    return replace(
-        service, variants=tuple(replace(variant, **changes) for variant in service.variants)
+def _clash_diagnostic(case: Case, conflict: RulesClash) -> Diagnostic:
+    # Of rules of which no single one is to blame, those that a user can loosen.
+    loose = conflict.without or tuple(
+        name for name in _RULE_HINTS if any(_kind(rule) == name for rule in conflict.rules)
+    )
+    lines = [f"{_rule_list(conflict.rules, loose)} cannot all hold."]
+    lines += [f"Without `{rule}` everything finds a place." for rule in conflict.without]
+    if not conflict.without:
+        lines.append("To loosen one of them alone is not enough.")
+    return Diagnostic(
+        code="rules-conflict",
+        detail=" ".join(lines),
+        location=_rule_location(case, conflict, loose),
+        hints=tuple(_rule_hint(conflict, rule) for rule in loose) or (_LESS_OR_MORE,),
     )
 
 
-def _less_context(service: Service, fits: Trial) -> Iterator[str]:
-    """The longest context that fits, found by bisection."""
-    now = min(variant.context or DEFAULT_CONTEXT for variant in service.variants)
-
-    def fits_with(context: int) -> bool:
-        return fits(_with_variants(service, context=context))
-
-    low, high = 0, (now - 1) // _CONTEXT_STEP
-    while low < high:
-        middle = (low + high + 1) // 2
-        if fits_with(middle * _CONTEXT_STEP):
-            low = middle
-        else:
-            high = middle - 1
-    if low:
-        yield f"Lower `context` to {low * _CONTEXT_STEP} (now {now})."
-
-
-def _less_concurrency(service: Service, fits: Trial) -> Iterator[str]:
-    now = max(variant.concurrency for variant in service.variants)
-    smaller = now // 2
-    while smaller >= 1:
-        if fits(_with_variants(service, concurrency=smaller)):
-            yield f"Lower `concurrency` to {smaller} (now {now})."
-            return
-        smaller //= 2
-
-
-def _smaller_cache(service: Service, fits: Trial) -> Iterator[str]:
-    """A KV cache of 8 bits an element."""
-    if fits(replace(service, variants=tuple(map(_eight_bit, service.variants)))):
-        engines = {variant.engine for variant in service.variants}
-        if "llama.cpp" in engines:
-            cache = 'cache_type_k: q8_0, cache_type_v: q8_0, flash_attn: "on"'
-            yield f"Write `llama.cpp: {{args: {{{cache}}}}}`."
-        if "vllm" in engines:
-            yield "Write `vllm: {args: {kv_cache_dtype: fp8}}`."
-
-
-def _eight_bit(variant: Variant) -> Variant:
-    if variant.engine == "vllm":
-        return replace(variant, args={**variant.args, "kv_cache_dtype": "fp8"})
-    # llama.cpp quantizes V only with flash attention.
-    cache = {"cache_type_k": "q8_0", "cache_type_v": "q8_0", "flash_attn": "on"}
-    return replace(variant, args={**variant.args, **cache})
-
-
-def _shared_cache(service: Service, fits: Trial) -> Iterator[str]:
-    """A KV cache that holds one full-length request, shared by those in flight."""
-    longest = max(variant.context or DEFAULT_CONTEXT for variant in service.variants)
-    guaranteed = [
-        variant.kv_tokens
-        or (longest * variant.concurrency if variant.engine == "llama.cpp" else longest)
-        for variant in service.variants
-    ]
-    if max(guaranteed) > longest and fits(_with_variants(service, kv_tokens=longest)):
-        yield f"Write `kv_tokens: {longest}`: requests then share one pool of that size."
-
-
-def _more_offload(service: Service, fits: Trial) -> Iterator[str]:
-    stricter = any(v.engine == "llama.cpp" and v.offload != "auto" for v in service.variants)
-    if stricter and fits(_with_variants(service, offload="auto")):
-        yield "Write `offload: auto`: layers that do not fit then stay in RAM, which is slower."
-
-
-def _fewer_bits(case: Case, service: Service) -> Iterator[str]:
-    name = next((name for name, fits in case.quantized(service) if fits), None)
-    if name:
-        yield f"Add a variant with the model in `{name}`: by its shapes it would fit whole."
-
-
-def _other_gpus(case: Case, service: Service) -> list[str]:
-    """The smallest kind of which one GPU would do, or two, or four."""
-    kinds = sorted(
-        (kind for kind in builtin_kinds().values() if not kind.mig),
-        key=lambda kind: (kind.memory_bytes, kind.name),
-    )
-    kinds = [kind for kind in kinds if kind.compute >= (service.placement.min_compute or (7, 0))]
-    for count in (1, 2, 4):
-        low, high = 0, len(kinds)
-        # Fitting grows with memory, but for compute capability: bisect, then try the answer.
-        while low < high:
-            middle = (low + high) // 2
-            if case.on_kind(service, kinds[middle], count):
-                high = middle
-            else:
-                low = middle + 1
-        if low < len(kinds) and case.on_kind(service, kinds[low], count):
-            kind = kinds[low]
-            # A card that the fleet has already: what is reserved of it stands in the way.
-            known = any(g.kind.name == kind.name for h in case.inventory.hosts for g in h.gpus)
-            reserve = " with the default `reserved`" if known else ""
-            memory = show_mib(kind.memory_bytes)
-            return [f"It would fit {count} x `{kind.name}` ({memory} each){reserve}."]
-    return []
-
-
-def _rule_list(conflict: RulesClash) -> str:
+def _rule_list(rules: tuple[str, ...], loose: tuple[str, ...]) -> str:
     """The rules that clash as the start of a sentence; first those that could be left out.
 
     Budgets come last: they are the most, and the least that a user can do something about.
     """
-    rules = sorted(conflict.rules, key=lambda rule: _rank(conflict, rule))
-    shown = [_rule_words(rule) for rule in rules[:MAX_LISTED]]
-    if len(rules) > MAX_LISTED:
-        shown.append(f"{len(rules) - MAX_LISTED} more")
+    ordered = sorted(
+        rules, key=lambda rule: (_kind(rule) not in loose, _kind(rule) in {"budget", "ram"})
+    )
+    shown = [_rule_words(rule) for rule in ordered[:MAX_LISTED]]
+    if len(ordered) > MAX_LISTED:
+        shown.append(f"{len(ordered) - MAX_LISTED} more")
     text = f"{', '.join(shown[:-1])} and {shown[-1]}" if len(shown) > 1 else shown[0]
     return text[0].upper() + text[1:]
 
 
-def _rank(conflict: RulesClash, rule: str) -> tuple[bool, bool]:
-    kind = rule.partition(" ")[0]
-    return kind not in conflict.without, kind in {"budget", "ram"}
+def _kind(rule: str) -> str:
+    return rule.partition(" ")[0]
 
 
 def _rule_words(rule: str) -> str:
@@ -354,19 +284,26 @@ def _rule_words(rule: str) -> str:
     return words.get(kind, f"`{rule}`")
 
 
-def _rule_location(case: Case, rule: str) -> Location:
-    if rule == "max_moves":
-        return case.document.key("policy", "max_moves")
-    for service in case.spec.services:
-        if ("services", service.name, "placement", rule) in case.document.keys:
-            return case.document.key("services", service.name, "placement", rule)
+def _rule_location(case: Case, conflict: RulesClash, loose: tuple[str, ...]) -> Location:
+    """Where the first rule that can be loosened is written."""
+    for kind in loose:
+        if kind == "max_moves":
+            return case.document.key("policy", "max_moves")
+        for service in (name for rule in conflict.rules if _kind(rule) == kind
+                        for name in rule.split()[1:]):  # fmt: skip
+            if ("services", service, "placement", kind) in case.document.keys:
+                return case.document.key("services", service, "placement", kind)
     return case.document.key("services")
 
 
-def _rule_hint(rule: str) -> str:
-    hints = {
-        "max_moves": "Raise `policy.max_moves`, or leave it out for this change.",
-        "spread": "Lower `replicas`, add hosts or GPUs, or loosen `spread`.",
-        "apart_from": "Take one service out of `apart_from`.",
-    }
-    return hints[rule]
+def _rule_hint(conflict: RulesClash, rule: str) -> str:
+    if rule == "max_moves" and conflict.moves is not None:
+        return f"Raise `policy.max_moves` to {conflict.moves}, or leave it out for this change."
+    return _RULE_HINTS[rule]
+
+
+_RULE_HINTS = {
+    "max_moves": "Raise `policy.max_moves`, or leave it out for this change.",
+    "spread": "Lower `replicas`, add hosts or GPUs, or loosen `spread`.",
+    "apart_from": "Take one service out of `apart_from`.",
+}

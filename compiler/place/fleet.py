@@ -38,7 +38,7 @@ class Relaxation:
     """Which rules to leave out, to find out what stands in the way."""
 
     coverage: bool = False
-    """No service has to be placed."""
+    """No service has to be placed, and those that are take the least memory, whatever the rung."""
     max_moves: bool = False
     spread: bool = False
     apart: bool = False
@@ -58,6 +58,8 @@ class Fleet:
     by_service: dict[str, list[Column]] = field(default_factory=lambda: defaultdict(list))
     free_mib: dict[GpuKey, int] = field(default_factory=dict)
     loads: dict[GpuKey, dict[int, int]] = field(default_factory=lambda: defaultdict(dict))
+    moves: dict[int, int] = field(default_factory=dict)
+    """Replicas that move."""
     disturbance: dict[int, int] = field(default_factory=dict)
     """Replicas that move or change their variant, and, weighing less, those that move."""
 
@@ -115,7 +117,7 @@ def build(
     for service in fleet.services:
         for option in demands.options[service.name]:
             for demand in thin(option.demands):
-                fleet.add(option, demand, _most(service))
+                fleet.add(option, demand, service.replicas)
     _add_rules(fleet)
     _add_objectives(fleet)
     return fleet
@@ -155,11 +157,6 @@ def thin(ladder: tuple[Demand, ...]) -> tuple[Demand, ...]:
 
 def _place_key(option: Option) -> tuple[str, int, str, tuple[int, ...]]:
     return option.service, option.variant, option.host, option.gpus
-
-
-def _most(service: Service) -> int:
-    """How many replicas may stand in one way at one place."""
-    return 1 if service.placement.spread else service.replicas
 
 
 def _add_rules(fleet: Fleet) -> None:
@@ -218,8 +215,7 @@ def _add_spread(fleet: Fleet, service: Service) -> None:
             for gpu in option.gpus:
                 shared[option.host, gpu][column.variable] = 1
     for terms in shared.values():
-        if len(terms) > 1:
-            fleet.program.at_most(f"spread {service.name}", terms, 1)
+        fleet.program.at_most(f"spread {service.name}", terms, 1)
 
 
 def _add_apart(fleet: Fleet) -> None:
@@ -272,6 +268,7 @@ def _add_moves(fleet: Fleet) -> None:
         if stays:
             moved[stays.moved] = 1
             disturbed[stays.disturbed] = 1
+    fleet.moves = moved
     most = fleet.spec.policy.max_moves
     if most is not None and moved and not fleet.relaxed.max_moves:
         fleet.program.at_most("max_moves", moved, most)
@@ -340,12 +337,20 @@ def _shortfall(program: Program, every: dict[int, int], settled: list[int], most
     return variable
 
 
+def rank(service: Service) -> tuple[bool, int]:
+    """Who is placed first when not all fit, the smallest: what is needed, then by priority."""
+    return service.optional, -service.priority
+
+
 def _add_objectives(fleet: Fleet) -> None:
+    if fleet.relaxed.coverage:
+        _add_closest(fleet)
+        return
     program = fleet.program
     priorities = sorted({service.priority for service in fleet.services}, reverse=True)
     for priority in priorities:
         here = [s for s in fleet.services if s.priority == priority]
-        if any(service.optional or fleet.relaxed.coverage for service in here):
+        if any(service.optional for service in here):
             terms = {c.variable: -1 for s in here for c in fleet.of(s.name)}
             program.minimise(f"coverage at priority {priority}", terms)
     for priority in priorities:
@@ -355,6 +360,16 @@ def _add_objectives(fleet: Fleet) -> None:
     program.minimise("disturbed replicas", fleet.disturbance)
     spans = {column.variable: span(column) for column in fleet.columns}
     program.minimise("GPUs and islands", spans)
+
+
+def _add_closest(fleet: Fleet) -> None:
+    """As many replicas as can be placed, rank by rank, in as little memory as they can take."""
+    for each in sorted({rank(service) for service in fleet.services}):
+        here = [service for service in fleet.services if rank(service) == each]
+        terms = {c.variable: -1 for s in here for c in fleet.of(s.name)}
+        fleet.program.minimise(f"coverage at rank {each}", terms)
+    taken = {c.variable: sum(mib for _, mib in c.mib) + c.ram_mib for c in fleet.columns}
+    fleet.program.minimise("memory", taken)
 
 
 def span(column: Column) -> int:

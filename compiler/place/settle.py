@@ -1,5 +1,6 @@
 """Chooses among the placements that are equally good for the solver: one answer, by rule.
 
+Of optional services of one priority that do not all fit, the first by name gets its replicas first.
 Replica by replica, the largest services first, each takes the first place in order of preference
 from which all others can still be placed as well as the solver proved possible: a place where it
 runs today, then one on fewer GPUs, then the one that leaves most memory free on its GPUs, then on
@@ -17,7 +18,7 @@ from compiler.ir.plan import Replica
 from compiler.ir.spec import Service
 from compiler.ir.units import budget_mib
 from compiler.place.fleet import Column, Fleet, loss, span
-from compiler.place.solver import Program, Solution, complete
+from compiler.place.solver import Infeasible, Program, Solution, complete, solve
 
 Way = tuple[str, str, tuple[int, ...], str]
 
@@ -25,6 +26,16 @@ Way = tuple[str, str, tuple[int, ...], str]
 def settle(fleet: Fleet, solution: Solution) -> tuple[int, ...]:
     """Values of the program as good as the solution's in every objective, chosen by rule."""
     optimal = fleet.program.held(solution.reached)
+    rivals = _rivals(fleet, solution)
+    if rivals:
+        shared = Program(upper=optimal.upper, rules=list(optimal.rules))
+        for service in rivals:
+            shared.minimise(service, {column.variable: -1 for column in fleet.of(service)})
+        answer = solve(shared)
+        # The solution itself is one of this program's.
+        if isinstance(answer, Infeasible):
+            raise AssertionError(answer.core)
+        optimal, solution = shared.held(answer.reached), answer
     wanted = _wanted(fleet, solution)
     # Without looking ahead first: if everything finds its place, every step was sound.
     quick = _Dive(fleet, optimal)
@@ -37,6 +48,20 @@ def settle(fleet: Fleet, solution: Solution) -> tuple[int, ...]:
         # The solution itself is always one way to go on.
         raise AssertionError
     return careful.witness
+
+
+def _rivals(fleet: Fleet, solution: Solution) -> list[str]:
+    """Optional services of one priority that could take each other's replicas, by name.
+
+    Coverage counts their replicas together, so that which of them falls short is open.
+    """
+    found = []
+    for priority in {service.priority for service in fleet.services}:
+        here = [s for s in fleet.services if s.optional and s.priority == priority]
+        placed = sum(solution.values[c.variable] for s in here for c in fleet.of(s.name))
+        if len(here) > 1 and placed < sum(service.replicas for service in here):
+            found += [service.name for service in here]
+    return sorted(found)
 
 
 def _wanted(fleet: Fleet, solution: Solution) -> list[tuple[Service, int]]:

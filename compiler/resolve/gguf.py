@@ -14,7 +14,7 @@ from itertools import pairwise
 
 from compiler.ir.facts import HeaderValue
 from compiler.resolve.ggml import REMOVED_TENSOR_TYPES, TENSOR_TYPES, tensor_bytes
-from compiler.resolve.ranges import WINDOW_BYTES, DamagedFileError, Ranges
+from compiler.resolve.ranges import WINDOW_BYTES, DamagedFileError, Ranges, refuse_pointer
 
 MAGIC = b"GGUF"
 KEPT_ARRAY_LENGTH = 1024
@@ -125,6 +125,10 @@ class _Cursor:
         self._position += length
         return taken
 
+    def rest(self) -> bytes:
+        """What the window holds beyond this place."""
+        return self._window[self._position :]
+
     def unpack(self, form: str) -> tuple[int, ...]:
         """The next numbers in the file's byte order."""
         layout = struct.Struct(self.order + form)
@@ -191,7 +195,9 @@ class _Cursor:
 
 
 def _read_version(cursor: _Cursor) -> tuple[int, bool]:
-    if cursor.take(4) != MAGIC:
+    magic = cursor.take(len(MAGIC))
+    if magic != MAGIC:
+        refuse_pointer(magic + cursor.rest())
         raise DamagedFileError("does not start like a GGUF file")
     (version,) = cursor.unpack("I")
     # gguf.cpp: a version whose lower half is empty was written in the other byte order.

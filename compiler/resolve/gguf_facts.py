@@ -11,6 +11,7 @@ from compiler.ir.facts import HeaderValue, ModelFacts, ModelRole, Task, Tensor
 from compiler.resolve.ggml import FILE_TYPES
 from compiler.resolve.gguf import GgufHeader
 from compiler.resolve.groups import group_tensors, same_order
+from compiler.resolve.ranges import DamagedFileError
 
 SPLIT_NAME = re.compile(r"(?P<stem>.+)-(?P<part>\d{5})-of-(?P<parts>\d{5})\.gguf", re.IGNORECASE)
 """How gguf-split names its files (llama.cpp llama_split_path)."""
@@ -48,8 +49,10 @@ def gguf_facts(headers: Sequence[GgufHeader]) -> ModelFacts:
     """Facts of a model from the headers of its files in their order.
 
     Raises FactsMissingError for what no engine loads (a vocabulary alone, an importance matrix) and
-    for a header without the few values that every law needs.
+    for a header without the few values that every law needs; DamagedFileError for parts that are
+    not all parts of one split set.
     """
+    _check_split(headers)
     first = headers[0]
     tensors = [tensor for header in headers for tensor in header.tensors]
     architecture = _architecture(first)
@@ -84,10 +87,30 @@ def gguf_facts(headers: Sequence[GgufHeader]) -> ModelFacts:
 def split_parts(name: str) -> list[str] | None:
     """The names of all files of this file's split set; None when it stands alone."""
     match = SPLIT_NAME.fullmatch(name)
-    if match is None:
+    if match is None or not 0 < int(match["part"]) <= int(match["parts"]):
         return None
     parts = int(match["parts"])
     return [f"{match['stem']}-{part:05}-of-{parts:05}.gguf" for part in range(1, parts + 1)]
+
+
+def _check_split(headers: Sequence[GgufHeader]) -> None:
+    """What llama.cpp checks of a set that gguf-split made (llama-model-loader.cpp, build 9000).
+
+    A part that was renamed would pass for a model of a fraction of its size.
+    """
+    for place, header in enumerate(headers):
+        number, count = (header.values.get(f"split.{key}") for key in ("no", "count"))
+        if not isinstance(number, int) or not isinstance(count, int) or count <= 1:
+            continue
+        if (number, count) != (place, len(headers)):
+            raise DamagedFileError(
+                f"is part {place + 1} of {len(headers)} by its name, and part {number + 1} of "
+                f"{count} by its header"
+            )
+    wanted = headers[0].values.get("split.tensors.count")
+    found = sum(len(header.tensors) for header in headers)
+    if isinstance(wanted, int) and len(headers) > 1 and wanted != found:
+        raise DamagedFileError(f"is split, and its parts hold {found} of {wanted} tensors")
 
 
 def _architecture(header: GgufHeader) -> str:

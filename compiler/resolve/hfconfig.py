@@ -14,9 +14,15 @@ Config = Mapping[str, Any]
 # Where multimodal configurations keep the language model, the first that is there counts
 # (transformers PretrainedConfig.get_text_config; vllm/transformers_utils/config.py, 0.33).
 _TEXT_SECTIONS = ("text_config", "llm_config", "language_config", "decoder")
-_THINKER = "thinker_config"
+# Round a whole multimodal model: what thinks beside what talks, what retrieval is made of.
+_WRAPPERS = ("thinker_config", "vlm_config")
 
-_LAYERS = ("num_hidden_layers", "n_layer", "n_layers", "num_layers", "decoder_layers")
+_LAYERS = (
+    *("num_hidden_layers", "n_layer", "n_layers", "num_layers", "decoder_layers"),
+    *("decoder_num_hidden_layers", "layers"),
+)
+# One kind of block a layer, as a list or a letter each (Nemotron-H, which says no number).
+_LISTED_LAYERS = ("layers_block_type", "hybrid_override_pattern")
 _VOCABULARY = ("vocab_size", "padded_vocab_size", "n_vocab")
 # vllm/config/model.py _get_and_verify_max_len (0.33): the smallest of what is there.
 _POSITIONS = (
@@ -99,8 +105,8 @@ _MAX_DEPTH = 8
 
 def text_section(config: Config) -> Config:
     """The part of a configuration that describes the language model; the whole where it is flat."""
-    thinker = config.get(_THINKER)
-    inner = thinker if isinstance(thinker, Mapping) else config
+    wrapped = (config.get(name) for name in _WRAPPERS)
+    inner = next((found for found in wrapped if isinstance(found, Mapping)), config)
     for name in _TEXT_SECTIONS:
         section = inner.get(name)
         if isinstance(section, Mapping):
@@ -115,8 +121,11 @@ def with_defaults(config: Config, levels: int = 2) -> dict[str, Any]:
     null included, stays.
     """
     filled = {**DEFAULTS.get(str(config.get("model_type")), {}), **config}
+    listed = next((config[key] for key in _LISTED_LAYERS if config.get(key)), None)
+    if first_integer(filled, _LAYERS) is None and isinstance(listed, list | str):
+        filled["num_hidden_layers"] = len(listed)
     for name, section in filled.items():
-        known = name in _TEXT_SECTIONS or name == _THINKER
+        known = name in _TEXT_SECTIONS or name in _WRAPPERS
         if levels and known and isinstance(section, Mapping):
             filled[name] = with_defaults(section, levels - 1)
     return filled
@@ -173,18 +182,25 @@ def first_integer(section: Config, keys: tuple[str, ...]) -> int | None:
 
 def _scaled(limit: int, text: Config) -> int:
     """Stretched rotary positions: the factor times the original limit (vLLM, as `_POSITIONS`)."""
-    rope = text.get("rope_scaling", text.get("rope_parameters"))
+    rope = text.get("rope_scaling") or text.get("rope_parameters")
     if not isinstance(rope, Mapping) or str(text.get("model_type")).startswith("gemma3"):
         return limit
-    kind = rope.get("rope_type", rope.get("type", "default"))
-    factor = rope.get("factor", 1)
-    if kind in _ROPE_WITHOUT_FACTOR or not isinstance(factor, int | float):
-        return limit
-    if not 0 < factor <= _MAX_ROPE_FACTOR:  # Not a number is neither.
-        return limit
-    original = rope.get("original_max_position_embeddings")
-    if kind == "yarn" and isinstance(original, int):
-        limit = original
+    # Since transformers 5 one for each kind of layer, where kinds have their own.
+    by_kind = all(str(key).endswith("_attention") for key in rope)
+    factor: float = 1
+    for section in rope.values() if by_kind else (rope,):
+        if not isinstance(section, Mapping):
+            continue
+        kind = section.get("rope_type", section.get("type", "default"))
+        found = section.get("factor", 1)
+        if kind in _ROPE_WITHOUT_FACTOR or not isinstance(found, int | float):
+            continue
+        if not 0 < found <= _MAX_ROPE_FACTOR:  # Not a number is neither.
+            continue
+        factor = found
+        original = section.get("original_max_position_embeddings")
+        if kind == "yarn" and isinstance(original, int):
+            limit = original
     return math.floor(limit * factor)
 
 

@@ -1,25 +1,27 @@
 """The model hub: what a repository holds at a commit, and parts of its files, by range requests.
 
-Goes through huggingface_hub for its session (proxies, certificates), its headers and its token
-(HF_TOKEN or its login). HF_ENDPOINT and HF_HUB_OFFLINE are honoured; offline, the hub's cache on
+Goes through huggingface_hub for its session (proxies, certificates) and its token (HF_TOKEN or its
+login). HF_ENDPOINT and HF_HUB_OFFLINE are honoured; offline, the hub's cache on
 disk is read instead.
 """
 
 from __future__ import annotations
 
 import importlib
-import json
 import os
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from operator import itemgetter
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from threading import Event
 from types import MappingProxyType
 from typing import Any, NamedTuple, NoReturn
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
+from compiler import __version__
+from compiler.resolve.listing import read_listing, with_sizes
 from compiler.resolve.tree import LocalTree, SourceMissingError, Tree, TreeFile
 
 _ENDPOINT = "https://huggingface.co"
@@ -31,8 +33,12 @@ _MAX_WAIT_SECONDS = 30.0
 _TIMEOUT_SECONDS = 30.0
 _PARTIAL, _OK = 206, 200
 _DENIED, _NOT_FOUND, _NO_SUCH_RANGE = {401, 403}, 404, 416
-_PASSING = {408, 425, 429, 500, 502, 503, 504}
+# Of its own faults a server (or the network before it, with 52x) gets over all but these two.
+_PASSING = {408, 425, 429, *range(500, 600)} - {501, 505}
 _COMMIT_LENGTH = 40
+_THE_HUB = "the hub"
+_RATE_WINDOW = re.compile(r";\s*t=([0-9]+)")
+_MAX_HEADER_TEXT = 300
 _READERS = 8
 
 
@@ -59,12 +65,15 @@ def hub_from_environment(environment: Mapping[str, str] = MappingProxyType(os.en
     home = (
         environment.get("HF_HOME") or f"{environment.get('XDG_CACHE_HOME', '~/.cache')}/huggingface"
     )
-    cache = environment.get("HF_HUB_CACHE") or f"{home}/hub"
+    # The second is the first one's old name, which huggingface_hub still honours.
+    named = environment.get("HF_HUB_CACHE") or environment.get("HUGGINGFACE_HUB_CACHE")
+    cache = named or f"{home}/hub"
     offline = environment.get("HF_HUB_OFFLINE") or environment.get("TRANSFORMERS_OFFLINE") or ""
     return Hub(
         endpoint=(environment.get("HF_ENDPOINT") or _ENDPOINT).rstrip("/"),
         offline=offline.upper() in _TRUE,
-        cache=Path(cache).expanduser(),
+        # Unlike Path.expanduser it does not fail where there is no home.
+        cache=Path(os.path.expanduser(cache)),  # noqa: PTH111
     )
 
 
@@ -75,12 +84,19 @@ def hub_tree(hub: Hub, repository: str, revision: str | None) -> tuple[Tree, str
     """
     if hub.offline:
         return _cached_tree(hub, repository, revision)
+    _check_endpoint(hub.endpoint)
     path = f"/api/models/{repository}"
     if revision is not None:
         path += f"/revision/{quote(revision, safe='')}"
     connection = _Connection(hub=hub, repository=repository)
-    raw = connection.fetch(f"{path}?blobs=true")
-    commit, files = _listing(raw)
+    try:
+        commit, listed = read_listing(connection.fetch(f"{path}?blobs=true"))
+        raw = b"[]"
+        if None in listed.values():
+            raw = connection.fetch(f"/api/models/{repository}/tree/{commit}?recursive=true")
+        files = with_sizes(listed, raw)
+    except ValueError as fault:
+        raise HubUnreachableError(str(fault)) from fault
     return HubTree(connection=connection, repository=repository, commit=commit, files=files), commit
 
 
@@ -121,6 +137,17 @@ class HubFile:
         return self.connection.fetch(self.path, _Span(offset, length)) if length else b""
 
 
+def _check_endpoint(endpoint: str) -> None:
+    """Raises HubUnreachableError for what nobody can connect to: no use in trying it again."""
+    try:
+        found = urlsplit(endpoint)
+        is_address = found.scheme in {"http", "https"} and found.hostname and found.port != 0
+    except ValueError:  # A port that is no number.
+        is_address = False
+    if not is_address:
+        raise HubUnreachableError(f"HF_ENDPOINT is `{endpoint[:80]}`, which is no http address")
+
+
 class _Span(NamedTuple):
     """A part of a file."""
 
@@ -141,11 +168,22 @@ def _stopped_within(seconds: float, stopped: Event) -> bool:
 
 
 def _session() -> Any:  # noqa: ANN401 (untyped: an httpx client of one generation or another)
-    return _huggingface_utils().get_session()
+    return importlib.import_module("huggingface_hub.utils").get_session()
 
 
-def _huggingface_utils() -> Any:  # noqa: ANN401 (its exports are not typed)
-    return importlib.import_module("huggingface_hub.utils")
+def _own_headers() -> dict[str, str]:
+    """Who asks, and the token of huggingface_hub if it has one.
+
+    huggingface_hub's own headers describe the machine, for which it asks the hub a question more.
+    """
+    named = {"User-Agent": f"modelc/{__version__}"}
+    settings = importlib.import_module("huggingface_hub.constants")
+    token = importlib.import_module("huggingface_hub").get_token()
+    if not token or settings.HF_HUB_DISABLE_IMPLICIT_TOKEN:
+        return named
+    if not (token.isascii() and token.isprintable()):
+        raise HubUnreachableError("HF_TOKEN, or the login's token, has letters that no token has")
+    return {**named, "Authorization": f"Bearer {token}"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -177,13 +215,13 @@ class _Connection:
             got.clear()
             with self._stream(path, {}) as answer:
                 self._check(answer)
-                _take(answer, got, 0, _MAX_LISTING_BYTES)
+                _take(answer, got, 0, _MAX_LISTING_BYTES, self.hub.stopped)
             return
         start, length = span.offset + len(got), span.length
         ranged = {"Range": f"bytes={start}-{span.offset + length - 1}"}
         with self._stream(path, ranged) as answer:
             self._check(answer)
-            _take(answer, got, _lead(answer, start), length)
+            _take(answer, got, _lead(answer, start), length, self.hub.stopped)
         if len(got) < length:
             raise _PassingError("the connection was cut")
 
@@ -191,7 +229,7 @@ class _Connection:
     def _stream(self, path: str, headers: dict[str, str]) -> Iterator[Any]:
         """An open answer; every way to fail on the road is a passing fault."""
         # No compression: the bytes that are counted are those of the file.
-        sent = {**_huggingface_utils().build_hf_headers(), "Accept-Encoding": "identity", **headers}
+        sent = {**_own_headers(), "Accept-Encoding": "identity", **headers}
         faults = _transport_faults(self.session)
         try:
             with self.session.stream(
@@ -208,21 +246,33 @@ class _Connection:
 
     def _check(self, answer: Any) -> None:  # noqa: ANN401 (untyped session)
         status = answer.status_code
+        who = self._who(answer)
         if status in _PASSING:
-            raise _PassingError(f"the hub answered {status}", _retry_after(answer.headers))
+            raise _PassingError(f"{who} answered {status}", _retry_after(answer))
         if status not in {_OK, _PARTIAL}:
-            self._refuse(status, str(answer.headers.get("x-error-code", "")))
+            code, words = (_header(answer, f"x-error-{part}") for part in ("code", "message"))
+            if who != _THE_HUB and not code:
+                raise HubUnreachableError(f"{who} answered {status}")
+            self._refuse(status, code, f": {words}" if words else "")
 
-    def _refuse(self, status: int, code: str) -> NoReturn:
+    def _who(self, answer: Any) -> str:  # noqa: ANN401 (untyped session)
+        """Whose answer it is: a firewall may let the hub pass, and not where its files are kept."""
+        host = answer.url.host
+        own = host == urlsplit(self.hub.endpoint).hostname
+        return _THE_HUB if own else f"{host}, where the hub sends us,"
+
+    def _refuse(self, status: int, code: str, words: str) -> NoReturn:
+        """`words` are the hub's own, after a colon, if it sent any."""
         page = f"{self.hub.endpoint}/{self.repository}"
         if code == "GatedRepo" or (status in _DENIED and code != "RepoNotFound"):
             raise SourceMissingError(
-                f"the hub denies access ({status})",
+                f"the hub denies access ({status}){words}",
                 f"accept its terms at {page}, then set HF_TOKEN or run `hf auth login`",
             )
         if code == "RevisionNotFound":
             raise SourceMissingError(
-                "the repository has no such revision", f"see {page}/commits/main"
+                "the repository has no such revision",
+                f"see {page}/commits/main; a commit is named by all its {_COMMIT_LENGTH} digits",
             )
         if code == "EntryNotFound":
             raise SourceMissingError("the repository has no such file")
@@ -233,7 +283,13 @@ class _Connection:
             )
         if status == _NO_SUCH_RANGE:
             raise HubUnreachableError("the file is shorter than the hub's listing says")
-        raise HubUnreachableError(f"the hub answered {status}")
+        raise HubUnreachableError(f"the hub answered {status}{words}")
+
+
+def _header(answer: Any, name: str) -> str:  # noqa: ANN401 (as _session)
+    """A header of the answer as one short line; empty when there is none."""
+    text = "".join(filter(str.isprintable, str(answer.headers.get(name, ""))))
+    return text if len(text) <= _MAX_HEADER_TEXT else f"{text[:_MAX_HEADER_TEXT]}…"
 
 
 def _transport_faults(session: Any) -> tuple[type[Exception], ...]:  # noqa: ANN401 (as _session)
@@ -257,43 +313,34 @@ def _lead(answer: Any, start: int) -> int:  # noqa: ANN401 (as _session)
     return start
 
 
-def _take(answer: Any, got: bytearray, lead: int, length: int) -> None:  # noqa: ANN401 (as _session)
+def _take(answer: Any, got: bytearray, lead: int, length: int, stopped: Event) -> None:  # noqa: ANN401 (as _session)
     """Fill up to `length` bytes and leave the rest of the body unread."""
     # Chunks as they come: with a fixed size, what came before a cut would be lost.
     for chunk in answer.iter_bytes():
+        if stopped.is_set():
+            raise HubUnreachableError("the transfer was given up")
         got += chunk[lead : lead + length - len(got)]
         lead = max(0, lead - len(chunk))
         if len(got) >= length:
             return
 
 
-def _retry_after(headers: Any) -> float:  # noqa: ANN401 (as _session)
-    text = str(headers.get("retry-after", ""))
-    return float(text) if text.isdecimal() else 0.0
+def _retry_after(answer: Any) -> float:  # noqa: ANN401 (as _session)
+    """Seconds to wait: a number, or a date that counts from the answer's own (RFC 9110, 10.2.3).
 
-
-def _listing(raw: bytes) -> tuple[str, dict[str, TreeFile]]:
-    """Commit and files of the hub's answer (RepoSibling of huggingface_hub)."""
+    Without either, `t` of the header RateLimit, as huggingface_hub reads it.
+    """
+    text = _header(answer, "retry-after")
+    window = _RATE_WINDOW.search(_header(answer, "ratelimit"))
+    if not text and window:
+        return float(window[1])
+    if text.isascii() and text.isdecimal():
+        return float(text)
     try:
-        document = json.loads(raw)
-        commit = document["sha"]
-        found = sorted((_sibling(entry) for entry in document["siblings"]), key=itemgetter(0))
-    except (ValueError, KeyError, TypeError, AttributeError) as fault:
-        raise HubUnreachableError("the hub's listing is not understood") from fault
-    if not isinstance(commit, str) or len(commit) != _COMMIT_LENGTH:
-        raise HubUnreachableError("the hub's listing names no commit")
-    return commit, {name: file for name, file in found if _is_inside(name)}
-
-
-def _is_inside(name: str) -> bool:
-    """Whether the name is a plain path inside a folder; others are no files of a model."""
-    return name.isprintable() and not {"", ".", ".."} & set(name.split("/"))
-
-
-def _sibling(entry: dict[str, Any]) -> tuple[str, TreeFile]:
-    large = entry.get("lfs") or {}
-    size = large["size"] if large else entry["size"]
-    return str(entry["rfilename"]), TreeFile(bytes=int(size), sha256=large.get("sha256"))
+        told, until = (parsedate_to_datetime(each) for each in (_header(answer, "date"), text))
+        return max(0.0, (until - told).total_seconds())
+    except (TypeError, ValueError):
+        return 0.0
 
 
 def _cached_tree(hub: Hub, repository: str, revision: str | None) -> tuple[LocalTree, str]:

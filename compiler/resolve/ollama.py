@@ -8,8 +8,9 @@ A manifest says which blob of the store is the model (ollama, server/manifest.go
 from __future__ import annotations
 
 import json
+import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -29,10 +30,9 @@ _OTHER_WAYS = ("write `org/repo` for the hub or `./path` for a local path",)
 
 def pulled_by_ollama(repository: str, tag: str | None, named_store: str | None) -> bool:
     """Whether a store has a model of a user's that reads like a repository (`someone/mine:v1`)."""
-    return any(
-        (_manifests(store, repository) / (tag or "latest")).is_file()
-        for store in _stores(named_store)
-    )
+    namespace, _, model = repository.partition("/")
+    name = OllamaName(namespace=namespace, model=model, tag=tag or "latest", bare=False)
+    return any(_manifest(store, name) is not None for store in _stores(named_store))
 
 
 class OllamaTree:
@@ -63,8 +63,8 @@ def ollama_tree(name: OllamaName, named_store: str | None) -> tuple[OllamaTree, 
     """
     stores = list(_stores(named_store))
     for store in stores:
-        manifest = _manifests(store, f"{name.namespace}/{name.model}") / name.tag
-        if manifest.is_file():
+        manifest = _manifest(store, name)
+        if manifest is not None:
             blob = f"blobs/sha256-{_model_digest(manifest)}"
             return OllamaTree(store, name.model, blob), blob
     there = ", ".join(f"`{each}`" for each in _pulled(stores, name)[:_MAX_LISTED])
@@ -78,22 +78,52 @@ def ollama_tree(name: OllamaName, named_store: str | None) -> tuple[OllamaTree, 
 
 
 def _stores(named: str | None) -> Iterator[Path]:
-    """The named store, else the user's own and that of the system's service."""
-    usual = (Path.home() / ".ollama" / "models", Path("/usr/share/ollama/.ollama/models"))
-    return (path for path in ([Path(named)] if named else usual) if path.is_dir())
+    """The named store, else the user's own and that of the system's service, if we may look."""
+    # Unlike Path.home it does not fail where there is no home.
+    home = Path(os.path.expanduser("~"))  # noqa: PTH111
+    usual = (home / ".ollama" / "models", Path("/usr/share/ollama/.ollama/models"))
+    return (path for path in ([Path(named)] if named else usual) if _entries(path))
 
 
-def _manifests(store: Path, model: str) -> Path:
-    """The folder with a manifest for each tag of a model, `library/qwen3`."""
-    return store / "manifests" / _REGISTRY / model
+def _manifest(store: Path, name: OllamaName) -> Path | None:
+    """The manifest of a model, which is one file."""
+    found = next(_spelled(_tags(store, name), name.tag), None)
+    return found if found is not None and found.is_file() else None
+
+
+def _tags(store: Path, name: OllamaName) -> list[Path]:
+    """The folders with a manifest for each tag of a model, `library/qwen3`."""
+    registry = store / "manifests" / _REGISTRY
+    return [
+        model
+        for namespace in _spelled([registry], name.namespace)
+        for model in _spelled([namespace], name.model)
+    ]
+
+
+def _spelled(folders: Iterable[Path], name: str) -> Iterator[Path]:
+    """What has this name in the folders; upper and lower case are one to Ollama.
+
+    It keeps a name as it was first pulled (server/routes.go getExistingName). The very spelling
+    comes first.
+    """
+    for folder in folders:
+        found = [entry for entry in _entries(folder) if entry.name.lower() == name.lower()]
+        yield from sorted(found, key=lambda entry: (entry.name != name, entry.name))
+
+
+def _entries(folder: Path) -> list[Path]:
+    """What lies in a folder; nothing where there is none, or where it is closed to us."""
+    try:
+        return list(folder.iterdir())
+    except OSError:
+        return []
 
 
 def _pulled(stores: list[Path], name: OllamaName) -> list[str]:
     """The tags of the model that the stores have."""
     tags = {
-        path.name
-        for store in stores
-        for path in _manifests(store, f"{name.namespace}/{name.model}").glob("*")
+        path.name for store in stores for folder in _tags(store, name) for path in folder.glob("*")
     }
     return [f"{name.model}:{tag}" for tag in sorted(tags)]
 

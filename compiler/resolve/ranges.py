@@ -14,6 +14,10 @@ WINDOW_BYTES = 1 << 20
 _MAX_JSON_VALUES = 1 << 19
 
 
+# What git leaves in the place of a large file that it has not fetched (git-lfs, docs/spec.md).
+_POINTER = b"version https://git-lfs.github.com/spec/"
+
+
 class DamagedFileError(Exception):
     """A model file contradicts itself; the text says how, without the file's name."""
 
@@ -29,6 +33,12 @@ def parse_json(raw: bytes) -> Any:  # noqa: ANN401 (any JSON value)
         return json.loads(raw)
     except (ValueError, RecursionError) as fault:
         raise DamagedFileError("is not valid JSON") from fault
+
+
+def refuse_pointer(start: bytes) -> None:
+    """Raises DamagedFileError when a file that starts like this only stands for a large one."""
+    if start.startswith(_POINTER):
+        raise DamagedFileError("is a pointer of Git LFS and not the file: run `git lfs pull`")
 
 
 class Ranges(Protocol):

@@ -41,8 +41,10 @@ def read_tree(tree: Tree, selector: str | None) -> tuple[list[LockedFile], Model
     """
     index: dict[str, str] | None = None
     if INDEX in tree.files and selector is None:
+        _refuse_broken(tree, [INDEX])
         index = _guarded(INDEX, lambda: read_index(_whole(tree, INDEX)))
     chosen = select(list(tree.files), selector, index)
+    _refuse_broken(tree, (*chosen.gguf, *chosen.weights, *chosen.documents))
     if chosen.gguf:
         return _read_gguf(tree, chosen)
     return _read_hf(tree, chosen, index)
@@ -50,7 +52,20 @@ def read_tree(tree: Tree, selector: str | None) -> tuple[list[LockedFile], Model
 
 def read_file(tree: Tree, name: str) -> tuple[list[LockedFile], ModelFacts]:
     """Files and facts of the GGUF model that one file of the tree names."""
-    return _read_gguf(tree, select_gguf_file(name, tree.files))
+    chosen = select_gguf_file(name, tree.files)
+    _refuse_broken(tree, chosen.gguf)
+    return _read_gguf(tree, chosen)
+
+
+def has_weights(files: Sequence[LockedFile]) -> bool:
+    """Whether files of weights are among those of a Hugging Face set, headers or none."""
+    return any(file.name.endswith((".safetensors", ".bin")) for file in files)
+
+
+def _refuse_broken(tree: Tree, names: Sequence[str]) -> None:
+    broken = [name for name in names if name in tree.files and tree.files[name].is_broken]
+    if broken:
+        raise SourceMissingError(f"`{broken[0]}` is a link to a file that is not there")
 
 
 def _read_gguf(tree: Tree, chosen: Selection) -> tuple[list[LockedFile], ModelFacts]:

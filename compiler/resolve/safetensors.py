@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from math import prod
 
 from compiler.ir.facts import Tensor
-from compiler.resolve.ranges import DamagedFileError, Ranges
+from compiler.resolve.ranges import DamagedFileError, Ranges, refuse_pointer
 
 # The reference implementation allows 100 MB; 262,144 tensors take some 40.
 _MAX_HEADER_BYTES = 64 << 20
@@ -80,6 +80,7 @@ class SafetensorsHeader:
 def read_safetensors(file: Ranges) -> SafetensorsHeader:
     """Read the header of a safetensors file; raises DamagedFileError when it contradicts itself."""
     start = file.read(0, _FIRST_READ_BYTES)
+    refuse_pointer(start)
     if len(start) < _LENGTH_BYTES:
         raise DamagedFileError("is too short for a safetensors file")
     length = int.from_bytes(start[:_LENGTH_BYTES], "little")

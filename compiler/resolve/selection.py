@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import fnmatch
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,11 +15,17 @@ from compiler.resolve.ranges import DamagedFileError, parse_json
 from compiler.resolve.tree import SourceMissingError
 
 INDEX = "model.safetensors.index.json"
-_QUANT = re.compile(
-    r"(?:^|[-._/])((?:UD-)?(?:I?Q[1-8]_(?:[0-9]|[A-Z]{1,3})(?:_[A-Z0-9]{1,3})*|TQ[12]_0|"
-    r"MXFP4(?:_MOE)?|NVFP4|BF16|FP?16|FP?32))(?=[-._/]|$)",
-    re.IGNORECASE,
+# Types and their mixes as llama-quantize and the people who publish files name them: `Q4_K_M`,
+# `IQ3_XXS`, `Q3_K_XL`, `Q4_0_4_8`, `IQ4_K_R4`. Longer words after a `_` are no part of it.
+_MIX = r"[A-Z]|X{1,3}[SML]|NL"
+_QUANT_NAME = (
+    rf"(?:UD-)?(?:I?Q[1-8]_(?:[01]|K[A-Z]{{1,2}}|{_MIX})(?:_(?:{_MIX}|R?[48](?:_[48])?))*"
+    r"|I?Q[1-8](?!_)|TQ[12]_0|MXFP4(?:_MOE)?|NVFP4|FP8|BF16|FP?16|FP?32)"
 )
+_QUANT = re.compile(rf"(?:^|[-._/])({_QUANT_NAME})(?=[-._/]|$)", re.IGNORECASE)
+# What is meant as a quantization, though there is none of this name or it is a name's beginning.
+_LIKE_QUANT = re.compile(rf"(?:UD-)?(?:I?Q|TQ)[1-8](?:_\w*)?|{_QUANT_NAME}", re.IGNORECASE)
+_UNSLOTH = "UD-"
 _PROJECTOR = re.compile(r"(^|[-._/])mmproj", re.IGNORECASE)
 _IMATRIX = re.compile(r"(^|[-._/])imatrix", re.IGNORECASE)
 # Two spellings of one type; people and file names mix them.
@@ -113,15 +120,26 @@ def _weights(files: Sequence[str], index: Mapping[str, str] | None) -> list[str]
     """Weight files of the best format that is there: each weight counts once."""
     if index is not None:
         return sorted(set(index.values()))
-    for ending in (".safetensors", ".bin"):
+    for pattern in ("*.safetensors", "pytorch_model*.bin", "*.bin"):
         found = [
             name
             for name in files
-            if name.endswith(ending) and "/" not in name and not _matches(name, _OTHER_WEIGHTS)
+            if _matches(name, (pattern,)) and not _matches(name, _OTHER_WEIGHTS)
         ]
         if found:
-            return found
+            return _without_variants(found)
     return []
+
+
+def _without_variants(names: list[str]) -> list[str]:
+    """Without the same weights in other types (`model.fp16.safetensors` beside the plain name)."""
+    variants = {
+        name
+        for whole in ("model.safetensors", "pytorch_model.bin")
+        if whole in names
+        for name in fnmatch.filter(names, whole.replace(".", ".*.", 1))
+    }
+    return [name for name in names if name not in variants]
 
 
 def _select_gguf(files: Sequence[str], ggufs: Sequence[str], selector: str) -> Selection:
@@ -131,8 +149,10 @@ def _select_gguf(files: Sequence[str], ggufs: Sequence[str], selector: str) -> S
             "leave the part after the colon out to use the repository as it is",
         )
     if any(mark in selector for mark in "*?[") or selector.lower().endswith(".gguf"):
-        named = [name for name in ggufs if _glob(name, selector)]
-        return _one_of(_sets(named), set(files), wanted=selector, there=ggufs)
+        named = _named(ggufs, selector)
+        if not named:
+            raise _no_file(selector, ggufs)
+        return _one_of(_sets(named), set(files))
     models = _models(ggufs)
     # Names like `M-imatrix-Q4_K_M.gguf` say how a model was quantized.
     by_imatrix = [name for name in ggufs if _IMATRIX.search(_base(name)) and quantizations([name])]
@@ -140,36 +160,47 @@ def _select_gguf(files: Sequence[str], ggufs: Sequence[str], selector: str) -> S
         for quant in (selector, _ALIASES.get(selector.upper(), selector)):
             named = _of_quant(there, quant)
             if named:
-                return _one_of(_sets(named), set(files), wanted=selector, there=there)
+                return _one_of(_sets(named), set(files))
+    by_name = [name for name in ggufs if _stem(_base(name)).lower() == selector.lower()]
+    if by_name:
+        return _one_of(_sets(by_name), set(files))
     raise _nothing(selector, sorted({*models, *by_imatrix}))
 
 
-def _glob(name: str, selector: str) -> bool:
-    return fnmatch.fnmatchcase(name, selector) or fnmatch.fnmatchcase(_base(name), selector)
+def _named(ggufs: Sequence[str], selector: str) -> list[str]:
+    """The file of just this path; else those of this name or glob, models before projectors."""
+    if selector in ggufs:
+        return [selector]
+    named = [
+        name
+        for name in ggufs
+        if fnmatch.fnmatchcase(name, selector) or fnmatch.fnmatchcase(_base(name), selector)
+    ]
+    return _models(named)
 
 
 def _of_quant(models: Sequence[str], quant: str) -> list[str]:
-    """Files with the quantization as a word of their names; `UD-` ones only when asked for."""
-    before = r"[-._/]" if _QUANT.fullmatch(quant) else r"[-./]"
-    # `Q6_K_L` is a quantization of its own beside `Q6_K`; other words may follow after `_`.
-    for after in (r"[-./]", r"[-._/]"):
-        word = re.compile(rf"(?:^|{before})(UD-)?{re.escape(quant)}(?={after}|$)", re.IGNORECASE)
-        found = [(match, name) for name in models if (match := word.search(_stem(name)))]
+    """Files of this quantization; `UD-` ones only when asked for, or when there is nothing else."""
+    if not _LIKE_QUANT.fullmatch(quant):
+        return _with_word(models, quant)
+    for wanted in (quant.upper(), f"{_UNSLOTH}{quant.upper()}"):
+        found = [name for name in models if wanted in quantizations([name])]
         if found:
-            break
-    plain = [name for match, name in found if match.group(1) is None]
-    return plain or [name for _, name in found]
+            return found
+    return []
 
 
-def _one_of(
-    sets: Mapping[str, str],
-    files: set[str],
-    *,
-    wanted: str | None = None,
-    there: Sequence[str] = (),
-) -> Selection:
-    if not sets:
-        raise _nothing(wanted or "", there)
+def _with_word(models: Sequence[str], text: str) -> list[str]:
+    """Files with this text as a word, or several, of their names."""
+    for after in (r"[-./]", r"[-._/]"):
+        word = re.compile(rf"(?:^|[-./]){re.escape(text)}(?={after}|$)", re.IGNORECASE)
+        found = [name for name in models if word.search(_stem(name))]
+        if found:
+            return found
+    return []
+
+
+def _one_of(sets: Mapping[str, str], files: set[str]) -> Selection:
     if len(sets) > 1:
         raise SourceMissingError(
             f"it holds {len(sets)} models: {_listed(sets.values())}",
@@ -183,6 +214,14 @@ def _nothing(wanted: str, there: Sequence[str]) -> SourceMissingError:
     quants = quantizations(there)
     what = ", ".join(quants) if quants else _listed(there)
     return SourceMissingError(f"it holds no `{wanted}`; there is: {what}")
+
+
+def _no_file(wanted: str, there: Sequence[str]) -> SourceMissingError:
+    close = difflib.get_close_matches(wanted.lower(), [name.lower() for name in there], n=1)
+    hints = [f"did you mean `{name}`?" for name in there if name.lower() in close]
+    return SourceMissingError(
+        f"it holds no file `{wanted}`; there is: {_listed(_sets(there).values())}", *hints[:1]
+    )
 
 
 def _sets(names: Iterable[str]) -> dict[str, str]:

@@ -10,14 +10,14 @@ from dataclasses import replace
 from pathlib import Path
 from threading import Event
 
-from compiler.diagnostics import CompileError, Diagnostic
+from compiler.diagnostics import CompileError, Diagnostic, Location
 from compiler.ir.lock import Lock, LockedSource
 from compiler.ir.source import SourceName, is_local, parse_source
 from compiler.resolve.gguf_facts import FactsMissingError
 from compiler.resolve.hub import HubUnreachableError, hub_from_environment, hub_tree
 from compiler.resolve.ollama import ollama_tree, pulled_by_ollama
 from compiler.resolve.ranges import DamagedFileError
-from compiler.resolve.read import FileFaultError, read_file, read_tree
+from compiler.resolve.read import FileFaultError, has_weights, read_file, read_tree
 from compiler.resolve.tree import SourceMissingError, local_tree
 
 __all__ = ["changed_sources", "is_local", "lock_sources", "parse_source", "resolve_source"]
@@ -27,7 +27,7 @@ _SOURCES_AT_ONCE = 4
 
 
 def lock_sources(
-    sources: Sequence[str],
+    sources: Sequence[str] | Mapping[str, Location],
     root: Path,
     previous: Lock | None,
     update: frozenset[str],
@@ -40,15 +40,19 @@ def lock_sources(
     source asks for are dropped. Local paths are relative to `root`. `progress` is told each source
     when it is begun. `keep` is given the lock so far after each source that was resolved, so that
     an interrupted or partly failing lock can be written down and continued later. Both are called
-    in the caller's own thread. Raises CompileError with the faults of all sources.
+    in the caller's own thread. Raises CompileError with the faults of all sources, at the places
+    that `sources` gives them, if it gives any.
     """
+    places = sources if isinstance(sources, Mapping) else {}
     entries = {} if previous is None else {entry.source: entry for entry in previous.sources}
     wanted = sorted(set(sources))
     todo = [source for source in wanted if source not in entries or source in update]
     faults: dict[str, tuple[Diagnostic, ...]] = {}
     for source, answer in _resolve_all(todo, root, progress or _silent):
         if isinstance(answer, CompileError):
-            faults[source] = answer.diagnostics
+            faults[source] = tuple(
+                replace(fault, location=places.get(source)) for fault in answer.diagnostics
+            )
             continue
         entries[source] = answer
         if keep is not None:
@@ -101,7 +105,7 @@ def resolve_source(source: str, root: Path, stopped: Event | None = None) -> Loc
     try:
         return _resolve(source, name, root, stopped or Event())
     except SourceMissingError as fault:
-        hints = (*fault.hints, *_ollama_hint(name))
+        hints = (*fault.hints, *_ollama_hint(name), *_hub_hint(name))
         raise _error("source-missing", source, str(fault), *hints) from fault
     except FactsMissingError as fault:
         raise _error("facts-missing", source, f"it {fault}") from fault
@@ -113,7 +117,8 @@ def resolve_source(source: str, root: Path, stopped: Event | None = None) -> Loc
     except HubUnreachableError as fault:
         raise _error("source-network", source, str(fault), *_ollama_hint(name)) from fault
     except OSError as fault:
-        raise _error("source-missing", source, fault.strerror or str(fault)) from fault
+        where = f"`{fault.filename}`: " if fault.filename else ""
+        raise _error("source-missing", source, f"{where}{fault.strerror or fault}") from fault
 
 
 def _ollama_hint(name: SourceName) -> Iterator[str]:
@@ -122,6 +127,13 @@ def _ollama_hint(name: SourceName) -> Iterator[str]:
     if name.repository and pulled_by_ollama(name.repository, name.selector, store):
         tag = name.selector or "latest"
         yield f"write `registry.ollama.ai/{name.repository}:{tag}` for what Ollama has pulled"
+
+
+def _hub_hint(name: SourceName) -> Iterator[str]:
+    """A name that ends in .gguf is a path, though it may have been meant for a file of the hub."""
+    parts = (name.path or "").split("/")
+    if len(parts) > 2 and not parts[0].startswith((".", "~")) and all(parts):  # noqa: PLR2004 (org/repo/file)
+        yield f"write `{parts[0]}/{parts[1]}:{'/'.join(parts[2:])}` for a file on the hub"
 
 
 def _resolve_all(
@@ -168,13 +180,19 @@ def _resolve(source: str, name: SourceName, root: Path, stopped: Event) -> Locke
         hub = replace(hub_from_environment(), stopped=stopped)
         tree, commit = hub_tree(hub, name.repository, name.revision)
         files, facts = read_tree(tree, name.selector)
+        if hub.offline and facts.format == "config" and not has_weights(files):
+            raise HubUnreachableError(
+                f"HF_HUB_OFFLINE is set, and {hub.cache} has no weights of it"
+            )
         return LockedSource(
             source=source, repository=name.repository, revision=commit, files=files, facts=facts
         )
     if name.ollama is not None:
         files, facts = read_file(*ollama_tree(name.ollama, os.environ.get("OLLAMA_MODELS")))
         return LockedSource(source=source, files=files, facts=facts)
-    local, file = local_tree(root / Path(name.path or ".").expanduser())
+    # Unlike Path.expanduser it leaves the name of a user whom nobody knows as it is.
+    written = os.path.expanduser(name.path or ".")  # noqa: PTH111
+    local, file = local_tree(root / written)
     files, facts = read_tree(local, None) if file is None else read_file(local, file)
     return LockedSource(source=source, files=files, facts=facts)
 

@@ -30,6 +30,8 @@ class TreeFile:
 
     bytes: int
     sha256: str | None = None
+    is_broken: bool = False
+    """A link to a file that is not there."""
 
 
 class Tree(Protocol):
@@ -108,15 +110,20 @@ def _folder_name(folder: Path) -> str:
 
 def _walk(folder: Path, depth: int) -> list[tuple[str, TreeFile]]:
     found: list[tuple[str, TreeFile]] = []
+    next(folder.iterdir(), None)  # Raises what os.walk keeps to itself: the folder is closed to us.
     for parent, folders, names in os.walk(folder):
         inside = Path(parent).relative_to(folder)
         if len(inside.parts) >= depth:
             folders.clear()
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in names:
+        named = (name for name in folders if name.isprintable() and not name.startswith("."))
+        folders[:] = sorted(named)
+        # As on the hub: other names can be no part of a lock, as the bytes may be no text.
+        for name in filter(str.isprintable, names):
             path = Path(parent, name)
             if path.is_file():
                 found.append(((inside / name).as_posix(), _file(path)))
+            elif path.is_symlink() and not path.exists():
+                found.append(((inside / name).as_posix(), TreeFile(bytes=0, is_broken=True)))
         if len(found) > _MAX_FILES:
             raise SourceMissingError(f"`{folder.name}` holds more than {_MAX_FILES} files")
     return found

@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 
-from compiler.diagnostics import Diagnostic, Severity
+from compiler.diagnostics import Diagnostic, Group, Severity
 from compiler.ir.credentials import without_secrets
 from compiler.views.terminal import Style, counted, indented, json_text, paint, safe_text
 
 _STYLES: dict[Severity, Style] = {Severity.ERROR: "red", Severity.WARNING: "yellow"}
+
+
+# Of each group so many names are shown; the rest is counted. JSON has them all.
+_MAX_NAMES = 8
 
 
 def diagnostics_text(diagnostics: Sequence[Diagnostic], *, color: bool) -> str:
@@ -39,16 +43,29 @@ def diagnostics_json(diagnostics: Sequence[Diagnostic]) -> str:
 
 
 def _sorted(diagnostics: Sequence[Diagnostic]) -> list[Diagnostic]:
-    """In order, and without what the user's files should not hold: a log of CI is read by many."""
+    """In order, in whole sentences, and without what the user's files should not hold.
+
+    A log of CI is read by many.
+    """
     hidden = (
         replace(
             each,
-            detail=without_secrets(each.detail),
-            hints=tuple(map(without_secrets, each.hints)),
+            detail=_ended(without_secrets(each.detail)),
+            hints=tuple(_sentence(without_secrets(hint)) for hint in each.advice),
         )
         for each in diagnostics
     )
     return sorted(hidden, key=_order)
+
+
+def _ended(text: str) -> str:
+    """With a full stop: engines and sources end some of their sentences and leave others open."""
+    return text if text.endswith((".", "?", "!")) else f"{text}."
+
+
+def _sentence(text: str) -> str:
+    """From capital to full stop; our own name stays as it is written."""
+    return _ended(text if text.startswith("modelc") else text[:1].upper() + text[1:])
 
 
 def _order(diagnostic: Diagnostic) -> tuple[bool, bool, str, int, int, str, str]:
@@ -79,6 +96,15 @@ def _block(diagnostic: Diagnostic, *, color: bool) -> list[str]:
     if location := diagnostic.location:
         lines.append(f"--> {safe_text(location.path)}:{location.line}:{location.column}")
     lines += [safe_text(line) for line in diagnostic.detail.splitlines()]
+    for group in diagnostic.groups:
+        lines += _group_lines(group)
     hint = paint("hint:", "cyan", color=color)
     lines += [f"{hint} {safe_text(text)}" for text in diagnostic.hints]
     return [f"{title}: {paint(diagnostic.summary, 'bold', color=color)}", *indented(lines)]
+
+
+def _group_lines(group: Group) -> list[str]:
+    shown = [safe_text(name) for name in group.names[:_MAX_NAMES]]
+    n_more = len(group.names) - len(shown)
+    more = [f"and {n_more:,} more"] if n_more else []
+    return [f"{safe_text(group.title)}:", *indented([*shown, *more])]

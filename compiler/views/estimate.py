@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+
 from compiler.ir.demand import Breakdown, Demand, Launch
 from compiler.ir.inventory import GpuKind
 from compiler.ir.units import budget_mib, show_mib
@@ -32,6 +34,7 @@ def estimate_text(demand: Demand, launch: Launch, *, color: bool) -> str:
             )
         ),
         [paint("RAM", "bold", color=color), *indented(breakdown_lines(demand.host))],
+        _environment(launch, color=color),
         [paint("Command", "bold", color=color), *indented(command_lines(launch.argv))],
         _assumed(demand, color=color),
     ]
@@ -40,13 +43,23 @@ def estimate_text(demand: Demand, launch: Launch, *, color: bool) -> str:
 
 def estimate_json(demand: Demand, launch: Launch) -> str:
     """The estimate for programs: each GPU by the name of its kind, and the RAM beside them."""
-    devices = zip(demand.site.kinds, demand.devices, strict=True)
+    devices = [
+        {
+            "gpu": kind.name,
+            **breakdown_sizes(device),
+            "budget_bytes": kind.cuda_total_bytes,
+            "missing_bytes": _missing_bytes(kind, device),
+        }
+        for kind, device in zip(demand.site.kinds, demand.devices, strict=True)
+    ]
     return json_text(
         {
-            "devices": [{"gpu": kind.name, **breakdown_sizes(device)} for kind, device in devices],
+            "fits": not any(device["missing_bytes"] for device in devices),
+            "devices": devices,
             "host": breakdown_sizes(demand.host),
             "kv_tokens": demand.kv_tokens,
             "command": list(launch.argv),
+            "environment": dict(sorted(launch.env.items())),
             "assumed": list(demand.assumed),
         }
     )
@@ -55,11 +68,13 @@ def estimate_json(demand: Demand, launch: Launch) -> str:
 def _summary(demand: Demand, *, color: bool) -> list[str]:
     request, facts = demand.request, demand.request.facts
     model = f"{facts.architecture} with {counted(facts.layers, 'layer')}, {facts.quantization}"
-    title = safe_text(f"{model}, to {request.task} with {request.engine} {request.version}")
+    where = "" if demand.site.kinds else ", on the CPU"
+    engine = f"{request.engine} {request.version}{where}"
+    title = safe_text(f"{model}, to {request.task} with {engine}")
     requests = f"{request.context:,} tokens each, {request.concurrency:,} at once"
     rows = [
         ("requests", requests),
-        ("KV cache", f"{demand.kv_tokens:,} tokens" if demand.kv_tokens else "none"),
+        ("KV cache", f"{demand.kv_tokens:,} tokens" if _has_cache(demand) else "none"),
         ("split", _split(demand)),
     ]
     return [paint(title, "bold", color=color), *indented(columns(rows))]
@@ -67,11 +82,25 @@ def _summary(demand: Demand, *, color: bool) -> list[str]:
 
 def _missing(kind: GpuKind, breakdown: Breakdown) -> list[str]:
     """A line for a GPU that even empty is too small."""
-    missing = breakdown.high_bytes - kind.cuda_total_bytes
-    if missing <= 0:
+    missing = _missing_bytes(kind, breakdown)
+    if not missing:
         return []
     whole = budget_mib(kind.cuda_total_bytes)
     return [f"does not fit: {show_mib(missing)} more than the {whole:,} MiB that CUDA can allocate"]
+
+
+def _missing_bytes(kind: GpuKind, breakdown: Breakdown) -> int:
+    return max(0, breakdown.high_bytes - kind.cuda_total_bytes)
+
+
+def _has_cache(demand: Demand) -> bool:
+    """Whether any memory is a KV cache: an encoder has requests in flight and keeps nothing."""
+    return bool(demand.kv_tokens) and any(each.kv.bytes for each in (*demand.devices, demand.host))
+
+
+def _environment(launch: Launch, *, color: bool) -> list[str]:
+    lines = [f"{name}={shlex.quote(value)}" for name, value in sorted(launch.env.items())]
+    return [paint("Environment", "bold", color=color), *indented(lines)] if lines else []
 
 
 def _split(demand: Demand) -> str:

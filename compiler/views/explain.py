@@ -11,7 +11,7 @@ from compiler.ir.plan import GpuLedger, HostLedger, PassedOver, Plan, Replica, S
 from compiler.ir.units import show_mib
 from compiler.views.breakdown import breakdown_lines, breakdown_sizes
 from compiler.views.terminal import columns, command_lines, indented, json_text, paint, safe_record
-from compiler.views.words import bound_words, kv_words, show_budget, split_words
+from compiler.views.words import bound_words, has_cache, kv_words, show_budget, split_words
 
 
 def replica_text(plan: Plan, replica_name: str, *, color: bool) -> str:
@@ -59,7 +59,7 @@ def _summary(replica: Replica, *, color: bool) -> list[str]:
         ("requests", f"{replica.context:,} tokens each, {replica.concurrency:,} at once"),
         (
             "KV cache",
-            f"{replica.kv_tokens:,} tokens; {kv_words(replica)}" if replica.kv_tokens else "none",
+            f"{replica.kv_tokens:,} tokens; {kv_words(replica)}" if has_cache(replica) else "none",
         ),
         ("port", f"{replica.port}, healthy when {replica.health_path} answers"),
         ("starts", f"after {', '.join(replica.start_after)}" if replica.start_after else "first"),

@@ -11,7 +11,9 @@ from compiler.ir.changes import (
     EnvironmentChanged,
     LeftOut,
     ModelChanged,
+    MoveCause,
     Moved,
+    NeighboursChanged,
     Reason,
     ReplicasChanged,
     ServiceAdded,
@@ -22,11 +24,32 @@ from compiler.ir.changes import (
 )
 from compiler.ir.units import show_mib
 
-_CAUSES = {
-    "gpu-gone": "a GPU it stood on is gone",
+_CAUSES: dict[MoveCause, str] = {
     "host-gone": "the host it stood on is gone",
-    "replanned": "a rule, the room of others or a better plan asks for it",
+    "gpu-gone": "a GPU it stood on is gone",
+    "gpu-smaller": "a GPU it stood on has too small a budget now",
+    "rule": "its `placement` no longer allows the old place",
+    "variant": "the new variant stands elsewhere",
+    "split": "it is split over another number of GPUs",
+    "taken": "others take the old place",
+    "replanned": "nothing bars the old place, and the fleet as a whole is better so",
 }
+
+# Fields of a replica whose names are no words.
+_SETTINGS = {
+    "start_after": "starts after",
+    "start_timeout_seconds": "start timeout",
+    "shm_bytes": "shared memory",
+    "bin_dirs": "program folders",
+    "read_dirs": "folders it reads",
+    "models_dir": "model folder",
+    "cache_dir": "cache folder",
+    "device_env": "variables that select devices",
+    "gpu_order": "order of GPUs",
+}
+
+# A reason names so many others at most; the rest is counted.
+_MAX_LISTED = 4
 
 
 def reason_text(reason: Reason) -> str:  # noqa: C901, PLR0912  One case for each reason there is.
@@ -40,6 +63,8 @@ def reason_text(reason: Reason) -> str:  # noqa: C901, PLR0912  One case for eac
             return f"optional and left out: {placed} of {wanted} replicas find a place"
         case ReplicasChanged(before=before, after=after):
             return f"replicas {before} -> {after}"
+        case Moved(cause="taken", taken_by=names) if names:
+            return f"moved: the old place is taken by {_list(names)}"
         case Moved(cause=cause):
             return f"moved: {_CAUSES[cause]}"
         case VariantChanged(before=before, after=after):
@@ -51,13 +76,17 @@ def reason_text(reason: Reason) -> str:  # noqa: C901, PLR0912  One case for eac
         case CompanionChanged(argument=argument, before=before, after=after):
             return f"{argument} {before} -> {after}"
         case ArgumentChanged(argument=argument, before=before, after=after):
-            return _from_to(argument, " ", before, after)
+            return _from_to(argument, " ", before, after) + _more_bytes(argument, before, after)
         case EnvironmentChanged(name=name, before=before, after=after):
             return _from_to(name, "=", before, after)
         case ShareChanged(gpu=gpu, before_bytes=before_bytes, after_bytes=after_bytes):
             return f"share of {gpu} {show_mib(before_bytes)} -> {show_mib(after_bytes)}"
+        case NeighboursChanged(gpu=gpu, came=came, left=left):
+            return f"beside it on {gpu}: {_came_and_left(came, left)}"
         case SettingChanged(field=field, before=before, after=after):
-            return f"{field.replace('_', ' ')} {before} -> {after}"
+            unit = " s" if field.endswith("_seconds") else ""
+            words = _SETTINGS.get(field, field.replace("_", " "))
+            return f"{words} {before}{unit} -> {after}{unit}"
         case _:
             assert_never(reason)
 
@@ -69,3 +98,23 @@ def _from_to(name: str, glue: str, before: str | None, after: str | None) -> str
     if after is None:
         return f"{name}{glue if before else ''}{before} removed"
     return f"{name}{glue}{before or 'without a value'} -> {after or 'without a value'}"
+
+
+def _list(names: list[str], glue: str = ", ") -> str:
+    more = f" and {len(names) - _MAX_LISTED} more" if len(names) > _MAX_LISTED else ""
+    return glue.join(names[:_MAX_LISTED]) + more
+
+
+def _more_bytes(argument: str, before: str | None, after: str | None) -> str:
+    """By how much a flag in bytes changes, in MiB: nobody reads ten digits."""
+    if not argument.endswith("-bytes") or before is None or after is None:
+        return ""
+    if not (before.isdecimal() and after.isdecimal()):
+        return ""
+    more = int(after) - int(before)
+    return f" ({'+' if more > 0 else '-'}{show_mib(abs(more))})"
+
+
+def _came_and_left(came: list[str], left: list[str]) -> str:
+    names = [f"+{name}" for name in came] + [f"-{name}" for name in left]
+    return _list(names, " ")

@@ -29,19 +29,26 @@ def bound_words(gpu: GpuLedger) -> str:
 
 
 def split_words(replica: Replica) -> str:
-    """How a replica is cut: `tp 2`, or how many layers the GPUs hold."""
+    """How a replica is cut: `tp 2`, `tp 2 on 4 GPUs`, or how many layers the GPUs hold."""
     if not replica.shares:
         return "CPU only"
     if replica.gpu_layers is None:
-        others = len(replica.shares) // replica.tensor_parallel
-        # Pipeline stages and data parallel engines, which the command line tells apart.
-        return f"tp {replica.tensor_parallel}" + (f" x {others}" if others > 1 else "")
+        # More GPUs are pipeline stages or data parallel engines: the command line tells which.
+        n_gpus = len(replica.shares)
+        more = f" on {n_gpus} GPUs" if n_gpus > replica.tensor_parallel else ""
+        return f"tp {replica.tensor_parallel}{more}"
     return f"{replica.layers - replica.host_layers} of {replica.layers} layers"
+
+
+def has_cache(replica: Replica) -> bool:
+    """Whether any memory is a KV cache: an encoder has requests in flight and keeps nothing."""
+    held = (*(share.breakdown for share in replica.shares), replica.ram_breakdown)
+    return bool(replica.kv_tokens) and any(breakdown.kv.bytes for breakdown in held)
 
 
 def kv_words(replica: Replica) -> str:
     """How many full-length requests the KV cache holds, rounded down to a tenth."""
-    if not replica.kv_tokens:
+    if not has_cache(replica):
         return "no KV cache"
     whole, tenths = divmod(replica.kv_requests_permille // 100, 10)
     return f"KV room: {whole:,}.{tenths} of {replica.concurrency:,} full-length requests"

@@ -52,6 +52,12 @@ class HubServer:
     repositories: dict[str, Path] = field(default_factory=dict)
     faults: dict[str, list[Fault]] = field(default_factory=dict)
     """By the last part of the path (`config.json`, or a repository's name for its listing)."""
+    renamed: dict[str, str] = field(default_factory=dict)
+    """Repositories of old names by what they are called now."""
+    prefix: str = ""
+    """Where the hub begins on this server, `/hub`: a mirror among other things."""
+    sizes: bool = True
+    """Whether the listing says the sizes of files; only the tree does else."""
     ranges: bool = True
     seen: list[Seen] = field(default_factory=list)
     port: int = 0
@@ -59,7 +65,7 @@ class HubServer:
     @property
     def endpoint(self) -> str:
         """What HF_ENDPOINT is set to."""
-        return f"http://127.0.0.1:{self.port}"
+        return f"http://127.0.0.1:{self.port}{self.prefix}"
 
     def sent_bytes(self) -> int:
         """Body bytes sent so far."""
@@ -110,8 +116,17 @@ class _Handler(BaseHTTPRequestHandler):
         waiting = self.state.faults.get(path.rsplit("/", 1)[-1], [])
         fault = waiting.pop(0) if waiting else Fault()
         time.sleep(fault.delay_seconds)
+        if path.startswith("/cdn/"):
+            path = f"{self.state.prefix}{path}"
+        inside, path = path.startswith(self.state.prefix), path.removeprefix(self.state.prefix)
+        old = next((name for name in self.state.renamed if f"/{name}" in path), None)
         if fault.status:
             self._answer(fault.status, fault.body, fault.headers)
+        elif not inside:
+            self._answer(404, b"", {})
+        elif old is not None:
+            target = self.path.replace(old, self.state.renamed[old], 1)
+            self._answer(307, b"", {"Location": target})
         elif path.startswith("/api/models/"):
             self._listing(path.removeprefix("/api/models/"), fault)
         elif path.startswith("/cdn/"):
@@ -120,6 +135,10 @@ class _Handler(BaseHTTPRequestHandler):
             self._resolve(path.removeprefix("/"), seen, fault)
 
     def _listing(self, rest: str, fault: Fault) -> None:
+        repository, _, commit = rest.partition("/tree/")
+        if commit == COMMIT:
+            self._tree(self.state.repositories[repository])
+            return
         repository, _, revision = rest.partition("/revision/")
         folder = self.state.repositories.get(repository)
         if folder is None:
@@ -129,7 +148,20 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             files = sorted(path for path in folder.rglob("*") if path.is_file())
             siblings = [_sibling(folder, path) for path in files]
+            if not self.state.sizes:
+                siblings = [{"rfilename": each["rfilename"]} for each in siblings]
             self._answer(200, json.dumps({"sha": COMMIT, "siblings": siblings}).encode(), {}, fault)
+
+    def _tree(self, folder: Path) -> None:
+        entries: list[dict[str, Any]] = []
+        for path in sorted(folder.rglob("*")):
+            known: dict[str, Any] = _sibling(folder, path) if path.is_file() else {"size": 0}
+            large = known.get("lfs")
+            entry = {"path": path.relative_to(folder).as_posix(), "size": known["size"]}
+            if large:
+                entry["lfs"] = {"oid": large["sha256"], "size": large["size"]}
+            entries.append({**entry, "type": "file" if path.is_file() else "directory"})
+        self._answer(200, json.dumps(entries).encode(), {})
 
     def _resolve(self, rest: str, seen: Seen, fault: Fault) -> None:
         repository, _, tail = rest.partition("/resolve/")

@@ -58,9 +58,16 @@ def breakdown(weights_bytes: int = GIB) -> PlannedBreakdown:
     )
 
 
-def share(gpu: int, uuid: str | None = None) -> Share:
+def share(gpu: int, uuid: str | None = None, minor: int | None = None) -> Share:
     """A GiB of one GPU."""
-    return Share(gpu=gpu, uuid=uuid, kind="rtx-3090", share_bytes=GIB, breakdown=breakdown())
+    return Share(
+        gpu=gpu,
+        uuid=uuid,
+        minor=minor,
+        kind="rtx-3090",
+        share_bytes=GIB,
+        breakdown=breakdown(),
+    )
 
 
 # What a replica is unless a test says otherwise: llama.cpp on the CPU.

@@ -27,7 +27,12 @@ defaults:
     vllm: {version: 0.33.0}
     llama.cpp: {build: 9000}
 hosts:
-  box: {target: systemd, ram: 64GiB, gpus: [{kind: rtx-4090}, {kind: rtx-3090}]}
+  box:
+    target: systemd
+    ram: 64GiB
+    gpus:
+      - {kind: rtx-3090, uuid: GPU-b2aa7c1e, minor: 1}
+      - {kind: rtx-4090, uuid: GPU-6f1c0d42, minor: 0}
 """
 REPLICAS = ("chat-0", "chat-1", "embed-0")
 
@@ -113,6 +118,19 @@ def test_a_replica_opens_its_own_gpu_only(
     for device in (own, *common):
         assert host.opening(replica, f"/dev/{device}", "r%2Bb") == NO_SUCH_GPU
     assert host.opening(replica, f"/dev/{other}", "r%2Bb") == REFUSED
+
+
+def test_shared_memory_is_the_replicas_own_and_goes_with_it(host: Deployment) -> None:
+    assert host.opening("chat-0", "/dev/shm/x", "wb") is None  # noqa: S108
+    assert host.opening("chat-0", "/dev/shm/x", "rb") is None  # noqa: S108
+    assert host.opening("chat-1", "/dev/shm/x", "rb") == "ENOENT"  # noqa: S108
+    assert host.machine.run("ls /dev/shm") == ""
+    # As large as a host's usually is, and NCCL expects: half of its RAM.
+    pid = host.facts("chat-0").pid
+    size = host.machine.run(f"stat --file-system --format='%b %S' /proc/{pid}/root/dev/shm")
+    n_blocks, block_bytes = map(int, size.split())
+    total = host.machine.run("sed -n 's/^MemTotal: *\\([0-9]*\\) kB/\\1/p' /proc/meminfo")
+    assert abs(n_blocks * block_bytes // 1024 - int(total) // 2) < 1024
 
 
 def test_no_replica_runs_as_root(host: Deployment) -> None:

@@ -2,6 +2,7 @@
  *
  * FAKE_GPUS: a line for each GPU: name|MiB|major|minor|uuid|bus|island|mig
  * FAKE_SLICES: a line for each MIG slice: index of its GPU|name|MiB|uuid
+ * FAKE_MINORS: 1 where GPUs have nodes, which are numbered as the lines stand.
  * FAKE_INIT: what nvmlInit returns; FAKE_LOST: what asking for memory returns.
  * GPUs stand in any order; those of one island reach each other through NVLink; mig is 0, 1, or 2
  * for a card that cannot be sliced.
@@ -103,6 +104,12 @@ int nvmlDeviceGetMemoryInfo(device *d, memory *found) {
 int nvmlDeviceGetCudaComputeCapability(device *d, int *major, int *minor) {
     *major = d->major;
     *minor = d->minor;
+    return SUCCESS;
+}
+
+int nvmlDeviceGetMinorNumber(device *d, unsigned *minor) {
+    if (!number("FAKE_MINORS")) return NOT_SUPPORTED;
+    *minor = (unsigned)(d - gpus);
     return SUCCESS;
 }
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from compiler.diagnostics import SUMMARIES, CompileError, Diagnostic
 from compiler.ir.lock import Lock, lock_text
 from compiler.ir.textfile import TextFile
-from compiler.load.inventory import InventoryFile
+from compiler.load.inventory_file import InventoryFile
 from compiler.load.spec import SpecFile
 from compiler.pipeline import Inputs, load
 from tests.generators.published import locked

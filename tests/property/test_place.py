@@ -10,11 +10,14 @@ from hypothesis import strategies as st
 
 from compiler.ir.demand import Demands
 from compiler.ir.inventory import Inventory
-from compiler.ir.placement import PlacementError, Placements
+from compiler.ir.placement import Crowded, PlacementError, Placements
 from compiler.ir.plan import InputDigests, Plan
+from compiler.ir.spec import Spec
 from compiler.place import fleet as fleet_module
+from compiler.place.conflicts import insisting_on, why_left_out
+from compiler.place.fleet import rank
 from compiler.place.placing import place
-from tests.generators.fleets import TinyFleet
+from tests.generators.fleets import TinyFleet, TinyService
 from tests.generators.small_plans import replica as small_replica
 from tests.generators.small_plans import share
 from tests.property.oracle import Running, Way, best_score, holds, score
@@ -106,6 +109,67 @@ def test_an_unused_host_moves_nothing(fleet: TinyFleet) -> None:
     again = placed(wider, plan_of(Running(ways(fleet, first))))
     assert again is not None
     assert ways(wider, again) == ways(fleet, first)
+
+
+@settings(max_examples=150, derandomize=True)
+@given(fleets())
+def test_who_is_told_to_stand_in_the_way_does(fleet: TinyFleet) -> None:
+    """What comes after a service can go: it still finds no place, by the figures that are told."""
+    spec = fleet.spec()
+    try:
+        place(fleet.inventory(), spec, fleet.demands(), None)
+    except PlacementError as error:
+        conflicts = error.conflicts
+    else:
+        conflicts = ()
+    for conflict in conflicts:
+        if isinstance(conflict, Crowded):
+            assert_in_the_way(spec, conflict)
+            last = rank(spec.service(conflict.service))
+            first = {service.name for service in spec.services if rank(service) <= last}
+            left = tuple(each for each in fleet.services if each.name in first)
+            assert placed(replace(fleet, services=left)) is None
+
+
+@settings(max_examples=150, derandomize=True)
+@given(fleets())
+def test_an_optional_service_is_left_out_for_what_comes_before_it(fleet: TinyFleet) -> None:
+    answer = placed(fleet)
+    assume(answer is not None)
+    assert answer is not None
+    spec, demands = fleet.spec(), fleet.demands()
+    standing = Counter(each.service for each in answer.chosen)
+    for unplaced in answer.unplaced:
+        needed = insisting_on(spec, unplaced.service, standing)
+        reasons = why_left_out(fleet.inventory(), needed, demands, None, unplaced.service)
+        assert reasons
+        for reason in reasons:
+            if isinstance(reason, Crowded):
+                assert reason.service == unplaced.service
+                assert_in_the_way(spec, reason)
+
+
+def test_of_optional_services_of_one_priority_the_first_by_name_comes_first() -> None:
+    """Each could take the other's replica, and coverage is the same."""
+    small, large = ({1: 5}, {1: 1}), ({1: 5},)
+    for names in (("a", "b"), ("b", "a")):
+        two = TinyService(name=names[0], variants=small, replicas=2, optional=True, spread="host")
+        one = TinyService(name=names[1], variants=large, optional=True, apart_from=(names[0],))
+        answer = placed(TinyFleet(hosts={"h0": (4,), "h1": (6,)}, services=(two, one)))
+        assert answer is not None
+        standing = Counter(each.service for each in answer.chosen)
+        # Two of one, or one of each: either way two, and the first by name is not the one short.
+        assert standing == ({"a": 2} if names[0] == "a" else {"a": 1, "b": 1})
+
+
+def assert_in_the_way(spec: Spec, conflict: Crowded) -> None:
+    """The figures add up, and nobody is named who would step aside."""
+    assert conflict.shortages
+    for shortage in conflict.shortages:
+        taken = sum(tenant.share_mib for tenant in shortage.tenants)
+        assert shortage.free_mib == shortage.budget_mib - taken < shortage.need_mib
+        for tenant in shortage.tenants:
+            assert rank(spec.service(tenant.service)) <= rank(spec.service(conflict.service))
 
 
 @SLOW

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from difflib import get_close_matches
 
+from compiler.diagnostics import did_you_mean
 from compiler.engines.llamacpp.builds import Build
 from compiler.engines.llamacpp.flag_table import flag_table, words_for
 from compiler.engines.llamacpp.flags import ARGUMENTS, SHORT, TWINS, Argument
@@ -44,12 +44,12 @@ def _unknown(name: str) -> ArgumentProblem:
     known = SHORT.get(name)
     if known and ARGUMENTS[known].effect == "managed":
         return _managed(name, ARGUMENTS[known].text)
-    matches = [known] if known else get_close_matches(name, ARGUMENTS, n=1)
+    hints = (f"Did you mean `{known}`?",) if known else did_you_mean(name, ARGUMENTS)
     return ArgumentProblem(
         code="unknown-argument",
         argument=name,
         detail=f"llama-server has no flag `--{name.replace('_', '-')}` that modelc knows",
-        hint=f"Did you mean `{matches[0]}`?" if matches else "",
+        hint=" ".join(hints),
     )
 
 

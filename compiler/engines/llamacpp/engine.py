@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from compiler.engines.llamacpp import builds, requests
+from compiler.engines.llamacpp import builds, environment, requests
 from compiler.engines.llamacpp.builds import Build, parse_build
 from compiler.engines.llamacpp.command import command_line
 from compiler.engines.llamacpp.companions import (
@@ -85,6 +85,10 @@ class LlamaCpp:
                 if problem.argument not in named
             ),
         ]
+
+    def check_variable(self, name: str) -> ArgumentProblem | None:
+        """What is wrong with a user's environment variable of this name, or None."""
+        return environment.check_variable(name)
 
     def demands(self, request: Request, site: Site) -> tuple[Demand, ...] | Refusal:
         """Ways to run the request on exactly this site: full offload first, then fewer layers."""

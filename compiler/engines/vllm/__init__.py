@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from compiler.engines.vllm import command, law
+from compiler.engines.vllm import command, environment, law
 from compiler.engines.vllm.argument_values import as_mapping
 from compiler.engines.vllm.arguments import check_arguments, normalize_arguments
 from compiler.engines.vllm.decide import parallel_sizes, version_of
@@ -49,6 +49,10 @@ class VllmEngine:
         version = version_of(request)
         args = normalize_arguments(request.args, version)
         return check_arguments(args, version) + request_problems(request)
+
+    def check_variable(self, name: str) -> ArgumentProblem | None:
+        """What is wrong with a user's environment variable of this name, or None."""
+        return environment.check_variable(name)
 
     def demands(self, request: Request, site: Site) -> tuple[Demand, ...] | Refusal:
         """The one way to run the request on exactly this site."""

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from compiler.engines.vllm.mxfp4 import mxfp4_backend
 from compiler.engines.vllm.options import Options, uses_runner_v2
+from compiler.engines.vllm.pictures import COLOURS
 from compiler.engines.vllm.shape import Experts, Shape, Vision
 from compiler.engines.vllm.vision import vision_ranks
 from compiler.engines.vllm.weights import vocabulary_rows
+from compiler.ir.inventory import GpuKind
 from compiler.ir.units import KIB, MIB
 
 _LOGIT_BYTES = 4
@@ -24,6 +27,13 @@ _INDEXED_TOKEN_BYTES = 648 * KIB
 # logs (Qwen2.5-3B-AWQ on 0.29, Qwen3-14B on 0.28).
 _COLD_STAYS_BYTES = 358 * MIB
 _COLD_PEAK_BYTES = 154 * MIB
+# What cuBLAS works in, from torch's allocator: for each handle and stream 32 MiB on Hopper (torch
+# 2.10, newer ones on Blackwell too) and 8.1 MiB elsewhere, cuBLASLt 1 MiB (torch 2.10,
+# aten/src/ATen/cuda/CublasHandlePool.cpp `parseChosenWorkspaceSize`). That there are two on Hopper
+# is fitted: 27 peaks of sampling of 0.17 to 0.19 over seven vocabularies leave 57 MiB, give or take
+# 5, beside their logits and hidden states. 10.x was not measured; 0 is the CPU build.
+_CUBLAS_BYTES = {0: 0, 9: 64 * MIB, 10: 64 * MIB}
+_CUBLAS_OTHER_BYTES = 9 * MIB
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,19 +57,20 @@ class Activation:
         return max(self.forward_bytes, self.sampler_bytes)
 
 
-def activation_of(shape: Shape, options: Options) -> Activation:
+def activation_of(shape: Shape, options: Options, kind: GpuKind) -> Activation:
     """Activation memory of one GPU (v1/worker/gpu_model_runner.py `profile_run`)."""
-    workspace_bytes = 0
+    workspace_bytes = images_bytes = 0
     if shape.encoder:
         forward_bytes = _encoder_forward(shape, options)
     else:
         forward_bytes = _decoder_forward(shape, options)
         if shape.experts:
             forward_bytes, workspace_bytes = _with_experts(
-                shape, shape.experts, options, forward_bytes
+                shape, shape.experts, options, forward_bytes, kind
             )
     if shape.vision and not options.language_model_only and options.profile_images:
         forward_bytes = _with_vision(shape, shape.vision, options, forward_bytes)
+        images_bytes = _images(shape, shape.vision, options)
     persistent_bytes = workspace_bytes + _tables(shape, options) + _received(shape, options)
     draft = options.drafts_here
     if draft is not None:
@@ -70,10 +81,15 @@ def activation_of(shape: Shape, options: Options) -> Activation:
             forward_bytes = max(forward_bytes, _decoder_forward(draft.shape, options))
     if options.flashinfer_attention:
         persistent_bytes += _FLASHINFER_WORKSPACE_BYTES
-    cold_peak, cold_stays = _cold(shape, options, max(forward_bytes, _sampler(shape, options)))
+    held_bytes = images_bytes + _CUBLAS_BYTES.get(kind.compute[0], _CUBLAS_OTHER_BYTES)
+    forward_bytes += held_bytes
+    sampler_bytes = _sampler(shape, options)
+    if sampler_bytes and not shape.encoder:
+        sampler_bytes += held_bytes
+    cold_peak, cold_stays = _cold(shape, options, max(forward_bytes, sampler_bytes))
     return Activation(
         forward_bytes=forward_bytes,
-        sampler_bytes=_sampler(shape, options),
+        sampler_bytes=sampler_bytes,
         persistent_bytes=persistent_bytes,
         cold_peak_bytes=cold_peak,
         cold_stays_bytes=cold_stays,
@@ -96,14 +112,16 @@ def _decoder_forward(shape: Shape, options: Options) -> int:
         per_head = 2 * (mla.nope_dim + mla.rope_dim) + mla.nope_dim + 2 * mla.value_dim
         attention = shape.heads // ranks * per_head
     mixer = 3 * shape.recurrent.inner // ranks if shape.recurrent else 0
-    width_bytes = (2 * shape.hidden + max(mlp, attention, mixer)) * shape.dtype_bytes
+    # A stage that is not the last returns hidden state and residual beside those it works on.
+    states = 3 if options.is_last_stage else 5
+    width_bytes = (states * shape.hidden + max(mlp, attention, mixer)) * shape.dtype_bytes
     if shape.mla and shape.mla.index_heads:
         width_bytes = max(width_bytes, _INDEXED_TOKEN_BYTES)
     return options.batched_tokens * width_bytes
 
 
 def _with_experts(
-    shape: Shape, experts: Experts, options: Options, forward_bytes: int
+    shape: Shape, experts: Experts, options: Options, forward_bytes: int, kind: GpuKind
 ) -> tuple[int, int]:
     """Forward peak and workspace of fused experts (layers/fused_moe/modular_kernel.py)."""
     tokens, number, hidden = options.batched_tokens, shape.dtype_bytes, shape.hidden
@@ -111,9 +129,16 @@ def _with_experts(
     # Data parallel ranks send their tokens to one another (all2all_backend, its default).
     tokens *= options.data_parallel
     routed = tokens * experts.active
+    if shape.model_type == "gpt_oss" and mxfp4_backend(options, kind) != "marlin":
+        # triton_kernels allocate and free as they go (fused_moe/gpt_oss_triton_kernels_moe.py).
+        return max(forward_bytes, routed * (3 * width + hidden) * number), 0
     if shape.model_type == "gpt_oss":
         buffers_bytes = routed * (3 * width + hidden) * number
         extra_bytes = 0
+    elif options.rules.wide_expert_workspaces:
+        # fused_moe.py `TritonExperts.workspace_shapes`, 0.14 to 0.33.
+        buffers_bytes = routed * (max(2 * width, hidden) + max(width, hidden)) * number
+        extra_bytes = tokens * hidden * number
     else:
         buffers_bytes = routed * (max(2 * width, hidden) + width) * number
         extra_bytes = tokens * hidden * number
@@ -127,7 +152,7 @@ def _with_experts(
 def _with_vision(shape: Shape, vision: Vision, options: Options, forward_bytes: int) -> int:
     """Embedded inputs beside the text forward, or the tower's own pass on the largest image."""
     tokens, number = options.batched_tokens, shape.dtype_bytes
-    text_bytes = forward_bytes + 2 * tokens * shape.hidden * number
+    text_bytes = forward_bytes + tokens * shape.hidden * number
     if not vision.tokens or not options.images:
         return text_bytes
     encoded = _encoded_tokens(vision, options)
@@ -142,11 +167,25 @@ def _with_vision(shape: Shape, vision: Vision, options: Options, forward_bytes: 
 def _encoded_tokens(vision: Vision, options: Options) -> int:
     """Tokens of pictures in one batch (multimodal/encoder_budget.py, 0.32).
 
-    As many as text has, one picture at least, and no more than the requests can bring.
+    Whole pictures: as many as text has tokens, one at least, and no more than the requests bring.
     """
     a_request = max(1, min(options.images, options.context // vision.tokens))
-    most = options.sequences * a_request * vision.tokens
-    return min(max(options.batched_tokens, vision.tokens), most)
+    pictures = max(1, options.batched_tokens // vision.tokens)
+    return min(pictures, options.sequences * a_request) * vision.tokens
+
+
+def _images(shape: Shape, vision: Vision, options: Options) -> int:
+    """Pixels of the largest pictures that fill a batch, and what their tokens are embedded as.
+
+    Both are alive until the profiling run ends (v1/worker/gpu_model_runner.py `profile_run`:
+    `batched_dummy_mm_inputs` and the encoder cache, 0.9 to 0.33).
+    """
+    if not options.images or not vision.tokens:
+        return 0
+    encoded = _encoded_tokens(vision, options)
+    patch_numbers = COLOURS * vision.frames * vision.patch**2
+    pixels = encoded * vision.patches_a_token * patch_numbers
+    return (encoded * shape.hidden + pixels) * shape.dtype_bytes
 
 
 def _sampler(shape: Shape, options: Options) -> int:

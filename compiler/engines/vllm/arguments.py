@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import difflib
-
+from compiler.diagnostics import closest
 from compiler.engines.vllm import argument_values
 from compiler.engines.vllm.argument_rules import MANAGED, REFUSED, SUCCESSORS, UNHEALTHY
 from compiler.engines.vllm.flags import Flag, FlagTable, flag_table
@@ -82,9 +81,9 @@ def _unknown(table: FlagTable, name: str, version: Version) -> ArgumentProblem:
     if flag_name not in table.flags:
         detail = f"vLLM {shown} has no flag `--{flag_name}`."
         current = [known for known in table.flags if table.accepts(known, version)]
-        close = difflib.get_close_matches(flag_name, current, n=1)
+        close = closest(flag_name, current)
         if close and not hint:
-            hint = f"Did you mean `{close[0].replace('-', '_')}`?"
+            hint = f"Did you mean `{close.replace('-', '_')}`?"
     elif version < table.first_release(flag_name):
         first = show_version(table.first_release(flag_name))
         detail = f"vLLM {shown} does not have `--{flag_name}` yet; {first} has it."

@@ -30,7 +30,7 @@ def encoder_decoder_problem(request: Request) -> ArgumentProblem | None:
     elif version < _FIRST_V1_PAIRS:
         detail = f"vLLM {shown} runs `{name}` on its V0 engine, which the law does not cover."
     else:
-        detail = f"The cache of cross attention in `{name}` has no formula yet."
+        detail = f"`{name}` writes down speech, which is no task of modelc."
     return ArgumentProblem(code="engine-format", argument="model", detail=detail)
 
 

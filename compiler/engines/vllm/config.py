@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from compiler.engines.vllm.audio import audio_of
-from compiler.engines.vllm.recurrent import PURE_MAMBA, listed_kinds, recurrent_of
+from compiler.engines.vllm.recurrent import PURE_MAMBA, listed_kinds, named_layers, recurrent_of
 from compiler.engines.vllm.rope import position_limit, rope_of
 from compiler.engines.vllm.sections import Header, first_whole, number, section, whole
 from compiler.engines.vllm.shape import Attention, Experts, Mla, Shape
@@ -149,6 +149,10 @@ def canonical(text: Header) -> dict[str, HeaderValue]:
     for name, others in _NAMES.items():
         if not whole(found, name) and (value := first_whole(found, others)):
             found[name] = value
+    listed = found.get("layers_block_type")
+    if isinstance(listed, list) and not whole(found, "num_hidden_layers"):
+        # Nemotron-H as Transformers 5 writes it.
+        found["num_hidden_layers"] = len(listed)
     return found
 
 
@@ -223,7 +227,7 @@ def _norms(model_type: str) -> int:
 
 def _head_dim(text: Header, hidden: int, heads: int) -> int:
     """The size of a head, where it is not the hidden size over the heads."""
-    named = first_whole(text, ("head_dim", "kv_channels", "attention_head_dim"))
+    named = first_whole(text, ("head_dim", "attention_head_dim", "kv_channels"))
     named = named or whole(text, "hidden_size_per_head")
     return named or (hidden // heads if heads else 0)
 
@@ -308,6 +312,7 @@ def _mla(text: Header) -> Mla | None:
         nope_dim=whole(text, "qk_nope_head_dim"),
         rope_dim=whole(text, "qk_rope_head_dim"),
         value_dim=whole(text, "v_head_dim"),
+        index_topk=whole(text, "index_topk"),
         index_heads=whole(text, "index_n_heads") if whole(text, "index_topk") else 0,
         index_dim=whole(text, "index_head_dim") if whole(text, "index_topk") else 0,
     )
@@ -316,6 +321,11 @@ def _mla(text: Header) -> Mla | None:
 _EXPERT_COUNTS = ("num_experts", "n_routed_experts", "num_local_experts", "moe_num_experts")
 _EXPERT_WIDTHS = ("moe_intermediate_size", "expert_intermediate_size", "intermediate_size")
 _SHARED_COUNTS = ("n_shared_experts", "num_shared_experts", "moe_num_shared_experts")
+_SHARED_WIDTHS = (
+    "shared_expert_intermediate_size",
+    "moe_shared_expert_intermediate_size",
+    "share_expert_dim",
+)
 _ACTIVE_COUNTS = (
     "num_experts_per_tok",
     "num_experts_per_token",
@@ -331,12 +341,15 @@ def _experts(text: Header, model_type: str, layers: int) -> Experts | None:
     if count <= 1:
         return None
     width = first_whole(text, _EXPERT_WIDTHS)
-    shared = first_whole(text, ("shared_expert_intermediate_size", "share_expert_dim"))
+    shared = first_whole(text, _SHARED_WIDTHS)
     if not shared:
         shared = first_whole(text, _SHARED_COUNTS) * width
     if model_type == "granitemoehybrid":
         shared = whole(text, "shared_intermediate_size")
     active = first_whole(text, _ACTIVE_COUNTS) or 1
+    found = _expert_layers(text, layers)
+    if not found:
+        return None
     if model_type.startswith("llama4"):
         shared = width
     return Experts(
@@ -350,20 +363,24 @@ def _experts(text: Header, model_type: str, layers: int) -> Experts | None:
         router_bias=text.get("topk_method") == "noaux_tc"
         or text.get("scoring_func") == "sigmoid"
         or model_type == "gpt_oss",
-        layers=_expert_layers(text, layers),
+        layers=found,
     )
 
 
 def _expert_layers(text: Header, layers: int) -> frozenset[int]:
+    listed = named_layers(text)
+    if text.get("model_type") == "nemotron_h" and listed:
+        # A layer of experts is a layer of its own.
+        return frozenset(index for index, kind in enumerate(listed) if kind in {"E", "moe"})
     frequency = text.get("moe_layer_freq")
     if isinstance(frequency, list):
         return frozenset(index for index, on in enumerate(frequency) if on)
-    listed = text.get("moe_layers")
+    numbered = text.get("moe_layers")
     if isinstance(named := text.get("moe_layers_enum"), str):
         # Step 3 writes them with commas.
         return frozenset(int(index) for index in named.split(",") if index.strip().isdecimal())
-    if isinstance(listed, list) and listed:
-        return frozenset(index for index in listed if isinstance(index, int))
+    if isinstance(numbered, list) and numbered:
+        return frozenset(index for index in numbered if isinstance(index, int))
     dense = text.get("mlp_only_layers")
     skipped = (
         {index for index in dense if isinstance(index, int)} if isinstance(dense, list) else set()

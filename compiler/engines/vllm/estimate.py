@@ -127,7 +127,7 @@ def estimate_on(
         weights_bytes=weights_bytes - offloaded_bytes + draft_bytes,
         offloaded_bytes=offloaded_bytes,
         draft_bytes=draft_bytes,
-        activation=activation_of(shape, options),
-        graphs=graphs_of(shape, options, kind),
+        activation=activation_of(shape, options, kind),
+        graphs=graphs_of(shape, options, kind, linked=linked or kind.link == "nvlink"),
         runtime=runtime_of(shape, options, kind, linked=linked),
     )

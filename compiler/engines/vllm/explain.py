@@ -6,10 +6,12 @@ from collections.abc import Iterator
 
 from compiler.engines.vllm.classes import class_assumption
 from compiler.engines.vllm.estimate import Estimate
+from compiler.engines.vllm.headers import has_tied_output
 from compiler.engines.vllm.kv import Layout, logged_tokens
 from compiler.engines.vllm.options import Options
 from compiler.engines.vllm.quantization import scheme_of
 from compiler.engines.vllm.recurrent import names_recurrent_layers
+from compiler.engines.vllm.runtime import keeps_delta_tuning
 from compiler.engines.vllm.shape import Shape
 from compiler.engines.vllm.stages import stage_layers
 from compiler.engines.vllm.versions import NEWEST, OLDEST, show_version
@@ -20,6 +22,19 @@ from compiler.ir.units import show_mib
 # Patch releases of the newest known version follow its law.
 _LAST_PATCH = 99
 _FIRST_V1_COMPUTE = (8, 0)
+# The first release that reads an output beside a tied embedding (config/model.py
+# `maybe_untie_word_embeddings`, model_loader/weight_tying.py, read in 0.32).
+_FIRST_UNTIED = (0, 32, 0)
+# Classes that see or hear, whose config.json has no section for it under a name that is known.
+_TOWERS_WITHOUT_SECTION = frozenset(
+    {"ChameleonForConditionalGeneration", "Molmo2ForConditionalGeneration", "MolmoForCausalLM"}
+    | {"Ovis", "Ovis2_5", "Ovis2_6ForCausalLM", "Ovis2_6_MoeForCausalLM", "Phi4MMForCausalLM"}
+    | {
+        "GraniteSpeechForConditionalGeneration",
+        "MiDashengLMModel",
+        "QwenVLForConditionalGeneration",
+    }
+)
 # Compute capabilities of GPUs that share the host's memory: Jetson Orin and Thor, GB10.
 _UNIFIED = frozenset({(8, 7), (11, 0), (12, 1)})
 
@@ -109,6 +124,11 @@ def _about_version(
     old_gpu = kind is not None and kind.compute < _FIRST_V1_COMPUTE and version < (0, 9, 0)
     if old_gpu or (shape.encoder and version < (0, 10, 0)):
         yield f"{shown} runs this on its V0 engine, which the law does not cover."
+    if kind is not None and keeps_delta_tuning(shape, options, kind):
+        yield (
+            f"{shown} keeps what tuning the kernels of `{shape.architecture}` took, but on Hopper: "
+            "3.4 GiB on an RTX 5090, and no other GPU was measured."
+        )
     if options.rules.charges_whole_device:
         yield "vLLM 0.8 charges all memory in use on a GPU to itself, so it should not share one."
 
@@ -129,6 +149,11 @@ def _about_model(request: Request, shape: Shape, options: Options) -> Iterator[s
             f"The recurrent layers of `{shape.architecture}` are costed as attention, which takes "
             "more KV than vLLM does."
         )
+    if options.version >= _FIRST_UNTIED and has_tied_output(facts, shape, options):
+        yield (
+            "The files have an output beside a tied embedding; vLLM keeps one if they are equal, "
+            "as is assumed, and both if not."
+        )
     if facts.tensors:
         return
     if scheme_of(shape.quantization, options.quantization).kind == "unknown":
@@ -136,6 +161,8 @@ def _about_model(request: Request, shape: Shape, options: Options) -> Iterator[s
     if shape.vision and shape.vision.family == "unknown":
         outer = str(facts.header.get("model_type") or "")
         yield f"The vision tower of `{outer}` is weighed as one of CLIP's build."
+    if shape.vision is None and shape.architecture in _TOWERS_WITHOUT_SECTION:
+        yield f"The tower of `{shape.architecture}` is not weighed without tensors."
     if "audio_config" in facts.header and not shape.audio:
         yield "The audio tower is not weighed without tensors."
 

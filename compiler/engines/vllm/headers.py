@@ -6,9 +6,10 @@ import math
 import re
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from compiler.engines.vllm.allocator import allocated_bytes
+from compiler.engines.vllm.mxfp4 import mxfp4_backend, mxfp4_sizes
 from compiler.engines.vllm.options import Options
 from compiler.engines.vllm.quantization import Scheme, scheme_of
 from compiler.engines.vllm.shape import Shape
@@ -19,8 +20,7 @@ from compiler.engines.vllm.weights import (
     HEAD_NUMBER_BYTES,
     absorbed_sizes,
     classifies,
-    mxfp4_backend,
-    mxfp4_sizes,
+    index_sizes,
     padded_rows,
     rope_bytes,
     vocabulary_rows,
@@ -119,6 +119,8 @@ def weights_from_tensors(
     scheme = scheme_of(shape.quantization, options.quantization)
     if shape.quantization is None and scheme.kind != "none":
         return None
+    if kind is not None:
+        scheme = replace(scheme, compute=kind.compute)
     sums: Counter[tuple[str, int, str]] = Counter()
     configured = _tower_is_as_configured(facts, shape)
     for group in facts.tensors:
@@ -131,6 +133,13 @@ def weights_from_tensors(
     towers = vision_sizes(shape, options) if configured else ()
     computed = _computed_sizes(shape, options, scheme, kind)
     return allocated_bytes([*single, *towers, *layered, *computed], options.rules)
+
+
+def has_tied_output(facts: ModelFacts, shape: Shape, options: Options) -> bool:
+    """Whether the files hold an output that config.json says is the embedding."""
+    if not shape.tied or options.pooling or facts.format != "safetensors":
+        return False
+    return any(_place(group.name).module in _HEADS for group in facts.tensors)
 
 
 def _tower_is_as_configured(facts: ModelFacts, shape: Shape) -> bool:
@@ -160,7 +169,7 @@ def _add_group(
     place = _place(group.name)
     if _is_left_out(group.name, place, shape, options, scheme):
         return
-    size = _on_rank(group, place, shape, options, _held_bytes(group, place, shape, scheme))
+    size = _on_rank(group, place, shape, options, _held_bytes(group, place, shape, options, scheme))
     layers, copies = _numbers(group, place)
     key = _FUSED.get(place.module, place.module)
     copies_on_rank = -(-copies // options.expert_ranks) if place.expert else copies
@@ -223,16 +232,24 @@ def _is_left_out(name: str, place: _Place, shape: Shape, options: Options, schem
         return True
     if shape.encoder and not classifies(shape) and _ENCODER_HEAD.search(name):
         return True
-    if name.startswith("cls.") or (
-        place.leaf in {"qzeros", "weight_zero_point"} and not scheme.zero_points
-    ):
+    if name.startswith("cls."):
+        return True
+    kept = scheme.zero_points or (place.expert and scheme.kind == "gptq") or scheme.keeps_zeros
+    if place.leaf in {"qzeros", "weight_zero_point"} and not kept:
         return True
     return place.expert and scheme.kind == "mxfp4" and shape.model_type == "gpt_oss"
 
 
-def _held_bytes(group: TensorGroup, place: _Place, shape: Shape, scheme: Scheme) -> int:
+def _held_bytes(
+    group: TensorGroup, place: _Place, shape: Shape, options: Options, scheme: Scheme
+) -> int:
     """Bytes of one whole tensor in the dtype in which vLLM keeps it."""
     count = math.prod(group.shape)
+    if place.leaf == "qzeros" and place.expert and scheme.kind == "gptq" and not scheme.zero_points:
+        # quantization/gptq_marlin.py `w13_qzeros` has the type of the scales until 0.27.
+        return count * (4 if options.rules.gptq_zeros_are_whole else 2)
+    if place.leaf == "weight_scale_inv" and scheme.repeats_scales and scheme.block is not None:
+        return count * scheme.block[0] * 2
     if group.dtype not in _FLOATS and place.leaf != "absmax":
         return group.bytes
     if _FULL_PRECISION.search(group.name):
@@ -322,6 +339,7 @@ def _computed_sizes(
     if shape.mla:
         for _ in _latent_layers(shape, here):
             yield from absorbed_sizes(shape, shape.mla, options)
+        yield from index_sizes(shape.mla, options)
     if shape.experts and scheme.kind == "mxfp4" and shape.model_type == "gpt_oss":
         width = shape.experts.width // options.expert_shards
         count = -(-shape.experts.count // options.expert_ranks)

@@ -26,6 +26,8 @@ SchemeKind = Literal[
 
 _BYTE_BITS = 8
 _MXFP4_GROUP = 32
+_FP8_COMPUTE = (8, 9)
+_MACHETE_COMPUTE = (9, 0)
 _FUSED = {
     "qkv_proj": ("q_proj", "k_proj", "v_proj"),
     "gate_up_proj": ("gate_proj", "up_proj"),
@@ -74,6 +76,10 @@ class Scheme:
     """Inputs that share a scale; 0 for one scale a row."""
     zero_points: bool = False
     block: tuple[int, int] | None = None
+    reorders: bool = False
+    """GPTQ with act order: inputs are permuted."""
+    compute: tuple[int, int] | None = None
+    """Compute capability of the GPU, which decides about the kernel."""
     ignored: Ignored = Ignored()
 
     def sizes(self, rows: int, columns: int, dtype_bytes: int) -> list[int]:
@@ -85,11 +91,11 @@ class Scheme:
             case "awq" | "gptq" | "wna16":
                 groups = -(-columns // (self.group or columns or 1))
                 sizes = [count * self.bits // 8, groups * rows * 2]
-                return [*sizes, groups * rows * self.bits // 8] if self.zero_points else sizes
+                if self.zero_points or self.keeps_zeros:
+                    sizes.append(groups * rows * self.bits // 8)
+                return [*sizes, columns * 4, columns * 4] if self.reorders else sizes
             case "fp8":
-                if self.block is None:
-                    return [count, rows * 4]
-                return [count, -(-rows // self.block[0]) * -(-columns // self.block[1]) * 4]
+                return [count, self._fp8_scales(rows, columns)]
             case "int8":
                 return [count, rows * 4]
             case "nvfp4":
@@ -104,6 +110,24 @@ class Scheme:
             case "gguf":
                 # About the size of Q4_K; a GGUF with tensors is weighed from its header instead.
                 return [count * 9 // 16]
+
+    def _fp8_scales(self, rows: int, columns: int) -> int:
+        if self.block is None:
+            return rows * 4
+        groups = -(-columns // self.block[1])
+        if self.repeats_scales:
+            return groups * rows * 2
+        return -(-rows // self.block[0]) * groups * 4
+
+    @property
+    def repeats_scales(self) -> bool:
+        """Marlin repeats the scale of a block for each of its rows (utils/marlin_utils_fp8.py)."""
+        return self.block is not None and self.compute is not None and self.compute < _FP8_COMPUTE
+
+    @property
+    def keeps_zeros(self) -> bool:
+        """Machete, which Hopper takes, leaves GPTQ's unused zero points where they are."""
+        return self.kind == "gptq" and self.compute == _MACHETE_COMPUTE
 
     def for_module(self, name: str) -> Scheme:
         """The scheme of one module: none when the checkpoint leaves it alone."""
@@ -162,7 +186,12 @@ def _integer(
     bits = _first_int(config, ("bits", "w_bit"), 4)
     group = _first_int(config, ("group_size", "q_group_size"), 128)
     return Scheme(
-        kind=kind, bits=bits, group=max(0, group), zero_points=zero_points, ignored=ignored
+        kind=kind,
+        bits=bits,
+        group=max(0, group),
+        zero_points=zero_points,
+        reorders=kind == "gptq" and bool(config.get("desc_act")),
+        ignored=ignored,
     )
 
 

@@ -12,11 +12,14 @@ _KINDS: dict[str, Attention] = {
     "attention": "full",
     "sliding_attention": "sliding",
     "chunked_attention": "full",
+    "indexed_attention": "full",
     "linear_attention": "linear",
     "mamba": "mamba",
     "conv": "mamba",
     # Zamba2: a Mamba-2 layer behind a shared attention block.
     "hybrid": "both",
+    "mlp": "none",
+    "moe": "none",
 }
 # Nemotron-H writes its layers as letters: Mamba, attention, MLP.
 _LETTERS: dict[str, Attention] = {"M": "mamba", "*": "full", "-": "none", "E": "none"}
@@ -24,6 +27,11 @@ PURE_MAMBA = frozenset({"falcon_mamba", "mamba", "mamba2"})
 """Models that are Mamba from end to end, without MLPs."""
 _MAMBA = frozenset({"falcon_mamba", "jamba", "mamba"})
 _LIGHTNING = frozenset({"minimax", "minimax_m1", "minimax_text_01"})
+_KIMI_DELTA = frozenset({"bailing_hybrid", "kimi_linear"})
+_CONVOLUTIONS = ("lfm2", "lfm3")
+# Sizes that state space models alone have. Transformers 5 writes their layers as linear attention
+# too (configuration_utils.py `_LEGACY_LAYER_TYPE_REMAP`).
+_STATE_SPACE_KEYS = frozenset({"mamba_d_state", "ssm_cfg", "ssm_state_size", "state_size"})
 # Keys that any such model has, for those whose layers are not known here.
 _MIXED_LAYERS = frozenset(
     {
@@ -40,13 +48,23 @@ _MIXED_LAYERS = frozenset(
 
 def listed_kinds(text: Header, model_type: str, layers: int) -> tuple[Attention, ...] | None:
     """The kind of each layer, where config.json lists them or a hybrid's code counts them."""
+    listed = named_layers(text)
+    if isinstance(text.get("layer_types") or text.get("layers_block_type"), list):
+        linear: Attention = "linear" if _STATE_SPACE_KEYS.isdisjoint(text) else "mamba"
+        kinds = {**_KINDS, "linear_attention": linear}
+        return tuple(kinds.get(kind, "full") for kind in listed)[:layers]
+    if listed:
+        return tuple(_LETTERS.get(letter, "none") for letter in listed)[:layers]
+    return _counted_kinds(text, model_type, layers)
+
+
+def named_layers(text: Header) -> tuple[str, ...]:
+    """What config.json calls each layer: a word, or a letter of Nemotron-H's pattern."""
     listed = text.get("layer_types") or text.get("layers_block_type")
     if isinstance(listed, list):
-        return tuple(_KINDS.get(str(kind), "full") for kind in listed)[:layers]
+        return tuple(str(kind) for kind in listed)
     pattern = text.get("hybrid_override_pattern")
-    if isinstance(pattern, str):
-        return tuple(_LETTERS.get(letter, "none") for letter in pattern)[:layers]
-    return _counted_kinds(text, model_type, layers)
+    return tuple(pattern) if isinstance(pattern, str) else ()
 
 
 def _counted_kinds(text: Header, model_type: str, layers: int) -> tuple[Attention, ...] | None:
@@ -71,6 +89,9 @@ def _counted_kinds(text: Header, model_type: str, layers: int) -> tuple[Attentio
         # Layers are numbered from one there.
         inside = _within(section(text, "linear_attn_config").get("kda_layers"))
         attends, rest = (lambda layer: not inside(layer + 1)), "linear"
+    elif model_type == "bailing_hybrid":
+        period = whole(text, "layer_group_size") or 6
+        attends, rest = _every(period, period - 1), "linear"
     elif model_type in _LIGHTNING and isinstance(text.get("attn_type_list"), list):
         kinds = text["attn_type_list"]
         chosen = [at for at, kind in enumerate(kinds if isinstance(kinds, list) else []) if kind]
@@ -105,10 +126,10 @@ def recurrent_of(
     The classes' get_mamba_state_shape_from_config (model_executor/models/, 0.10 to 0.33).
     """
     if "linear" in attention:
-        return _linear(text, model_type)
+        return _linear(text, model_type, hidden)
     if "mamba" not in attention and "both" not in attention:
         return None
-    if model_type.startswith("lfm2"):
+    if model_type.startswith(_CONVOLUTIONS):
         inner = whole(text, "conv_dim") if model_type == "lfm2" else 0
         return Recurrent(
             kind="conv",
@@ -129,19 +150,26 @@ def names_recurrent_layers(header: Header) -> bool:
     )
 
 
-def _linear(text: Header, model_type: str) -> Recurrent:
+def _linear(text: Header, model_type: str, hidden: int) -> Recurrent:
     kimi = section(text, "linear_attn_config")
-    if kimi or model_type in _LIGHTNING:
-        kind: RecurrentKind = "kda" if kimi else "lightning"
-        heads = whole(kimi, "num_heads") or whole(text, "num_attention_heads")
-        head_dim = whole(kimi, "head_dim") or whole(text, "head_dim")
+    delta = bool(kimi) or model_type in _KIMI_DELTA
+    if delta or model_type in _LIGHTNING:
+        kind: RecurrentKind = "kda" if delta else "lightning"
+        # Transformers 5 writes what Kimi has in a section of its own beside the other sizes.
+        heads = whole(kimi, "num_heads") or first_whole(
+            text, ("linear_num_heads", "num_attention_heads")
+        )
+        head_dim = whole(kimi, "head_dim") or first_whole(text, ("linear_head_dim", "head_dim"))
+        head_dim = head_dim or (hidden // heads if heads else 0)
         return Recurrent(
             kind=kind,
             key_heads=heads,
             value_heads=heads,
             key_dim=head_dim,
             value_dim=head_dim,
-            kernel=whole(kimi, "short_conv_kernel_size") or 4,
+            kernel=whole(kimi, "short_conv_kernel_size")
+            or first_whole(text, ("linear_conv_kernel_dim", "short_conv_kernel_size"))
+            or 4,
             state_bytes=_state_bytes(text, model_type),
         )
     return Recurrent(

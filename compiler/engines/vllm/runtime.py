@@ -14,12 +14,27 @@ from compiler.ir.units import GIB, MIB
 _KERNELS_BYTES = 133 * MIB
 _NVLINK_BYTES = {2: 563 * MIB, 4: 922 * MIB, 8: 1229 * MIB}
 _PCIE_BYTES = 256 * MIB
+_HOPPER = 9
+# From 0.18 on, from a sweep of 60 launches of 0.19 on H100 and one model on 0.15 to 0.18.
+_HOPPER_KERNELS_BYTES = 256 * MIB
+# FlashInfer's workspace of all-reduce and norm in one kernel, with all other library memory: the
+# same sweep (distributed/device_communicators/flashinfer_all_reduce.py, 0.17 to 0.33). Blackwell
+# and eight ranks were not measured and are taken to need what Hopper and four do.
+_FUSED_BYTES = {2: 2130 * MIB, 4: 2222 * MIB}
 _LINEAR_ATTENTION_BYTES = 358 * MIB
+# Triton's tuning of the gated delta net, which 0.18 and 0.19 run before the KV cache is sized and
+# do not get back (models/qwen3_next.py `_warmup_prefill_kernels`). Two reports, both of an RTX
+# 5090: 3.42 GiB less KV with it than without, and a log of 3.81 GiB of non-torch memory.
+_DELTA_TUNING_BYTES = 3482 * MIB
 _OLD_CONTEXT_BYTES = 461 * MIB
 _CONTEXT_BYTES = {7: 307 * MIB, 8: 430 * MIB, 9: 543 * MIB, 10: 614 * MIB, 12: 512 * MIB}
 _CONTEXT_OTHER_BYTES = 461 * MIB
 # NCCL's channels, outside the budget once the first snapshot is taken after its start.
 _NCCL_BYTES = {2: 461 * MIB, 8: 717 * MIB}
+# The same over NVLink from Hopper and 0.11 on, where NCCL also sets NVLS up: the first and each
+# further communicator (free memory at the start of 14 launches of 0.19 on H100, 2 and 4 ranks).
+_NVLINK_FIRST_BYTES = 1040 * MIB
+_NVLINK_NEXT_BYTES = 492 * MIB
 
 # RSS of the processes of `vllm serve` 0.32, measured on the CPU build: 2.9 GB for three of them.
 # A CUDA process maps more libraries; the band is half of the figure to either side.
@@ -44,23 +59,52 @@ def runtime_of(shape: Shape, options: Options, kind: GpuKind, *, linked: bool) -
     """Library memory of one GPU."""
     ranks, rules = options.tensor_parallel, options.rules
     charged_bytes = _KERNELS_BYTES
+    if rules.more_hopper_kernels and kind.compute[0] == _HOPPER:
+        charged_bytes = _HOPPER_KERNELS_BYTES
     context_bytes = _CONTEXT_BYTES.get(kind.compute[0], _CONTEXT_OTHER_BYTES)
     nvlink = linked or kind.link == "nvlink"
-    channels_bytes = sum(_by_ranks(_NCCL_BYTES, size) for size in _communicators(shape, options))
+    sizes = _communicators(shape, options)
+    channels_bytes = sum(_by_ranks(_NCCL_BYTES, size) for size in sizes)
+    multicasts = nvlink and kind.compute[0] >= _HOPPER
+    if sizes and multicasts and rules.snapshot_after_nccl:
+        # Models with experts have a group of all ranks that share them, --enable-expert-parallel
+        # or not (distributed/parallel_state.py `initialize_model_parallel`).
+        further = len(sizes) - 1 + (shape.experts is not None)
+        channels_bytes = _NVLINK_FIRST_BYTES + further * _NVLINK_NEXT_BYTES
     if ranks > 1:
         # From 0.20 on FlashInfer's all-reduce takes its workspace over PCIe too.
         large = nvlink or rules.graphs_in_budget
         charged_bytes = _by_ranks(_NVLINK_BYTES, ranks) if large else _PCIE_BYTES
+        if nvlink and fuses_all_reduce(options, kind):
+            charged_bytes = _by_ranks(_FUSED_BYTES, ranks)
     if rules.snapshot_after_nccl:
         context_bytes += channels_bytes
     elif nvlink:
         charged_bytes += channels_bytes
     if shape.recurrent:
         charged_bytes += _LINEAR_ATTENTION_BYTES
+    if keeps_delta_tuning(shape, options, kind):
+        charged_bytes += _DELTA_TUNING_BYTES
     if rules.charges_whole_device:
         charged_bytes += _OLD_CONTEXT_BYTES
         context_bytes = max(0, context_bytes - _OLD_CONTEXT_BYTES)
     return Runtime(charged_bytes=charged_bytes, context_bytes=context_bytes)
+
+
+def keeps_delta_tuning(shape: Shape, options: Options, kind: GpuKind) -> bool:
+    """Whether tuned Triton kernels keep memory: Hopper takes FlashInfer's, which are not tuned."""
+    delta = shape.recurrent is not None and shape.recurrent.kind == "gdn"
+    return delta and options.rules.keeps_delta_tuning and kind.compute[0] != _HOPPER
+
+
+def fuses_all_reduce(options: Options, kind: GpuKind) -> bool:
+    """Whether all-reduce and norm are one kernel (config/vllm.py `enable_allreduce_rms_fusion`)."""
+    rules = options.rules
+    if not rules.fuses_all_reduce or not options.compiles or kind.compute[0] not in {9, 10}:
+        return False
+    ranks = rules.fuses_all_reduce_of_ranks or options.data_parallel == 1
+    stages = rules.fuses_all_reduce_of_stages or options.pipeline_parallel == 1
+    return ranks and stages and options.tensor_parallel in {2, 4, 8}
 
 
 def _communicators(shape: Shape, options: Options) -> list[int]:

@@ -21,6 +21,8 @@ class Mla:
     nope_dim: int
     rope_dim: int
     value_dim: int
+    index_topk: int = 0
+    """Tokens that sparse attention reads; 0 without an indexer."""
     index_heads: int = 0
     """Heads of the sparse attention indexer; 0 without one."""
     index_dim: int = 0
@@ -132,6 +134,8 @@ class Vision:
     tokens: int = 0
     """Tokens of the largest picture; 0 where config.json does not tell."""
     patches_a_token: int = 1
+    frames: int = 1
+    """Frames that share a patch; a picture stands for all of them."""
     cuts_heads: bool = True
     """Attention is cut by heads, and ranks must divide them."""
     parts: tuple[Part, ...] = ()

@@ -42,12 +42,26 @@ class Rules:
     """Before 0.10 the pool grew with layers x sizes; later graphs share one pool."""
     expert_graphs_by_layer: bool = True
     """The same for models with experts, until 0.11."""
-    sampler_centi: int = 958
+    sampler_centi: int = 949
     """Peak of sampling in hundredths of one logits table (sequences x vocabulary x 4 bytes)."""
     sampler_small_centi: int = 700
     """The same below 128 sequences, where the sort needs less scratch."""
     moe_workspace_stays: bool = False
     """Buffers of fused experts are kept in a workspace instead of being freed."""
+    gptq_zeros_are_whole: bool = False
+    """Zero points of GPTQ experts are kept in 32 bits, packed; before, in the scales' type."""
+    wide_expert_workspaces: bool = False
+    """Each workspace of fused experts is at least as wide as the hidden state."""
+    fuses_all_reduce: bool = False
+    """All-reduce is fused with the norm on Hopper and Blackwell, in a workspace of FlashInfer."""
+    fuses_all_reduce_of_ranks: bool = False
+    """The same with data parallel ranks."""
+    fuses_all_reduce_of_stages: bool = False
+    """The same with pipeline stages."""
+    keeps_delta_tuning: bool = False
+    """What tuning the kernels of gated delta nets took is still held when the KV cache is sized."""
+    more_hopper_kernels: bool = False
+    """Twice the library memory on Hopper."""
     cold_compile_stays: bool = False
     """Memory of the first compilation is still held when the KV cache is sized."""
     cold_compile_peaks: bool = False
@@ -94,8 +108,10 @@ class Rules:
     """Qwen3-VL's cache of rotary positions has a row a token; before, four."""
     load_without_splits: bool = False
     """Weights load under max_split_size_mb=20: a tensor from 20 MiB keeps its whole segment."""
-    mxfp4_hopper_padding: bool = True
-    """triton_kernels pads the expert width of MXFP4 to 256 on Hopper."""
+    mxfp4_swizzled: bool = False
+    """triton_kernels swizzles MXFP4 on Hopper."""
+    mxfp4_scales_stay: bool = False
+    """The checkpoint's scales stay beside the swizzled ones."""
     kv_bytes_flag: bool = False
     """--kv-cache-memory-bytes exists."""
     runner_flag: bool = False
@@ -142,31 +158,45 @@ _CHANGES: tuple[tuple[Version, dict[str, Any]], ...] = (
         (0, 12, 0),
         {"moe_workspace_stays": True, "nemotron_float_state": True, "graphs_for_drafts": True},
     ),
-    ((0, 14, 0), {"stages_hold_all": True}),
+    ((0, 14, 0), {"stages_hold_all": True, "wide_expert_workspaces": True}),
     ((0, 15, 0), {"servers_by_rank": True, "drafts_with_models": True}),
-    ((0, 16, 0), {"sampler_centi": 360, "sampler_small_centi": 360}),
-    ((0, 17, 0), {"stages_hold_all": False}),
-    ((0, 19, 0), {"hybrid_uneven": True}),
+    (
+        (0, 17, 0),
+        {
+            "sampler_centi": 361,
+            "sampler_small_centi": 361,
+            "stages_hold_all": False,
+            "fuses_all_reduce": True,
+        },
+    ),
+    ((0, 18, 0), {"more_hopper_kernels": True, "keeps_delta_tuning": True}),
+    ((0, 19, 0), {"hybrid_uneven": True, "mxfp4_swizzled": True, "mxfp4_scales_stay": True}),
     (
         (0, 20, 0),
         {
             "utilization_permille": 920,
             "graphs_in_budget": True,
+            "keeps_delta_tuning": False,
             "cold_compile_stays": True,
             "logged_tokens": "concurrency",
         },
     ),
     (
         (0, 21, 0),
-        {"load_without_splits": True, "mxfp4_hopper_padding": False, "rope_of_trained": True},
+        {"load_without_splits": True, "rope_of_trained": True},
     ),
+    ((0, 22, 0), {"fuses_all_reduce_of_ranks": True}),
     ((0, 23, 0), {"v2_dense": True, "v2_ignores_offload": True}),
-    ((0, 25, 0), {"v2_decoders": True}),
+    (
+        (0, 25, 0),
+        {"v2_decoders": True, "fuses_all_reduce_of_stages": True, "mxfp4_scales_stay": False},
+    ),
     ((0, 26, 0), {"hybrid_prefixes": True}),
     ((0, 27, 0), {"mla_state_block": 128}),
     (
         (0, 28, 0),
         {
+            "gptq_zeros_are_whole": True,
             "async_batches": True,
             "huge_gpus": True,
             "v2_ignores_offload": False,

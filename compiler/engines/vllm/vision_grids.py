@@ -5,8 +5,9 @@ Every function reads one config.json as its class does (vLLM's model_executor/mo
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from typing import Literal
 
 from compiler.engines.vllm.pictures import (
     COLOURS,
@@ -37,9 +38,7 @@ def qwen2_vision(picture: Picture) -> Vision:
     )
     merged = width * merge_of(picture) ** 2
     projector = (Part(width, copies=2), *two_layers(merged, merged, picture.hidden, cut=True))
-    return vision_with(
-        picture, tower, projector, family="qwen", merge=merge_of(picture), tokens=LARGEST_PICTURE
-    )
+    return _qwen(picture, tower, projector)
 
 
 def qwen2_5_vision(picture: Picture) -> Vision:
@@ -51,9 +50,7 @@ def qwen2_5_vision(picture: Picture) -> Vision:
     )
     merged = width * merge_of(picture) ** 2
     projector = (Part(width), *two_layers(merged, merged, out, cut=True))
-    return vision_with(
-        picture, tower, projector, family="qwen", merge=merge_of(picture), tokens=LARGEST_PICTURE
-    )
+    return _qwen(picture, tower, projector)
 
 
 def qwen3_vision(picture: Picture) -> Vision:
@@ -72,9 +69,14 @@ def qwen3_vision(picture: Picture) -> Vision:
         *(Part(tower.width, copies=2), Part(merged, copies=2 * layers)),
         *(replace(part, copies=1 + layers) for part in merger),
     )
-    return vision_with(
+    return _qwen(picture, tower, projector)
+
+
+def _qwen(picture: Picture, tower: Tower, projector: Iterable[Part]) -> Vision:
+    vision = vision_with(
         picture, tower, projector, family="qwen", merge=merge_of(picture), tokens=LARGEST_PICTURE
     )
+    return replace(vision, frames=frames_of(picture))
 
 
 def glm_vision(picture: Picture) -> Vision:
@@ -184,9 +186,10 @@ def mistral3_vision(picture: Picture) -> Vision:
         Part(tower.width * tower.width * merge**2, copies=int(merges)),
         *two_layers(tower.width, picture.hidden, picture.hidden, cut=not native, bias=biased),
     )
-    return vision_with(
-        picture, tower, projector, family="mistral" if native else "other", merge=merge
-    )
+    # models/pixtral.py and mistral3.py `get_num_image_tokens` of a square of the tower's size.
+    tokens = picture.grid // merge**2
+    family: Literal["mistral", "other"] = "mistral" if native else "other"
+    return vision_with(picture, tower, projector, family=family, merge=merge, tokens=tokens)
 
 
 def gemma4_vision(picture: Picture) -> Vision:

@@ -9,6 +9,7 @@ from itertools import chain
 from compiler.engines.vllm.allocator import allocated_bytes
 from compiler.engines.vllm.architectures import architectures
 from compiler.engines.vllm.mixers import mixer_sizes
+from compiler.engines.vllm.mxfp4 import mxfp4_backend, mxfp4_sizes
 from compiler.engines.vllm.options import Options
 from compiler.engines.vllm.per_layer import per_layer_sizes, per_layer_tables
 from compiler.engines.vllm.quantization import Scheme, scheme_of
@@ -35,6 +36,8 @@ def weights_from_shape(shape: Shape, options: Options, kind: GpuKind | None) -> 
 def decoder_sizes(shape: Shape, options: Options, kind: GpuKind | None) -> Iterator[int]:
     """Bytes of each parameter of the language model and its tower on one rank."""
     scheme = scheme_of(shape.quantization, options.quantization)
+    if kind is not None:
+        scheme = replace(scheme, compute=kind.compute)
     yield from table_sizes(shape, options)
     # Every pipeline stage builds the tower, though only the first runs it.
     yield from vision_sizes(shape, options)
@@ -47,6 +50,8 @@ def decoder_sizes(shape: Shape, options: Options, kind: GpuKind | None) -> Itera
         yield 2 * shape.hidden * shape.hidden * shape.dtype_bytes
     if options.is_last_stage:
         yield shape.hidden * shape.dtype_bytes
+    if shape.mla:
+        yield from index_sizes(shape.mla, options)
     if options.is_first_stage or not shape.learnt_positions:
         yield position_bytes(shape, options)
 
@@ -197,6 +202,12 @@ def absorbed_sizes(shape: Shape, mla: Mla, options: Options) -> Iterator[int]:
     yield heads * mla.value_dim * mla.kv_rank * shape.dtype_bytes
 
 
+def index_sizes(mla: Mla, options: Options) -> Iterator[int]:
+    """What sparse attention picks for each token (models/deepseek_v2.py, 0.11 to 0.33)."""
+    if mla.index_topk:
+        yield options.batched_tokens * mla.index_topk * 4
+
+
 def _mlp_sizes(
     shape: Shape, options: Options, linear: _Linear, layer: int, kind: GpuKind | None
 ) -> Iterator[int]:
@@ -256,21 +267,29 @@ def _expert_sizes(
     yield experts.count * hidden * (4 if shape.model_type in FLOAT_ROUTERS else number)
     count = -(-experts.count // options.expert_ranks)
     width = experts.width // options.expert_shards
+    into = 2 if shape.gated else 1
     scheme = linear.scheme.for_module(f"{linear.prefix}mlp.experts.0.gate_proj")
     if scheme.kind == "mxfp4" and shape.model_type == "gpt_oss":
         yield from mxfp4_sizes(hidden, width, count, mxfp4_backend(options, kind))
     else:
         for size in (
-            *scheme.sizes(2 * width, hidden, number),
+            *scheme.sizes(into * width, hidden, number),
             *scheme.sizes(hidden, width, number),
         ):
             yield count * size
+        if scheme.kind == "gptq" and not scheme.zero_points:
+            # Unused zero points in the scales' type, in 32 bits of eight each from 0.28 on
+            # (quantization/gptq_marlin.py `w13_qzeros`, auto_gptq.py).
+            number_bytes = 4 if options.rules.gptq_zeros_are_whole else 2
+            for rows, columns in ((into * width, hidden), (hidden, width)):
+                groups = -(-columns // (scheme.group or columns))
+                yield count * groups * (rows * scheme.bits // 32) * number_bytes
         if scheme.kind == "nvfp4":
             # Two global scales and two input scales an expert, each in its own block of the stack.
             yield count * 32
     if experts.shared_width:
         shared = experts.shared_width // ranks
-        yield from linear("mlp.shared_expert.gate_up_proj", 2 * shared, hidden)
+        yield from linear("mlp.shared_expert.gate_up_proj", into * shared, hidden)
         yield from linear("mlp.shared_expert.down_proj", hidden, shared)
         if experts.shared_gate:
             yield hidden * number
@@ -279,39 +298,6 @@ def _expert_sizes(
     if experts.picture_width:
         seeing = replace(experts, width=experts.picture_width, shared_width=0, picture_width=0)
         yield from _expert_sizes(shape, seeing, options, linear, kind)
-
-
-def mxfp4_backend(options: Options, kind: GpuKind | None) -> str:
-    """Kernels that hold gpt-oss experts (quantization/mxfp4.py `get_mxfp4_backend`).
-
-    triton_kernels exist for Hopper and data centre Blackwell only; everything else runs Marlin.
-    From 0.21 on triton_kernels keeps the values unpadded.
-    """
-    if options.mxfp4_backend:
-        return options.mxfp4_backend
-    if kind is not None and not (9, 0) <= kind.compute < (11, 0):
-        return "marlin"
-    return "triton_padded" if options.rules.mxfp4_hopper_padding else "triton"
-
-
-def mxfp4_sizes(hidden: int, width: int, count: int, backend: str) -> Iterator[int]:
-    """Values, scales and biases of both stacks with the backend's padding."""
-    swizzled = 1
-    match backend:
-        case "marlin":
-            width, hidden = round_up(width, 128), round_up(hidden, 256)
-        case "triton_padded":
-            width = round_up(width, 256)
-        case _:
-            # Scale columns are padded to a multiple of 32 for the swizzled layout.
-            swizzled = 32
-    bias_bytes = 4 if backend == "marlin" else 2
-    yield count * 2 * width * hidden // 2
-    yield count * 2 * width * round_up(-(-hidden // 32), swizzled)
-    yield count * hidden * width // 2
-    yield count * hidden * round_up(-(-width // 32), swizzled)
-    yield count * 2 * width * bias_bytes
-    yield count * hidden * bias_bytes
 
 
 # Encoders whose linear modules and norms have no biases (models/modernbert.py, bert_with_rope.py).

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Written by modelc; changes made here are lost. Plan: dea2e8b454d4c0e6112a9b9406c369e6c0af97f32b9e332070b808c0030d1e16
+# Written by modelc; changes made here are lost. Digest: dc5270def5664ac31a82c2bb557876e11ec7df81f3a2e39ca21e6a124014cea6
 # What start.sh, stop.sh and status.sh share. Linux only: it reads /proc.
 set -euo pipefail
 umask 077
@@ -93,6 +93,17 @@ halt() {
   fi
   sweep "$name"
   rm -f -- "$state/$name.pid"
+}
+
+# Ends all replicas that have been started here, at the same time.
+halt_all() {
+  local file name
+  for file in "$state"/*.pid; do
+    [ -e "$file" ] || continue
+    name="${file##*/}"
+    halt "${name%.pid}" &
+  done
+  wait
 }
 
 # Kills what an engine that has ended left of its session: helpers too hold memory of a GPU. The id

@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
-# Written by modelc; changes made here are lost. Plan: dea2e8b454d4c0e6112a9b9406c369e6c0af97f32b9e332070b808c0030d1e16
+# Written by modelc; changes made here are lost. Digest: 45f88d728e204eb49ff4a67b3a8b93a078c537d8a0a763dc13e7d38f1373ed10
 # Becomes the engine of one replica, in the foreground.
 set -euo pipefail
 umask 077
 
+echo 'reasoning-0: vllm 0.33.0' >&2
 mkdir -p -- /srv/models/.cache/modelc-reasoning-0
 PATH=/opt/vllm/bin:"$PATH"
 # Variables through env(1): some names mean something to the shell itself.
@@ -33,6 +34,6 @@ exec env -- \
   --tensor-parallel-size \
   1 \
   --gpu-memory-utilization \
-  0.9465 \
+  0.9483 \
   --kv-cache-memory-bytes \
-  12740198400
+  12774277120

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Written by modelc; changes made here are lost. Plan: dea2e8b454d4c0e6112a9b9406c369e6c0af97f32b9e332070b808c0030d1e16
+# Written by modelc; changes made here are lost. Digest: 2abb68b712b6e2a17877bda0e114894989affbc14c63f94dd8605f10e365fa42
 # Starts what does not run yet and waits until all is healthy; fails when something is not.
 # Replicas on the same GPUs wait for each other: engines that start at once spoil each other's
 # measurement of free memory.
 set -euo pipefail
-# shellcheck source=lib.sh
+# shellcheck source=/dev/null
 . "$(dirname -- "${BASH_SOURCE[0]}")/lib.sh"
 
 take_lock

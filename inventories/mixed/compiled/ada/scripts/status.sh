@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Written by modelc; changes made here are lost. Plan: dea2e8b454d4c0e6112a9b9406c369e6c0af97f32b9e332070b808c0030d1e16
+# Written by modelc; changes made here are lost. Digest: 701a73944807902d33ac023214418d285f4157723d40e68d908f7e979e12b991
 # One line a replica: healthy, starting or stopped. Exit status 0 when all are healthy, else 1.
 set -euo pipefail
-# shellcheck source=lib.sh
+# shellcheck source=/dev/null
 . "$(dirname -- "${BASH_SOURCE[0]}")/lib.sh"
 
 failed=0

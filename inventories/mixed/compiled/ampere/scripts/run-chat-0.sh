@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
-# Written by modelc; changes made here are lost. Plan: dea2e8b454d4c0e6112a9b9406c369e6c0af97f32b9e332070b808c0030d1e16
+# Written by modelc; changes made here are lost. Digest: afe8245bbc0c132bbe2ab882c7decfc9c8010b9016fb325554c717a057e778d3
 # Becomes the engine of one replica, in the foreground.
 set -euo pipefail
 umask 077
 
+echo 'chat-0: vllm 0.33.0' >&2
 mkdir -p -- /srv/models/.cache/modelc-chat-0
 PATH=/opt/vllm/bin:"$PATH"
 # Variables through env(1): some names mean something to the shell itself.
@@ -33,6 +34,6 @@ exec env -- \
   --tensor-parallel-size \
   1 \
   --gpu-memory-utilization \
-  0.7428 \
+  0.7430 \
   --kv-cache-memory-bytes \
   17184063488

@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
-# Written by modelc; changes made here are lost. Plan: dea2e8b454d4c0e6112a9b9406c369e6c0af97f32b9e332070b808c0030d1e16
+# Written by modelc; changes made here are lost. Digest: 22b05aaecdeafeeef6f9fd8b3b08d50cce48d6cdc73ce81d9b6274d7ac3789b4
 # Becomes the engine of one replica, in the foreground.
 set -euo pipefail
 umask 077
 
+echo 'small-0: vllm 0.33.0' >&2
 mkdir -p -- /srv/models/.cache/modelc-small-0
 PATH=/opt/vllm/bin:"$PATH"
 # Variables through env(1): some names mean something to the shell itself.
@@ -35,6 +36,6 @@ exec env -- \
   --dtype \
   half \
   --gpu-memory-utilization \
-  0.5191 \
+  0.5226 \
   --kv-cache-memory-bytes \
   1879506944

@@ -1,14 +1,9 @@
 #!/usr/bin/env bash
-# Written by modelc; changes made here are lost. Plan: dea2e8b454d4c0e6112a9b9406c369e6c0af97f32b9e332070b808c0030d1e16
+# Written by modelc; changes made here are lost. Digest: 9f70fe4dc75d79a883f42683779a01ad28e4f9f10d8426bd8ff3d86ba2879dd9
 # Stops every replica that start.sh has started here, also those that are no longer in the plan.
 set -euo pipefail
-# shellcheck source=lib.sh
+# shellcheck source=/dev/null
 . "$(dirname -- "${BASH_SOURCE[0]}")/lib.sh"
 
 take_lock
-for file in "$state"/*.pid; do
-  [ -e "$file" ] || continue
-  name="${file##*/}"
-  halt "${name%.pid}" &
-done
-wait
+halt_all

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Written by modelc; changes made here are lost. Plan: c01f24d4b6e1520bcc81fc8ee143a2dd17f0d05ca397fa05bde94ade154b6688
+# Written by modelc; changes made here are lost. Digest: 86438513d732d5219a826a09310fb5b1902a622bd876b1bf36b96d43a7f613ff
 # What start.sh, stop.sh and status.sh share. Linux only: it reads /proc.
 set -euo pipefail
 umask 077
@@ -93,6 +93,17 @@ halt() {
   fi
   sweep "$name"
   rm -f -- "$state/$name.pid"
+}
+
+# Ends all replicas that have been started here, at the same time.
+halt_all() {
+  local file name
+  for file in "$state"/*.pid; do
+    [ -e "$file" ] || continue
+    name="${file##*/}"
+    halt "${name%.pid}" &
+  done
+  wait
 }
 
 # Kills what an engine that has ended left of its session: helpers too hold memory of a GPU. The id

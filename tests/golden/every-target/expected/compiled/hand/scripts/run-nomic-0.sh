@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
-# Written by modelc; changes made here are lost. Plan: c01f24d4b6e1520bcc81fc8ee143a2dd17f0d05ca397fa05bde94ade154b6688
+# Written by modelc; changes made here are lost. Digest: 8195eee27c9b50942cfaffcb8b2865bfd2eb04337359f70e1a3a674f2170fa46
 # Becomes the engine of one replica, in the foreground.
 set -euo pipefail
 umask 077
 
+echo 'nomic-0: llama.cpp 9000' >&2
 mkdir -p -- /srv/models/.cache/modelc-nomic-0
 PATH=/usr/local/bin:"$PATH"
 # Variables through env(1): some names mean something to the shell itself.

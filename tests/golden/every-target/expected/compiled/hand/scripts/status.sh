@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Written by modelc; changes made here are lost. Plan: c01f24d4b6e1520bcc81fc8ee143a2dd17f0d05ca397fa05bde94ade154b6688
+# Written by modelc; changes made here are lost. Digest: 6ba214da93cfc325096da0ac36c78606612fe5ee15ada82a97d91ad26a16e274
 # One line a replica: healthy, starting or stopped. Exit status 0 when all are healthy, else 1.
 set -euo pipefail
-# shellcheck source=lib.sh
+# shellcheck source=/dev/null
 . "$(dirname -- "${BASH_SOURCE[0]}")/lib.sh"
 
 failed=0

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Written by modelc; changes made here are lost. Plan: 5c555cbd92ddc67fe72afb0013cf8b6db7c8e7febca099fde0c26440af870465
+# Written by modelc; changes made here are lost. Digest: e4f8866dc24462d0fa7710d622292e45d9869e53c5d8221126585b2c078bd9bf
 # What start.sh, stop.sh and status.sh share. Linux only: it reads /proc.
 set -euo pipefail
 umask 077
@@ -93,6 +93,17 @@ halt() {
   fi
   sweep "$name"
   rm -f -- "$state/$name.pid"
+}
+
+# Ends all replicas that have been started here, at the same time.
+halt_all() {
+  local file name
+  for file in "$state"/*.pid; do
+    [ -e "$file" ] || continue
+    name="${file##*/}"
+    halt "${name%.pid}" &
+  done
+  wait
 }
 
 # Kills what an engine that has ended left of its session: helpers too hold memory of a GPU. The id

@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
-# Written by modelc; changes made here are lost. Plan: 5c555cbd92ddc67fe72afb0013cf8b6db7c8e7febca099fde0c26440af870465
+# Written by modelc; changes made here are lost. Digest: 626173ff756922c2dd4e90802f12b0ebed4ba25cfb1083a96cd6729de70f454b
 # Becomes the engine of one replica, in the foreground.
 set -euo pipefail
 umask 077
 
+echo 'chat-0: llama.cpp 9000' >&2
 mkdir -p -- /srv/models/.cache/modelc-chat-0
 PATH=/usr/local/bin:"$PATH"
 # Variables through env(1): some names mean something to the shell itself.

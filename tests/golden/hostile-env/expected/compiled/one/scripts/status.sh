@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Written by modelc; changes made here are lost. Plan: 5c555cbd92ddc67fe72afb0013cf8b6db7c8e7febca099fde0c26440af870465
+# Written by modelc; changes made here are lost. Digest: 03c187c223a0710f9dec37e18e2dc95387aca9b2d95f4fe70f42117232773668
 # One line a replica: healthy, starting or stopped. Exit status 0 when all are healthy, else 1.
 set -euo pipefail
-# shellcheck source=lib.sh
+# shellcheck source=/dev/null
 . "$(dirname -- "${BASH_SOURCE[0]}")/lib.sh"
 
 failed=0

@@ -1,0 +1,72 @@
+"""What a compile would change in compiled/: one diagnostic for all files, by what is wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Literal
+
+from compiler.diagnostics import Diagnostic, Group
+from compiler.ir.artifact import Artifact
+from compiler.ir.manifest import WrittenTree
+from compiler.ir.plan import digest
+
+State = Literal["outdated", "edited", "missing", "not-executable", "left-over", "foreign"]
+
+_TITLES: dict[State, str] = {
+    "outdated": "not what the sources give",
+    "edited": "changed by hand",
+    "missing": "missing",
+    "not-executable": "not executable",
+    "left-over": "no longer part of the plan",
+    "foreign": "not written by modelc, and in its way",
+}
+
+
+def stale_output(tree: WrittenTree, artifacts: tuple[Artifact, ...]) -> list[Diagnostic]:
+    """How compiled/ differs from the artifacts: nothing, or a diagnostic that lists every file."""
+    states = dict(_states(tree, artifacts))
+    if not states:
+        return []
+    groups = tuple(
+        Group(title=title, names=tuple(f"{tree.folder}/{path}" for path in paths))
+        for state, title in _TITLES.items()
+        if (paths := sorted(path for path, found in states.items() if found == state))
+    )
+    files = "1 file" if len(states) == 1 else f"{len(states):,} files"
+    return [
+        Diagnostic(
+            code="edited-output" if set(states.values()) == {"edited"} else "stale-output",
+            detail=f"A compile would change {files} in `{tree.folder}`.",
+            hints=tuple(_hints(set(states.values()))),
+            groups=groups,
+        )
+    ]
+
+
+def _hints(states: set[State]) -> Iterator[str]:
+    lost = "; what was changed by hand is lost with it" if "edited" in states else ""
+    yield f"Run `modelc compile` and commit the result{lost}."
+    if "foreign" in states:
+        yield "Move away first what modelc did not write: it is never overwritten."
+
+
+def _states(tree: WrittenTree, artifacts: tuple[Artifact, ...]) -> Iterator[tuple[str, State]]:
+    for artifact in artifacts:
+        state = _state(tree, artifact)
+        if state:
+            yield artifact.path, state
+    expected = {artifact.path for artifact in artifacts}
+    for path in tree.owned - expected:
+        yield path, "left-over"
+
+
+def _state(tree: WrittenTree, artifact: Artifact) -> State | None:
+    file = tree.files.get(artifact.path)
+    if file is None:
+        return "missing"
+    if file.sha256 == digest(artifact.text):
+        return "not-executable" if artifact.executable and not file.executable else None
+    if artifact.path not in tree.owned:
+        return "foreign"
+    listed = tree.listed.get(artifact.path, {file.sha256})
+    return "outdated" if file.sha256 in listed else "edited"
