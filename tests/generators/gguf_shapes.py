@@ -43,6 +43,7 @@ SHAPES: dict[str, Shape] = {
     "qwen25-3b": qwen2(36, 2048, 11008, 16, 2, 151936, 32768, tied=True),
     "qwen25-vl-3b": qwen2(36, 2048, 11008, 16, 2, 151936, 32768, tied=True, arch="qwen2vl"),
     "qwen25-7b": qwen2(28, 3584, 18944, 28, 4, 152064, 32768),
+    "qwq-32b": qwen2(64, 5120, 27648, 40, 8, 152064, 40960),
     "qwen3-0.6b-embed": qwen3(
         28, 1024, 3072, 16, 8, tied=True, pooling=3, context=32768, quant="f16"
     ),
@@ -52,6 +53,7 @@ SHAPES: dict[str, Shape] = {
     "qwen3-1.7b": qwen3(28, 2048, 6144, 16, 8, tied=True),
     "qwen3-4b": qwen3(36, 2560, 9728, 32, 8, tied=True),
     "qwen3-8b": qwen3(36, 4096, 12288, 32, 8),
+    "qwen3-14b": qwen3(40, 5120, 17408, 40, 8, quant="q8_0"),
     "qwen3-32b": qwen3(64, 5120, 25600, 64, 8),
     "qwen3-30b-a3b": qwen3(48, 2048, 6144, 32, 4, experts=128, used=8, expert=768),
     "qwen3-235b": qwen3(94, 4096, 12288, 64, 4, experts=128, used=8, expert=1536),
@@ -84,6 +86,7 @@ SHAPES: dict[str, Shape] = {
     "qwen3-next-80b": qwen35(
         48, 2048, 16, 2, vocabulary=151936, experts=512, used=10, expert=512, next_generation=True
     ),
+    "qwen35-0.8b": qwen35(24, 1024, 8, 2, value_heads=16, forward=3584, quant="q8_0"),
     "qwen35-4b": qwen35(32, 2560, 16, 4, forward=9216),
     "qwen35-9b": qwen35(32, 4096, 16, 4, forward=12288, quant="q8_0"),
     "qwen35-27b": qwen35(64, 5120, 24, 4, value_heads=48, forward=17408),

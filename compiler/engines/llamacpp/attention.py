@@ -193,7 +193,7 @@ def _caches(b: Build, at: int, cells: int) -> tuple[Tensor, Tensor | None]:
     layer = b.layer(at)
     device = b.device_of_state(at)
     key = resident((layer.k_width, cells, job.streams), job.type_k, device, weight=False)
-    if job.shape.latent.absorbed:
+    if job.shape.latent.absorbed and job.graph.latent_rows:
         return key, None
     width = layer.v_width if job.flash_attention else b.widest_v()
     return key, resident((width, cells, job.streams), job.type_v, device, weight=False)

@@ -6,13 +6,16 @@ Transcribed from src/llama-graph.cpp of llama.cpp (2026-10-01); older builds by 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 from compiler.engines.llamacpp import families
 from compiler.engines.llamacpp.header import Weight
-from compiler.engines.llamacpp.job import Block, Job
+from compiler.engines.llamacpp.job import Job
 from compiler.engines.llamacpp.layer_kinds import Layer
 from compiler.engines.llamacpp.layers import Layout
+from compiler.engines.llamacpp.options import Moves
 from compiler.engines.llamacpp.quants import is_quantized
+from compiler.engines.llamacpp.shape import Shape
 from compiler.engines.llamacpp.tensor import (
     Graph,
     Tensor,
@@ -90,7 +93,7 @@ class Build:
         """The number of nodes that stood before each block."""
         self.seq_tokens = job.tokens // job.sequences
         self._layers = [job.shape.layers[block.like] for block in job.blocks]
-        self._blocks = [_block_weights(job, block) for block in job.blocks]
+        self._blocks = [_block_weights(job, at) for at in range(len(job.blocks))]
         self._outer = _outer_weights(job)
         self._freqs: dict[int, Tensor] = {}
         self.positions: Tensor
@@ -224,7 +227,7 @@ class Build:
         k_ids = v_ids = None
         if job.graph.row_indices:
             k_ids = new_input((job.tokens,), "i64")
-            if not job.shape.latent.absorbed:
+            if not (job.shape.latent.absorbed and job.graph.latent_rows):
                 count = 1 if job.flash_attention else self.widest_v()
                 v_ids = new_input((job.tokens * count,), "i64")
         return CacheInputs(k_ids=k_ids, v_ids=v_ids, mask=self._mask(cells), cells=cells)
@@ -267,6 +270,7 @@ class Build:
         self.state_copy = new_input((slots,), "i32")
         self.state_main = view(self.state_copy, (sequences,), self.state_copy.nb)
         self.state_extra = view(self.state_copy, (slots - sequences,), self.state_copy.nb)
+        self.state_main.lasts = self.state_extra.lasts = True
 
     def select_rows(self, x: Tensor) -> Tensor:
         """The rows that give logits."""
@@ -279,12 +283,21 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     return apply("add", x, bias) if bias is not None else x
 
 
-def _block_weights(job: Job, block: Block) -> dict[str, Tensor]:
-    found = loads(job.shape, job.moves).layers[block.like]
-    return {
-        weight.suffix: _resident(weight, _device(job, target, block.device))
-        for weight, target in found.weights
-    }
+@lru_cache(maxsize=4096)
+def weight_of(shape: Shape, moves: Moves, like: int, name: str) -> Tensor:
+    """The weight of a layer; one that the layer does not have is a KeyError."""
+    found = {weight.suffix: weight for weight, _ in loads(shape, moves).layers[like].weights}
+    return Tensor(found[name].ne, found[name].dtype)
+
+
+def _block_weights(job: Job, at: int) -> dict[str, Tensor]:
+    block = job.blocks[at]
+    weights = {}
+    for weight, target in loads(job.shape, job.moves).layers[block.like].weights:
+        tensor = _resident(weight, _device(job, target, block.device))
+        tensor.origin = (at, weight.suffix)
+        weights[weight.suffix] = tensor
+    return weights
 
 
 def _outer_weights(job: Job) -> dict[str, Tensor]:

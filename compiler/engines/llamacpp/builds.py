@@ -6,6 +6,8 @@ import re
 from dataclasses import dataclass, fields, replace
 from functools import lru_cache
 
+from compiler.engines.llamacpp import families
+
 _BUILD = re.compile(r"b?([0-9]{1,6})")
 _RELEASE = re.compile(
     r"v?([0-9]{1,3})\.([0-9]{1,3})(?:\.([0-9]{1,5}))?(?:-dev)?(?:[-+][0-9A-Za-z.]{1,20})?"
@@ -48,12 +50,17 @@ class Graph:
     """The attention mask is an f16 input; before, f32 and a cast."""
     output_limit: bool = True
     """llama-server reserves logits for one token a slot; before, for the whole ubatch."""
+    hidden_qwen35: bool = True
+    """The last hidden state is an output for a next-token head, and the rows that give logits are
+    selected behind it: in Qwen 3.5 first."""
+    hidden_gemma4: bool = True
+    """The same in Gemma 4."""
     hidden_output: bool = True
-    """The last hidden state is an output where a next-token head could use it."""
-    late_rows: bool = True
-    """Qwen3-next and 3.5 select the output rows after the last layer."""
+    """The same in the other families with such heads."""
     attention_copies: bool = True
     """f16 copies of a quantized cache ride on the attention node; before, in the CUDA pool."""
+    reduction_holds: bool = True
+    """The fused sum over experts keeps its inputs alive."""
     fusion_holds: bool = True
     """Fused expert routing keeps its inputs alive."""
     idle_inputs: bool = True
@@ -68,13 +75,31 @@ class Graph:
     """-ngl counts the output layer: N layers are N-1 and the output."""
     streams: bool = True
     """Slots can have caches of their own (--no-kv-unified)."""
+    latent_rows: bool = True
+    """Latent attention caches one row for K and V; before, the latent part again as V."""
+    counts_next: bool = True
+    """The cache counts the layers for next tokens at the end of the file among its layers."""
+    skips_next: bool = True
+    """It passes them by in every family; before, in some."""
     encoder_cache: bool = False
     """Encoders had a KV cache they did not need."""
+
+    def caches_next(self, arch: str) -> bool:
+        """Whether layers for next tokens have a cache though they do not run."""
+        return self.counts_next and not self.skips_next and arch in families.NEXT_CACHED
+
+    def keeps_hidden(self, arch: str) -> bool:
+        """Whether the last hidden state of a family with next-token heads is an output."""
+        if arch in ("qwen35", "qwen35moe"):
+            return self.hidden_qwen35
+        return self.hidden_gemma4 if arch == "gemma4" else self.hidden_output
 
 
 # The last build known without, and the first known with each change; the truth lies between.
 # Pull requests of ggml-org/llama.cpp, builds of logs in tests/truth/llamacpp_logs.yaml, and builds
-# whose sources were read (tests/oracle/llamacpp_source.py; b9445 is af6528e6d).
+# whose sources were read: tests/oracle/llamacpp_source.py names most; llama-cpp-python 0.3.21,
+# 0.3.23, 0.3.24 and 0.3.30 carry f53577432, 7d442abf5, af6528e6d and e3a74b299, which are b8942,
+# b9102, b9445 and b9665.
 _CHANGES: dict[str, tuple[int, int]] = {
     "encoder_cache": (5200, 5320),  # PR 13108, 2025-05-08 (here the change takes it away)
     "sliding_cache": (5425, 5440),  # PR 13194, 2025-05-20
@@ -83,15 +108,20 @@ _CHANGES: dict[str, tuple[int, int]] = {
     "row_indices": (6060, 6090),  # PR 14959, 2025-08-02
     "streams": (5905, 5925),  # PR 14363, 2025-07-16
     "output_counts": (7390, 7430),  # PR 16653, 2025-12-15
-    "embedding_input": (7540, 8211),  # between logs of 2025-12-26 and b8211
-    "rotation": (8600, 9200),  # between 2026-04 and a log of 2026-05-16
-    "half_mask": (9525, 9950),  # between logs of 2026-06-05 and 2026-07
-    "output_limit": (9525, 9950),
-    "hidden_output": (9525, 9950),
-    "late_rows": (9525, 9950),
-    "attention_copies": (9445, 9842),  # sources: `ggml_cuda_flash_attn_ext_get_alloc_size`
-    "fusion_holds": (10900, 11379),  # between a log of 2026-09-01 and b11379
-    "idle_inputs": (10900, 11379),
+    "embedding_input": (7698, 7836),  # sources; PR 18550
+    "latent_rows": (7698, 7836),  # sources; PR 19067, 2026-01-25
+    "rotation": (8600, 8942),  # between 2026-04 and the source
+    "hidden_qwen35": (9300, 9445),  # between logs taken for b9300 and the source; PR 22673
+    "half_mask": (9272, 9445),  # between a build of 2026-05-22 and the source; PR 23764
+    "output_limit": (9445, 9665),  # sources; PR 23861
+    "attention_copies": (9445, 9665),  # sources: `ggml_cuda_flash_attn_ext_get_alloc_size`
+    "hidden_gemma4": (9445, 9665),  # sources
+    "counts_next": (9445, 9665),  # sources
+    "skips_next": (10809, 11146),  # sources: `llama_model::create_memory`
+    "hidden_output": (10068, 10361),  # sources
+    "reduction_holds": (10361, 10809),  # sources: `ggml_backend_cuda_graph_optimize`
+    "fusion_holds": (10809, 11146),  # sources: the same
+    "idle_inputs": (11146, 11312),  # sources: `ggml_backend_sched_split_graph`
 }
 
 

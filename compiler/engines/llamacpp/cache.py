@@ -20,6 +20,10 @@ class CacheBytes:
 
     kv: tuple[int, ...]
     state: tuple[int, ...]
+    latent_values: bool = False
+    """Whether each latent row has its V beside it, as in older builds."""
+    next_layers: bool = False
+    """Whether layers that do not run have a cache, as in some builds."""
 
     def total(self, device: int) -> int:
         """Both on one device."""
@@ -41,48 +45,62 @@ def has_cache(shape: Shape, graph: Graph) -> bool:
     return not shape.encoder or graph.encoder_cache
 
 
+def cached_layers(shape: Shape, graph: Graph) -> tuple[Layer, ...]:
+    """The layers that a cache is made for: those that run, and in some builds all of the file."""
+    return shape.layers + (shape.next_layers if graph.caches_next(shape.arch) else ())
+
+
 def cache_bytes(shape: Shape, options: Options, layout: Layout, graph: Graph) -> CacheBytes:
     """KV cache and recurrent state (llama-kv-cache.cpp, llama-memory-recurrent.cpp)."""
     host = layout.host
     kv, state = [0] * (host + 1), [0] * (host + 1)
-    on_gpu = layer_cache(shape, options, graph, on_gpu=True)
-    on_host = layer_cache(shape, options, graph, on_gpu=False)
-    homes = layout.layers if options.kv_on_gpu else (host,) * len(shape.layers)
-    for device, *own in zip(homes, on_gpu, on_host, strict=True):
-        layer_kv, layer_state = own[device == host]
+    anywhere = _anywhere(options)
+    on_gpu = _layer_cache(shape, anywhere, graph, on_gpu=True)
+    on_host = _layer_cache(shape, anywhere, graph, on_gpu=False)
+    homes = layout.layers + layout.next_layers if options.kv_on_gpu else (host,) * len(on_gpu)
+    for device, gpu_bytes, host_bytes in zip(homes, on_gpu, on_host, strict=False):
+        layer_kv, layer_state = host_bytes if device == host else gpu_bytes
         kv[device] += layer_kv
         state[device] += layer_state
-    return CacheBytes(kv=tuple(kv), state=tuple(state))
+    latent_values = shape.latent.absorbed and not graph.latent_rows
+    return CacheBytes(
+        kv=tuple(kv),
+        state=tuple(state),
+        latent_values=latent_values,
+        next_layers=len(on_gpu) > len(shape.layers),
+    )
 
 
 def layer_cache(
     shape: Shape, options: Options, graph: Graph, *, on_gpu: bool
 ) -> tuple[tuple[int, int], ...]:
-    """KV and state bytes of each layer, were it on a GPU or on the host."""
-    # Where the layers are does not matter here, so that all rungs of a ladder share one answer.
-    plain = replace(options, gpu_layers=0, tensor_split=(), gpus=0, main_gpu=0)
-    return _layer_cache(shape, plain, graph, on_gpu)
+    """KV and state bytes of each cached layer, were it on a GPU or on the host."""
+    return _layer_cache(shape, _anywhere(options), graph, on_gpu=on_gpu)
+
+
+def _anywhere(options: Options) -> Options:
+    """The options whatever the places of the layers: all rungs of a ladder share one answer."""
+    return replace(options, gpu_layers=0, tensor_split=(), gpus=0, main_gpu=0)
 
 
 @lru_cache(maxsize=4096)
 def _layer_cache(
-    shape: Shape,
-    options: Options,
-    graph: Graph,
-    on_gpu: bool,  # noqa: FBT001
+    shape: Shape, options: Options, graph: Graph, *, on_gpu: bool
 ) -> tuple[tuple[int, int], ...]:
     if not has_cache(shape, graph):
         return ((0, 0),) * len(shape.layers)
-    widest = max((layer.v_width for layer in shape.layers), default=0)
+    layers = cached_layers(shape, graph)
+    widest = max((layer.v_width for layer in layers), default=0)
+    has_values = not (shape.latent.absorbed and graph.latent_rows)
     windowed = sliding_cells(shape, options)
     found = []
-    for index, layer in enumerate(shape.layers):
+    for index, layer in enumerate(layers):
         kv = 0
         state = state_bytes(shape, options, on_gpu=on_gpu) if layer.recurrent else 0
         if layer.attention and layer.cache_of == index:
             cells = windowed if layer.sliding and graph.sliding_cache else options.cells_per_stream
             v_width = layer.v_width if options.flash_attention else widest
-            for dtype, width in _rows(shape, options, layer, v_width):
+            for dtype, width in _rows(options, layer, v_width if has_values else 0):
                 size = quants.row_bytes(dtype, width) * cells * options.streams
                 kv += _padded(size, dtype, width, on_gpu=on_gpu)
         found.append((kv, state))
@@ -96,9 +114,9 @@ def state_bytes(shape: Shape, options: Options, *, on_gpu: bool) -> int:
     return sum(round_up(count * 4 * options.slots, align) for count in elements)
 
 
-def _rows(shape: Shape, options: Options, layer: Layer, v_width: int) -> list[tuple[str, int]]:
+def _rows(options: Options, layer: Layer, v_width: int) -> list[tuple[str, int]]:
     rows = [(options.cache_type_k, layer.k_width)]
-    if not shape.latent.absorbed:
+    if v_width:
         rows.append((options.cache_type_v, v_width))
     if layer.indexer:
         rows.append((options.cache_type_k, layer.indexer))

@@ -2,25 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from types import MappingProxyType
 
 from compiler.engines.llamacpp import closed_form, families
-from compiler.engines.llamacpp.allocator import State
-from compiler.engines.llamacpp.build import Build, GraphError
+from compiler.engines.llamacpp.build import Build, GraphError, weight_of
 from compiler.engines.llamacpp.builds import Graph
-from compiler.engines.llamacpp.job import (
-    CUTS,
-    MIXED_CYCLE,
-    MIXED_START,
-    Block,
-    Cut,
-    Job,
-    Run,
-    job_for,
-)
+from compiler.engines.llamacpp.job import Job, job_for, stack_for
 from compiler.engines.llamacpp.layers import Layout
 from compiler.engines.llamacpp.models.decoder import decoder, finish
 from compiler.engines.llamacpp.models.encoder import encoder
@@ -30,8 +20,10 @@ from compiler.engines.llamacpp.models.pooling import pool
 from compiler.engines.llamacpp.models.rwkv import rwkv6, rwkv7
 from compiler.engines.llamacpp.models.t5 import t5_encoder
 from compiler.engines.llamacpp.options import NO_MOVES, Options, batch_sizes
-from compiler.engines.llamacpp.scheduler import OFFLOAD_TOKENS, Devices, reserve
+from compiler.engines.llamacpp.scheduler import OFFLOAD_TOKENS, Devices, script_of
 from compiler.engines.llamacpp.shape import Shape
+from compiler.engines.llamacpp.stack import Stack
+from compiler.engines.llamacpp.steps import Script, Sizes
 from compiler.engines.llamacpp.tensor import Tensor
 
 _MODELS: Mapping[str, Callable[[Build], Tensor]] = MappingProxyType(
@@ -72,58 +64,43 @@ def output_rows(shape: Shape, options: Options, graph: Graph) -> int:
 
 
 def compute_bytes(
-    shape: Shape, options: Options, layout: Layout, graph: Graph, cuts: Sequence[Cut] = CUTS
+    shape: Shape, options: Options, layout: Layout, graph: Graph, *, abridge: bool = True
 ) -> Compute:
-    """Compute buffers under one era of the graph code."""
+    """Compute buffers under one era of the graph code.
+
+    `abridge`: equal layers are simulated once for all of them, which makes no difference.
+    """
     rows = output_rows(shape, options, graph)
     try:
-        for cut in cuts:
-            job = job_for(shape, options, layout, graph, rows, cut)
-            found = simulate(job)
-            if found.settled:
-                break
-        sizes = found.sizes
+        stack = stack_for(shape, options, layout, abridge=abridge)
+        job = job_for(shape, options, layout, graph, rows, stack)
+        sizes = _reserve_all(job, stack)
         if not _small(job) and _moves_to_host(job):
-            for cut in cuts:
-                job = job_for(shape, options, layout, graph, rows, cut, in_place=True)
-                found = _reserve(_decode(_host_part(job)))
-                if found.settled:
-                    break
-            sizes = tuple(map(max, sizes, found.sizes))
+            stack = stack_for(shape, options, layout, in_place=True, abridge=abridge)
+            sizes = tuple(map(max, sizes, _reserve(_decode(job, stack), stack)))
         return Compute(sizes, simulated=True)
     except (GraphError, IndexError):
         # A tensor is missing, or is of a rank that the family's graph does not expect.
         return Compute(closed_form.compute_bytes(shape, options, layout, rows), simulated=False)
 
 
-@dataclass(frozen=True, slots=True)
-class Reserved:
-    """Bytes of each device, host last."""
-
-    sizes: tuple[int, ...]
-    settled: bool
-    """What was cut short had come to repeat itself, so that the whole graph takes the same."""
-
-
-@lru_cache(maxsize=8192)
-def simulate(job: Job) -> Reserved:
+def _reserve_all(job: Job, stack: Stack) -> Sizes:
     """The buffers in which the graphs of a context fit (llama-context.cpp `sched_reserve`).
 
     The graph of a whole ubatch decides, but for what only a decode step leaves on the host, which
     is not in here. Raises GraphError when the model lacks a tensor of its family.
     """
-    found = [_reserve(job)]
+    sizes = _reserve(job, stack)
     if _small(job):
-        found.append(_reserve(_decode(job)))
+        sizes = tuple(map(max, sizes, _reserve(_decode(job, stack), stack)))
     if job.shape.arch in families.ONE_SEQUENCE and job.slots > 1:
-        found.append(_reserve(replace(job, sequences=1)))
-    sizes = zip(*(each.sizes for each in found), strict=True)
-    return Reserved(tuple(map(max, sizes)), settled=all(each.settled for each in found))
+        sizes = tuple(map(max, sizes, _reserve(replace(job, sequences=1), stack)))
+    return sizes
 
 
-def _decode(job: Job) -> Job:
+def _decode(job: Job, stack: Stack) -> Job:
     """A step of a token a slot."""
-    return replace(job, tokens=job.slots, rows=job.slots)
+    return replace(job, blocks=stack.abridged, tokens=job.slots, rows=job.slots)
 
 
 def _small(job: Job) -> bool:
@@ -138,27 +115,20 @@ def _moves_to_host(job: Job) -> bool:
     return bool(job.gpus) and job.op_offload and taken and (on_host or job.moves != NO_MOVES)
 
 
-def _host_part(job: Job) -> Job:
-    """The job without the layers that leave the host alone; one of each kind stays."""
-    host, blocks = job.host, job.blocks
-    hosted = sum(block.device == host for block in blocks)
-    rest = blocks[hosted:]
-    alone = job.moves == NO_MOVES and job.kv_on_gpu and not job.attends_on_host
-    if not hosted or not alone or any(host in (each.device, each.cache_device) for each in rest):
-        return job
-    kinds: dict[int, Block] = {}
-    for block in rest[:-1]:
-        kinds.setdefault(block.like, block)
-    return replace(
-        job,
-        blocks=(*blocks[:hosted], *kinds.values(), *rest[-1:]),
-        runs=tuple(run for run in job.runs if run.start + run.period * run.kept <= hosted),
-    )
+def _reserve(job: Job, stack: Stack) -> Sizes:
+    """What a graph with all layers of a stack takes, from a job of the abridged ones."""
+    script = simulate(job)
+    if stack.blocks == stack.abridged:
+        return script.whole()
+    # Where layers do not come one after another there is nothing to repeat.
+    told = script.regular and len(script) == len(job.blocks)
+    found = script.sizes(stack.order) if told else None
+    return found or simulate(replace(job, blocks=stack.blocks)).whole()
 
 
-@lru_cache(maxsize=8192)
-def _reserve(job: Job) -> Reserved:
-    """Build the graph of a job and run scheduler and allocator over it."""
+@lru_cache(maxsize=256)
+def simulate(job: Job) -> Script:
+    """Build the graph of a job and run the scheduler over it."""
     b = Build(job)
     x = _MODELS.get(job.shape.arch, decoder)(b)
     if job.embeds:
@@ -169,36 +139,8 @@ def _reserve(job: Job) -> Reserved:
         copies=job.copies,
         op_offload=job.op_offload,
         attention_copies=job.graph.attention_copies,
+        reduction_holds=job.graph.reduction_holds,
         fusion_holds=job.graph.fusion_holds,
         idle_inputs=job.graph.idle_inputs,
     )
-    cut = job.runs or job.mixed
-    marked = {id(b.graph.nodes[start]) for start in b.starts} if cut else ()
-    sizes, states = reserve(b.graph, devices, marked)
-    settled = not cut or (
-        len(states) == len(job.blocks)
-        and _alternates(job.mixed, states)
-        and all(_settled(run, states) for run in job.runs)
-    )
-    return Reserved(sizes, settled=settled)
-
-
-def _alternates(mixed: int, states: Sequence[State]) -> bool:
-    """Whether each of the mixed layers led from a state to the next of a cycle."""
-    last = mixed - MIXED_CYCLE
-    return all(states[at] == states[at + MIXED_CYCLE] for at in range(MIXED_START, last + 1))
-
-
-def _settled(run: Run, states: Sequence[State]) -> bool:
-    """Whether the rounds that are gone would have led from a state to the same state.
-
-    The state before a round decides where its tensors go. So where it was the same before two
-    rounds, those between them can stand there any number of times.
-    """
-    before = [states[run.start + each * run.period] for each in range(run.kept)]
-    return any(
-        before[each] == before[each + cycle]
-        for cycle in range(1, run.kept)
-        if run.step % cycle == 0
-        for each in range(run.kept - cycle)
-    )
+    return script_of(b.graph, devices, b.starts, partial(weight_of, job.shape, job.moves))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from compiler.engines.llamacpp.builds import STUDIED_BUILD
 from compiler.engines.llamacpp.quants import CUDA_ALIGNMENT
 from compiler.engines.llamacpp.shape import Shape
@@ -68,6 +70,7 @@ def attention_runs(shape: Shape, type_k: str, type_v: str, build: int) -> bool:
     return known and attention_types(type_k, type_v, build) and attention_supported(shape)
 
 
+@lru_cache(maxsize=512)
 def attention_supported(shape: Shape) -> bool:
     """Whether flash attention runs on a CUDA GPU for every attention layer of a model."""
     return all(

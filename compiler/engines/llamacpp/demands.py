@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
 
 from compiler.engines.llamacpp import host, runtime
 from compiler.engines.llamacpp.builds import Build
@@ -13,7 +15,30 @@ from compiler.engines.llamacpp.requests import pooling_name
 from compiler.engines.llamacpp.shape import Shape
 from compiler.engines.llamacpp.weights import adapter_bytes_by_device
 from compiler.ir.demand import Breakdown, Demand, Part, Request, Site, Split
+from compiler.ir.inventory import GpuKind
 from compiler.ir.units import show_mib
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _OnDevice:
+    """What is on one GPU of any kind; `rows` is None where the process does not use it."""
+
+    weights: Part
+    kv: Part
+    compute: Part
+    rows: runtime.Rows | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Taken:
+    """What a model takes under explicit options on GPUs of any kind."""
+
+    options: Options
+    devices: tuple[_OnDevice, ...]
+    host: Breakdown
+    beside: tuple[Extra, ...]
+    split: Split
+    host_layers: int
 
 
 def demand_for(
@@ -24,45 +49,62 @@ def demand_for(
     build: Build,
 ) -> Demand:
     """The demand of a request on a site under explicit options."""
-    found = usage(shape, options, build)
-    beside = extras(shape, options, build)
-    in_file = shape.layers_in_file
-    layers = sum(device == found.layout.host for device in found.layout.layers[: len(shape.layers)])
+    assumed = assumptions(request, site, shape, options, build)
+    return demand_of(request, site, taken(shape, options, build), assumed)
+
+
+def demand_of(request: Request, site: Site, found: Taken, assumed: tuple[str, ...]) -> Demand:
+    """The demand of a request on a site of which it is known what is taken on any GPU."""
+    if found.devices:
+        devices = tuple(
+            _device(kind, own, found.beside, gpu)
+            for gpu, (kind, own) in enumerate(zip(site.kinds, found.devices, strict=True))
+        )
+    else:
+        devices = tuple(Breakdown(runtime=runtime.bare_context(kind)) for kind in site.kinds)
     return Demand(
         request=request,
         site=site,
-        split=Split(
-            gpu_layers=min(options.gpu_layers, in_file + 1),
-            tensor_split=options.tensor_split,
-        ),
-        devices=tuple(
-            _device(site, shape, options, found, beside, gpu) for gpu in range(len(site.kinds))
-        ),
-        host=with_extras(_host(shape, options, found), beside, found.layout.host, None),
-        kv_tokens=options.all_cells,
-        host_layers=layers if site.kinds else 0,
-        assumed=_assumed(request, site, shape, options, build),
+        split=found.split,
+        devices=devices,
+        host=found.host,
+        kv_tokens=found.options.all_cells,
+        host_layers=found.host_layers if site.kinds else 0,
+        assumed=assumed,
     )
 
 
-def _device(
-    site: Site,
-    shape: Shape,
-    options: Options,
-    found: Usage,
-    beside: tuple[Extra, ...],
-    gpu: int,
-) -> Breakdown:
-    kind = site.kinds[gpu]
-    if not options.gpus:
-        return Breakdown(runtime=runtime.bare_context(kind))
-    layers = sum(device == gpu for device in found.layout.layers[: len(shape.layers)])
+@lru_cache(maxsize=8192)
+def taken(shape: Shape, options: Options, build: Build) -> Taken:
+    """What a model takes under explicit options, whatever the kinds of the GPUs."""
+    found = usage(shape, options, build)
+    beside = extras(shape, options, build)
+    running = found.layout.layers[: len(shape.layers)]
+    return Taken(
+        options=options,
+        devices=tuple(
+            _on_device(shape, options, found, beside, gpu) for gpu in range(options.gpus)
+        ),
+        host=with_extras(_host(shape, options, found), beside, found.layout.host, None),
+        beside=beside,
+        split=Split(
+            gpu_layers=min(options.gpu_layers, shape.layers_in_file + 1),
+            tensor_split=options.tensor_split,
+        ),
+        host_layers=running.count(found.layout.host),
+    )
+
+
+def _on_device(
+    shape: Shape, options: Options, found: Usage, beside: tuple[Extra, ...], gpu: int
+) -> _OnDevice:
+    layers = found.layout.layers[: len(shape.layers)].count(gpu)
     output = " and the output layer" if found.layout.output == gpu else ""
     weights = f"{layers} of {len(shape.layers)} layers{output}, as in the file"
     weights += _adapters_why(shape, options, found, gpu)
     used = found.weights[gpu] or found.compute[gpu] or found.cache.total(gpu)
     used = used or any(each.on(gpu) for each in beside)
-    own = Breakdown(
+    return _OnDevice(
         weights=Part.exact(found.weights[gpu], weights),
         kv=Part.exact(found.cache.total(gpu), _cache_why(shape, options, found, gpu)),
         compute=Part(
@@ -71,11 +113,20 @@ def _device(
             high_bytes=found.compute_high[gpu],
             why=f"{found.how}; ubatch {options.ubatch:,}",
         ),
-        runtime=runtime.runtime_part(kind, shape, options, found.layout, gpu)
-        if used
-        else runtime.bare_context(kind),
+        rows=runtime.rows_of(shape, options, found.layout, gpu) if used else None,
     )
-    return with_extras(own, beside, gpu, kind)
+
+
+def _device(kind: GpuKind, own: _OnDevice, beside: tuple[Extra, ...], gpu: int) -> Breakdown:
+    known = Breakdown(
+        weights=own.weights,
+        kv=own.kv,
+        compute=own.compute,
+        runtime=runtime.bare_context(kind)
+        if own.rows is None
+        else runtime.part_for(kind, own.rows),
+    )
+    return with_extras(known, beside, gpu, kind) if beside else known
 
 
 def _host(shape: Shape, options: Options, found: Usage) -> Breakdown:
@@ -112,14 +163,15 @@ def _cache_why(shape: Shape, options: Options, found: Usage, device: int) -> str
     """Such as `2 x 32 layers x 8 heads x 128 x 8,192 cells x f16`."""
     if not found.cache.total(device):
         return "no KV cache: an encoder" if shape.encoder else "none on this device"
+    layers, homes = shape.layers, found.layout.layers
+    if found.cache.next_layers:
+        layers, homes = layers + shape.next_layers, homes + found.layout.next_layers
     home = [
         index
-        for index in range(len(shape.layers))
-        if (found.layout.layers[index] if options.kv_on_gpu else found.layout.host) == device
+        for index in range(len(layers))
+        if (homes[index] if options.kv_on_gpu else found.layout.host) == device
     ]
-    owning = [
-        shape.layers[i] for i in home if shape.layers[i].attention and shape.layers[i].cache_of == i
-    ]
+    owning = [layers[i] for i in home if layers[i].attention and layers[i].cache_of == i]
     terms = []
     if owning:
         layer = owning[0]
@@ -128,7 +180,10 @@ def _cache_why(shape: Shape, options: Options, found: Usage, device: int) -> str
         if options.cache_type_v != types:
             types += f"/{options.cache_type_v}"
         if shape.latent.absorbed:
-            terms.append(f"{len(owning)} layers x {layer.head_k} x {cells} x {types}")
+            row = f"{layer.head_k}"
+            if found.cache.latent_values:
+                row = f"({layer.head_k} + {layer.head_v})"
+            terms.append(f"{len(owning)} layers x {row} x {cells} x {types}")
         else:
             terms.append(
                 f"2 x {len(owning)} layers x {layer.heads_kv} heads x {layer.head_k} "
@@ -137,16 +192,17 @@ def _cache_why(shape: Shape, options: Options, found: Usage, device: int) -> str
         sliding = sum(each.sliding for each in owning)
         if sliding:
             terms[-1] += f", {sliding} layers with a window of {shape.window:,}"
-    states = sum(shape.layers[index].recurrent for index in home)
+    states = sum(layers[index].recurrent for index in home)
     if states:
         size = shape.state.conv_elements + shape.state.state_elements
         terms.append(f"{states} layers x {size:,} x {options.slots} slots x f32 state")
     return "; ".join(terms)
 
 
-def _assumed(
+def assumptions(
     request: Request, site: Site, shape: Shape, options: Options, build: Build
 ) -> tuple[str, ...]:
+    """What the law had to guess, in sentences."""
     sentences = [sentence for each in (shape, shape.draft) if each for sentence in _inexact(each)]
     projector = shape.projector
     if projector is not None and not projector.exact:

@@ -82,12 +82,19 @@ NORM_BEHIND_ROPE = frozenset({"hunyuan-dense", "hunyuan-moe", "maincoder"})
 # The last hidden state is kept for a next-token head, and rows are selected behind it
 # (`embeddings_nextn_masked` is not set in llama-server).
 LATE_ROWS = DELTA_NET | {"nemotron_h", "nemotron_h_moe"}
+KEEPS_HIDDEN = LATE_ROWS | {"gemma4", "gpt-oss"}
+# Their layers for next tokens had a cache in some builds, though they do not run.
+NEXT_CACHED = frozenset({"bailingmoe2", "cohere2moe", "exaone-moe", "exaone4", "glm4", "glm4moe"})
 # Feed-forward layers without a gate square what passes (LLM_FFN_RELU_SQR).
 SQUARED = frozenset({"arcee", "jais2", "nemotron", "nemotron_h", "nemotron_h_moe", "plm"})
 
 # What one layer needs stays until the last, so that no round of layers is like the next: distances
 # (T5), the first layer's values (RWKV 7), token shifts, zeros to unhide cells (sparse attention).
 LONG_LIVED = SPARSE_LATENT | {"t5encoder", "rwkv6", "rwkv6qwen2", "rwkv7", "arwkv7"}
+
+# What a layer needs is computed when a layer behind it asks: embeddings for each layer, and
+# feed-forward layers beside which no cache is written.
+LATE = frozenset({"gemma3n", "gemma4", "nemotron_h", "nemotron_h_moe"})
 
 # A batch of one sequence is reserved too (llama-context.cpp `sched_reserve`): the distances within
 # a sequence grow with its square.

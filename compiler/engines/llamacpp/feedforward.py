@@ -100,7 +100,8 @@ def mixture(b: Build, x: Tensor, at: int, router: Router, logits: Tensor | None 
     if router.fuses(count):
         nodes = b.graph.nodes
         first = nodes.index(probs, start)
-        weights.fusion = Fusion(nodes[first:end], nodes[end], reduces=False)
+        chain = nodes[first:end]
+        b.graph.fusions.append(Fusion(weights, chain, nodes[end], reduces=False))
     return _sum(b, experts, None if router.weight_first else [raw, weights], used)
 
 
@@ -185,7 +186,7 @@ def _sum(b: Build, experts: Tensor, fused: list[Tensor] | None, used: int) -> Te
     if used == 1:
         return cont(total)
     if used <= _FUSED_SUM_LARGEST and fused is not None:
-        experts.fusion = Fusion(fused, total, reduces=True)
+        b.graph.fusions.append(Fusion(experts, fused, total, reduces=True))
     return total
 
 

@@ -24,6 +24,8 @@ OLDEST_PERCENT = 6
 UNFOLLOWED_PERCENT = 10
 _OLDEST_LOGS = 4900
 
+_STUDIED = (Graph(),)
+
 # What simulation of a neighbour's graph is worth: most families differ by a norm or a gate, which
 # moves the buffer by a tenth at most, but encoders took up to twice their neighbour's buffer before
 # their own graph was rebuilt.
@@ -72,6 +74,8 @@ def _usage(shape: Shape, options: Options, build: Build) -> Usage:
         cache=CacheBytes(
             kv=_largest([each.kv for each in caches]),
             state=_largest([each.state for each in caches]),
+            latent_values=any(each.latent_values for each in caches),
+            next_layers=any(each.next_layers for each in caches),
         ),
         compute=highest,
         compute_low=tuple(size * max(0, 100 - percent) // 100 for size in lowest),
@@ -93,7 +97,7 @@ def _band_percent(shape: Shape, build: Build, *, simulated: bool) -> int:
         return closed_form.BAND_PERCENT
     if not shape.exact:
         return NEIGHBOUR_PERCENT
-    if graphs(build.number) == (Graph(),):
+    if graphs(build.number) == _STUDIED:
         return 0
     if shape.arch not in families.FOLLOWED:
         return UNFOLLOWED_PERCENT

@@ -18,6 +18,8 @@ class Layout:
     host: int
     layers: tuple[int, ...]
     output: int
+    next_layers: tuple[int, ...] = ()
+    """The device of each layer behind those that run."""
 
     def on(self, device: int) -> list[int]:
         """The layers on a device."""
@@ -36,7 +38,9 @@ def lay_out(shape: Shape, options: Options, *, output_counts: bool = True) -> La
     first = in_file + 1 - active if output_counts or active > in_file else in_file - active
     devices = _devices(in_file, active, first, gpus, split, host)
     output = devices[-1] if output_counts or active > in_file else host
-    return Layout(host=host, layers=devices[: len(shape.layers)], output=output)
+    running = len(shape.layers)
+    behind = devices[running:in_file]
+    return Layout(host=host, layers=devices[:running], output=output, next_layers=behind)
 
 
 def _devices(

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import lru_cache
 
 from compiler.engines.llamacpp.arguments import choice_word
 from compiler.engines.llamacpp.builds import Build
 from compiler.engines.llamacpp.cuda import attention_runs
-from compiler.engines.llamacpp.demands import demand_for
+from compiler.engines.llamacpp.demands import Taken, assumptions, demand_for, demand_of, taken
+from compiler.engines.llamacpp.job import telling_capabilities
 from compiler.engines.llamacpp.options import NO_MOVES, Options
 from compiler.engines.llamacpp.quants import is_quantized
 from compiler.engines.llamacpp.requests import MAX_CELLS, MAX_SLOTS, options_for
@@ -56,14 +58,28 @@ def options_of(demand: Demand, shape: Shape, build: Build) -> Options:
 def _ladder(
     request: Request, site: Site, shape: Shape, whole: Options, build: Build
 ) -> tuple[Demand, ...]:
-    """Full offload, then every smaller number of layers; exact at the ends, rough between them."""
+    """Full offload, then every smaller number of layers."""
+    without = demand_for(request, site, shape, _without_gpus(whole), build)
+    assumed = assumptions(request, site, shape, whole, build)
+    if whole.gpus == 1:
+        telling = replace(whole, capabilities=telling_capabilities(shape, whole))
+        rungs = _rungs(shape, telling, build)
+        return (*(demand_of(request, site, rung, assumed) for rung in rungs), without)
     options = best_split(shape, whole, build, site)
-    rungs = [demand_for(request, site, shape, options, build)]
+    found = [demand_of(request, site, taken(shape, options, build), assumed)]
     for gpu_layers in range(shape.layers_in_file, 0, -1):
-        options = next_split(shape, replace(options, gpu_layers=gpu_layers), build, rungs[-1])
-        rungs.append(demand_for(request, site, shape, options, build))
-    rungs.append(demand_for(request, site, shape, _without_gpus(whole), build))
-    return tuple(rungs)
+        options = next_split(shape, replace(options, gpu_layers=gpu_layers), build, found[-1])
+        found.append(demand_of(request, site, taken(shape, options, build), assumed))
+    return (*found, without)
+
+
+@lru_cache(maxsize=256)
+def _rungs(shape: Shape, whole: Options, build: Build) -> tuple[Taken, ...]:
+    """What is taken by every number of layers on one GPU, most first: the same on all kinds."""
+    return tuple(
+        taken(shape, replace(whole, gpu_layers=gpu_layers), build)
+        for gpu_layers in (whole.gpu_layers, *range(shape.layers_in_file, 0, -1))
+    )
 
 
 def _whole(request: Request, site: Site, shape: Shape, build: Build) -> Options:

@@ -374,7 +374,7 @@ def compute_bytes(
         graph = sight_graph(tower, picture, flash_attention=flash_attention)
     except (GraphError, IndexError):
         return None
-    sizes, _ = reserve(graph, Devices(gpus=1 if on_gpu else 0))
+    sizes = reserve(graph, Devices(gpus=1 if on_gpu else 0))
     return (sizes[0], sizes[1]) if on_gpu else (sizes[0], 0)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import NamedTuple
 
 from compiler.engines.llamacpp import quants
@@ -54,8 +55,14 @@ def context_bytes(kind: GpuKind) -> int:
 
 def runtime_part(kind: GpuKind, shape: Shape, options: Options, layout: Layout, gpu: int) -> Part:
     """CUDA context, libraries and pool on one GPU, with the band of the measured data."""
+    return part_for(kind, rows_of(shape, options, layout, gpu))
+
+
+@lru_cache(maxsize=4096)
+def part_for(kind: GpuKind, rows: Rows) -> Part:
+    """The same for matrices of this size."""
     context = context_bytes(kind)
-    pool = _pool_bytes(kind, rows_of(shape, options, layout, gpu))
+    pool = _pool_bytes(kind, rows)
     libraries = _LIBRARIES_BYTES
     high = _HIGH_BYTES
     if kind.compute >= _HOPPER:
@@ -79,6 +86,7 @@ def runtime_part(kind: GpuKind, shape: Shape, options: Options, layout: Layout, 
     )
 
 
+@lru_cache(maxsize=256)
 def bare_context(kind: GpuKind) -> Part:
     """A GPU that the process may see and does not use: at most a context."""
     return Part(

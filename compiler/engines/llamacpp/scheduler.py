@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from bisect import bisect_right
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import cache, partial
 
 from compiler.engines.llamacpp import cuda, quants
-from compiler.engines.llamacpp.allocator import Arena, Placed, State, allocate_graph
-from compiler.engines.llamacpp.tensor import NOWHERE, Graph, Tensor
+from compiler.engines.llamacpp.allocator import Placed, Planner
+from compiler.engines.llamacpp.steps import Script
+from compiler.engines.llamacpp.tensor import IN_PART, NOWHERE, Graph, Tensor
 
 _VIEW_OPS = frozenset({"view", "reshape", "permute", "transpose"})
 
@@ -33,6 +37,7 @@ class Devices:
     copies: int = 1
     op_offload: bool = True
     attention_copies: bool = True
+    reduction_holds: bool = True
     fusion_holds: bool = True
     idle_inputs: bool = True
     host: int = field(init=False)
@@ -51,32 +56,53 @@ class _Split:
     inputs: list[tuple[Tensor, list[Tensor]]] = field(default_factory=list)
 
 
-def reserve(
-    graph: Graph, devices: Devices, marked: Collection[int] = ()
-) -> tuple[tuple[int, ...], list[State]]:
-    """Compute buffer of each device, host last (ggml-backend.cpp `ggml_backend_sched_reserve`).
+def _no_weight(like: int, name: str) -> Tensor:
+    raise KeyError(like, name)
 
-    Beside them the allocator's state before each node whose `id` is marked.
+
+def script_of(
+    graph: Graph,
+    devices: Devices,
+    starts: Sequence[int] = (),
+    weight_of: Callable[[int, str], Tensor] = _no_weight,
+) -> Script:
+    """The steps of a graph from each of the nodes at which it may be cut.
+
+    As ggml-backend.cpp `ggml_backend_sched_reserve`; `starts` are positions among the nodes, and
+    `weight_of` gives a weight by like layer and name.
     """
     splits = _split_graph(graph, devices)
-    kept = _kept_alive(graph, splits, devices) if devices.fusion_holds else {}
+    kept = _kept_alive(graph, splits, devices) if devices.reduction_holds else {}
     leafs = _pipeline_leafs(graph, splits, devices)
     leafs += [(tensor, tensor.device) for tensor in graph.leafs]
-    nodes = _split_nodes(graph, splits, kept)
-    arenas = [Arena(quants.CUDA_ALIGNMENT) for _ in range(devices.gpus)]
-    arenas.append(Arena(quants.CPU_ALIGNMENT))
+    nodes, places = _split_nodes(graph, splits, kept, starts)
 
-    def size_on(tensor: Tensor, device: int) -> int:
-        size = tensor.data_bytes()
-        if device == devices.host:
-            return size
-        if devices.attention_copies and tensor.op == "flash_attn":
-            capability = devices.capabilities[device] if devices.capabilities else 0
-            size = cuda.attention_bytes(tensor, capability)
-        return size + quants.cuda_padding_bytes(tensor.dtype, tensor.ne[0])
+    size_on = partial(_padded_bytes, devices)
 
-    states = allocate_graph(nodes, leafs, arenas, size_on, marked)
-    return tuple(arena.largest for arena in arenas), states
+    @cache
+    def size_of(like: int, name: str, device: int) -> int:
+        return size_on(weight_of(like, name), device)
+
+    steps = Planner(size_on).plan(nodes, leafs, places)
+    once = _kept_copies(graph, splits, starts) if devices.copies > 1 else frozenset()
+    return Script(steps, devices.gpus + 1, size_of, once)
+
+
+def reserve(graph: Graph, devices: Devices) -> tuple[int, ...]:
+    """Compute buffer of each device, host last."""
+    return script_of(graph, devices).whole()
+
+
+def _padded_bytes(devices: Devices, tensor: Tensor, device: int) -> int:
+    """Bytes of a tensor in the buffer of a device."""
+    size = tensor.data_bytes()
+    if device == devices.host:
+        return -(-size // quants.CPU_ALIGNMENT) * quants.CPU_ALIGNMENT
+    if devices.attention_copies and tensor.op == "flash_attn":
+        capability = devices.capabilities[device] if devices.capabilities else 0
+        size = cuda.attention_bytes(tensor, capability)
+    size += quants.cuda_padding_bytes(tensor.dtype, tensor.ne[0])
+    return -(-size // quants.CUDA_ALIGNMENT) * quants.CUDA_ALIGNMENT
 
 
 def _split_graph(graph: Graph, devices: Devices) -> list[_Split]:
@@ -96,16 +122,16 @@ def _split_graph(graph: Graph, devices: Devices) -> list[_Split]:
 
 def _own_device(tensor: Tensor, devices: Devices) -> int:
     """Pass 1: nodes go where their data is (`ggml_backend_sched_backend_id_from_cur`)."""
-    found = _device_of_data(tensor, tensor, devices)
-    if found != NOWHERE:
-        return found
+    data = tensor.view_of or tensor
+    if data.home != NOWHERE and _supports(data.home, tensor, devices):
+        return data.home
     if tensor.is_input:
         return devices.host
     if tensor.op in ("rope", "flash_attn"):
         return NOWHERE
     for source in tensor.src:
         if source.is_weight and source.view_of is None:
-            found = _device_of_data(source, tensor, devices)
+            found = source.home if _supports(source.home, tensor, devices) else NOWHERE
             on_host = found == devices.host and source.home == devices.host
             if on_host and devices.op_offload and _batch(tensor) >= OFFLOAD_TOKENS:
                 for gpu in range(devices.gpus):
@@ -171,18 +197,19 @@ def _cut(work: Sequence[Numbered], devices: Devices) -> list[_Split]:
 
 def _needs_split(tensor: Tensor, device: int) -> bool:
     """Host weights are copied at the start of a split, and each set takes one of its own."""
-    return any(
-        source.is_weight
-        and source.view_of is None
-        and source.device != device
-        and not _usable(source, device)
-        for source in tensor.src
-    )
+    for source in tensor.src:
+        foreign = source.is_weight and source.view_of is None and source.device != device
+        if foreign and not _usable(source, device):
+            return True
+    return False
 
 
 def _copy_of(source: Tensor, device: int, devices: Devices) -> Tensor:
     copied = Tensor(source.ne, source.dtype, nb=source.nb)
     copied.device = device
+    data = source.view_of or source
+    copied.origin = data.origin if data is source or data.origin is None else IN_PART
+    copied.lasts = source.lasts
     if devices.copies > 1:
         copied.is_input = copied.is_output = True
     return copied
@@ -209,23 +236,50 @@ def _pipeline_leafs(graph: Graph, splits: Sequence[_Split], devices: Devices) ->
     return leafs
 
 
+def _kept_copies(graph: Graph, splits: Sequence[_Split], starts: Sequence[int]) -> frozenset[int]:
+    """The steps for whose results the opening one takes room, for they stay on another device."""
+    numbers = {id(node): number for number, node in enumerate(graph.nodes)}
+    found = {
+        bisect_right(starts, numbers.get(id(source), 0)) - 1
+        for split in splits
+        for source, _ in split.inputs
+        if not source.lasts
+    }
+    return frozenset(found - {-1})
+
+
 def _split_nodes(
-    graph: Graph, splits: Sequence[_Split], kept: dict[int, list[list[Tensor]]]
-) -> list[Placed]:
-    """The nodes split by split, each behind the copies of its foreign sources."""
+    graph: Graph,
+    splits: Sequence[_Split],
+    kept: dict[int, list[list[Tensor]]],
+    starts: Sequence[int],
+) -> tuple[list[Placed], list[int]]:
+    """The nodes split by split, each behind the copies of its foreign sources.
+
+    Beside them the places where the nodes at `starts` went, with the copies before them.
+    """
     nodes: list[Placed] = []
+    places: list[int] = []
+    coming = deque(starts)
     for split in splits:
+        first = len(nodes)
         for source, copies in split.inputs:
             holder = Tensor(source.ne, source.dtype, None, (source,), source, source.nb)
             nodes.append((holder, source.device))
             nodes.append((copies[0], split.device))
-        for tensor in graph.nodes[split.start : split.end]:
+        for index in range(split.start, split.end):
+            while coming and coming[0] == index:
+                coming.popleft()
+                places.append(first if index == split.start else len(nodes))
+            tensor = graph.nodes[index]
             nodes.append((tensor, tensor.device))
             for group in kept.get(id(tensor), ()):
-                first = group[0]
-                holder = Tensor(first.ne, first.dtype, None, tuple(group), first, first.nb)
+                first_kept = group[0]
+                holder = Tensor(
+                    first_kept.ne, first_kept.dtype, None, tuple(group), first_kept, first_kept.nb
+                )
                 nodes.append((holder, split.device))
-    return nodes
+    return nodes, places
 
 
 def _kept_alive(
@@ -233,24 +287,25 @@ def _kept_alive(
 ) -> dict[int, list[list[Tensor]]]:
     """Sources of fused kernels, by the node until which they live (ggml-cuda `graph_optimize`)."""
     kept: dict[int, dict[int, Tensor]] = {}
+    fusions = {id(fusion.node): fusion for fusion in graph.fusions}
 
     def keep(tensor: Tensor, until: Tensor) -> None:
         kept.setdefault(id(until), {})[id(tensor)] = tensor
 
     for split in splits:
-        if split.device == devices.host:
+        if split.device == devices.host or not fusions:
             continue
         nodes = graph.nodes[split.start : split.end]
         inside = {id(node) for node in nodes}
         for node in nodes:
-            fusion = node.fusion
+            fusion = fusions.get(id(node))
             if fusion is None:
                 continue
             if fusion.reduces:
                 # What the product reads after the cut: copies, if it comes from elsewhere.
                 for source in node.src if id(fusion.last) in inside else ():
                     keep(source, fusion.last)
-            elif id(fusion.chain[0]) in inside:
+            elif devices.fusion_holds and id(fusion.chain[0]) in inside:
                 # Until the node behind the kernel, be it in the next split.
                 for link in fusion.chain:
                     keep(link, fusion.last)
@@ -263,13 +318,6 @@ def _kept_alive(
             listed[start : start + _MAX_SOURCES] for start in range(0, len(listed), _MAX_SOURCES)
         ]
     return groups
-
-
-def _device_of_data(source: Tensor, node: Tensor, devices: Devices) -> int:
-    data = source if source.view_of is None else source.view_of
-    if data.home == NOWHERE:
-        return NOWHERE
-    return data.home if _supports(data.home, node, devices) else NOWHERE
 
 
 def _supports(device: int, node: Tensor, devices: Devices) -> bool:

@@ -98,6 +98,8 @@ class Shape:
     arch: str
     layers: tuple[Layer, ...]
     """Layers that run; next-token-prediction layers at the end of the file are not loaded."""
+    next_layers: tuple[Layer, ...]
+    """Those at the end; some builds give them a cache all the same."""
     layers_in_file: int
     width: int
     width_out: int
@@ -195,6 +197,7 @@ def _read_shape(identity: Identity) -> Shape:
     return Shape(
         arch=arch,
         layers=layers[: in_file - hidden],
+        next_layers=layers[in_file - hidden :],
         layers_in_file=in_file,
         width=width,
         width_out=header.integer("embedding_length_out", width),

@@ -71,9 +71,10 @@ def _layer_costs(shape: Shape, options: Options, build: Build) -> list[int]:
     active = min(options.gpu_layers, shape.layers_in_file + 1)
     cached = layer_cache(shape, options, graph, on_gpu=True)
     costs = []
-    for layer, (kv, state) in zip(loads(shape, options.moves).layers, cached, strict=True):
+    for layer, (kv, state) in zip(loads(shape, options.moves).layers, cached, strict=False):
         costs.append(layer.gpu_bytes + (kv + state if options.kv_on_gpu else 0))
-    # Layers of the file that do not run are dealt out all the same, and bring nothing.
+    # Layers of the file that do not run are dealt out all the same, and bring at most a cache.
+    costs += [sum(own) if options.kv_on_gpu else 0 for own in cached[len(costs) :]]
     costs += [0] * (shape.layers_in_file - len(costs))
     return [*costs, _output_cost(shape, options)][-active:]
 

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-from compiler.engines.llamacpp.quants import block, is_quantized
+from compiler.engines.llamacpp.quants import BLOCKS, block, is_quantized
 
 NOWHERE = -1
+
+
+Origin = tuple[int, str]
+"""Of a layer's weight: the number of the layer in the graph, and the weight's name there."""
+IN_PART: Origin = (NOWHERE, "")
+"""Of what is a part of some weight."""
 
 
 class Tensor:
@@ -15,20 +21,21 @@ class Tensor:
 
     __slots__ = (
         "adapters",
-        "address",
         "allocated",
         "children",
         "device",
         "dtype",
-        "fusion",
         "home",
         "is_input",
         "is_output",
         "is_weight",
+        "lasts",
         "nb",
         "ne",
         "op",
+        "origin",
         "place",
+        "result",
         "size",
         "src",
         "view_of",
@@ -53,7 +60,7 @@ class Tensor:
         if view_of is not None:
             self.view_of = view_of.view_of or view_of
         if nb is None:
-            per_block, block_bytes = block(dtype)
+            per_block, block_bytes = BLOCKS.get(dtype) or block(dtype)
             first, second, third, _ = self.ne
             row = block_bytes * (first // per_block)
             plane = row * second
@@ -62,19 +69,21 @@ class Tensor:
         self.is_input = False
         self.is_output = False
         self.is_weight = False
+        self.lasts = False
+        """Layer after layer reads it: an input, what all layers share, or a copy of one."""
         self.home = NOWHERE
         """Device of the model or cache buffer that holds the data; NOWHERE for activations."""
         self.device = NOWHERE
         self.adapters: tuple[tuple[Tensor, Tensor], ...] = ()
         """Pairs of low-rank matrices that are added to a weight (LoRA)."""
-        self.fusion: Fusion | None = None
+        self.origin: Origin | None = None
         self.children = 0
         self.views = 0
         self.allocated = False
-        # The allocator writes these when it finds a place.
+        # The allocator writes these: device, bytes, and in which result the data is.
         self.place: int
-        self.address: int
         self.size: int
+        self.result: int
 
     @property
     def elements(self) -> int:
@@ -87,7 +96,7 @@ class Tensor:
         ne, nb = self.ne, self.nb
         if min(ne) <= 0:
             return 0
-        per_block, block_bytes = block(self.dtype)
+        per_block, block_bytes = BLOCKS.get(self.dtype) or block(self.dtype)
         rest = (ne[1] - 1) * nb[1] + (ne[2] - 1) * nb[2] + (ne[3] - 1) * nb[3]
         if per_block == 1:
             return block_bytes + (ne[0] - 1) * nb[0] + rest
@@ -113,11 +122,15 @@ class Tensor:
 
 
 class Fusion:
-    """Nodes that ggml-cuda runs as one kernel, and which must stay alive until its last."""
+    """Nodes that ggml-cuda runs as one kernel, and which must stay alive until its last.
 
-    __slots__ = ("chain", "last", "reduces")
+    The graph has them, not their nodes: tensors that form no circle are gone with their last use.
+    """
 
-    def __init__(self, chain: list[Tensor], last: Tensor, *, reduces: bool) -> None:
+    __slots__ = ("chain", "last", "node", "reduces")
+
+    def __init__(self, node: Tensor, chain: list[Tensor], last: Tensor, *, reduces: bool) -> None:
+        self.node = node
         self.chain = chain
         self.last = last
         self.reduces = reduces
@@ -126,11 +139,12 @@ class Fusion:
 class Graph:
     """Nodes in the order in which they are computed, and leafs (ggml.c `ggml_cgraph`)."""
 
-    __slots__ = ("_seen", "leafs", "nodes")
+    __slots__ = ("_seen", "fusions", "leafs", "nodes")
 
     def __init__(self) -> None:
         self.nodes: list[Tensor] = []
         self.leafs: list[Tensor] = []
+        self.fusions: list[Fusion] = []
         self._seen: set[int] = set()
 
     def expand(self, tensor: Tensor) -> None:
@@ -141,15 +155,18 @@ class Graph:
             return
         seen.add(key)
         for source in tensor.src:
-            if id(source) not in seen:
+            if source.op is not None:
                 self.expand(source)
+            elif id(source) not in seen:
+                seen.add(id(source))
+                self.leafs.append(source)
         (self.leafs if tensor.op is None else self.nodes).append(tensor)
 
 
 def new_input(ne: tuple[int, ...], dtype: str = "f32") -> Tensor:
     """A leaf that the host fills before each run."""
     tensor = Tensor(ne, dtype)
-    tensor.is_input = True
+    tensor.is_input = tensor.lasts = True
     return tensor
 
 

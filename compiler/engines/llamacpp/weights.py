@@ -60,6 +60,8 @@ class LayerWeights:
     """The first layer that the allocator cannot tell from this one, on a GPU."""
     like_on_host: int
     """The same on the host, where the types of the weights matter too."""
+    form: int
+    """The first layer that differs by the types of its weights at most."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -246,6 +248,7 @@ def _layer(
         ),
         like_on_gpu=likes.setdefault((kind, names, moved_types), index),
         like_on_host=likes.setdefault((kind, names, types, "host"), index),
+        form=likes.setdefault((kind, names, "form"), index),
     )
 
 

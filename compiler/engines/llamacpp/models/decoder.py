@@ -93,7 +93,7 @@ def _add_inputs(b: Build) -> None:
 
 def _late_rows(b: Build) -> bool:
     arch = b.job.shape.arch
-    return arch in _LATE_ROWS and (b.job.graph.late_rows or arch == "gpt-oss")
+    return arch in _LATE_ROWS and b.job.graph.keeps_hidden(arch)
 
 
 def _norm_op(b: Build) -> str:
@@ -307,12 +307,11 @@ def _last_norm(b: Build, x: Tensor) -> Tensor:
         x = b.select_rows(x)
     found = (b.outer(f"{name}.weight") for name in _LAST_NORMS)
     norm = next((weight for weight in found if weight is not None), None)
-    if arch == "gpt-oss" and b.job.graph.hidden_output:
+    if late and arch == "gpt-oss":
         hidden.is_output = True
     x = b.norm(x, norm, b.outer("output_norm.bias"), op=_norm_op(b))
-    if arch in families.LATE_ROWS and b.job.graph.hidden_output:
-        x.is_output = True
     if late and arch != "gpt-oss":
+        x.is_output = True
         x = b.select_rows(x)
     return finish(b, x)
 

@@ -33,11 +33,13 @@ def gemma4(b: Build) -> Tensor:
     b.add_cache_inputs()
     b.rows = new_input((b.job.rows,), "i32")
     given = _layer_inputs(b, x) if b.outer("per_layer_token_embd.weight") is not None else None
+    late = b.job.graph.keeps_hidden("gemma4")
     for at in range(len(b.job.blocks)):
-        x = _gemma4_layer(b, x, at, given)
+        x = _gemma4_layer(b, x, at, given, cut=at == len(b.job.blocks) - 1 and not late)
     x = b.norm(x, b.outer("output_norm.weight"))
-    if b.job.graph.hidden_output:
-        x.is_output = True
+    if not late:
+        return x
+    x.is_output = True
     return b.select_rows(x)
 
 
@@ -52,7 +54,9 @@ def _layer_inputs(b: Build, x: Tensor) -> Tensor:
     own = reshape(apply("scale", matmul(projection, x)), width, layers, tokens)
     own = b.norm(own, b.outer("per_layer_proj_norm.weight"))
     joined = apply("scale", apply("add", own, rows))
-    return cont(permute(joined, 0, 2, 1, 3))
+    given = cont(permute(joined, 0, 2, 1, 3))
+    given.lasts = True
+    return given
 
 
 def _outer(b: Build, name: str) -> Tensor:
@@ -62,10 +66,13 @@ def _outer(b: Build, name: str) -> Tensor:
     return found
 
 
-def _gemma4_layer(b: Build, x: Tensor, at: int, given: Tensor | None) -> Tensor:
+def _gemma4_layer(b: Build, x: Tensor, at: int, given: Tensor | None, *, cut: bool) -> Tensor:
+    """One layer; `cut` is whether only the rows that give logits go on behind its attention."""
     normed = b.norm(x, b.find(at, "attn_norm"), at=at)
     freqs = () if b.layer(at).sliding else b.freqs(at)
     y = _attention(b, normed, at, freqs)
+    if cut:
+        y, x = b.select_rows(y), b.select_rows(x)
     after = apply("add", b.norm(y, b.find(at, "post_attention_norm"), at=at), x)
     if b.find(at, "ffn_gate_inp") is not None:
         y = _experts(b, after, at)
@@ -74,7 +81,8 @@ def _gemma4_layer(b: Build, x: Tensor, at: int, given: Tensor | None) -> Tensor:
     y = apply("add", b.norm(y, b.find(at, "post_ffw_norm")), after)
     if given is not None:
         gate = apply("unary", matmul(b.get(at, "inp_gate"), y))
-        mixed = matmul(b.get(at, "proj"), apply("mul", gate, _slice(given)))
+        own = b.select_rows(_slice(given)) if cut else _slice(given)
+        mixed = matmul(b.get(at, "proj"), apply("mul", gate, own))
         y = apply("add", y, b.norm(mixed, b.find(at, "post_norm"), at=at))
     scale = b.find(at, "layer_output_scale")
     return apply("mul", y, scale) if scale is not None else y
