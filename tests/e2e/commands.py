@@ -20,6 +20,11 @@ FLEETS = sorted(
 )
 
 
+# Files that parsers read at once. The text is a template that all of them know, and a key.
+_READ_AT_ONCE = ("--api-key-file", "--chat-template-file")
+_TEXT = "<|im_start|>"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Command:
     """One replica's command line, and the GPUs that it is to see."""
@@ -45,5 +50,14 @@ def commands(fleet: Path, folder: Path, engine: str, version: str) -> Iterator[C
     for replica in plan["replicas"]:
         if replica["engine"] == engine:
             assert replica["engine_version"] == version
-            argv, gpus = tuple(replica["argv"]), len(replica["shares"])
+            argv, gpus = _with_files(replica["argv"], folder), len(replica["shares"])
             yield Command(argv=argv, gpus=gpus, replica=replica)
+
+
+def _with_files(argv: list[str], folder: Path) -> tuple[str, ...]:
+    """The command with a file of ours for each that its fleet names and nobody here has."""
+    ours = folder / "read-at-once"
+    ours.write_text(_TEXT, encoding="utf-8")
+    before = ["", *argv]
+    pairs = zip(before, argv, strict=False)
+    return tuple(str(ours) if flag in _READ_AT_ONCE else word for flag, word in pairs)
