@@ -124,11 +124,10 @@ def compile_command(
     compiled = out or folder / COMPILED
     compilation = compile_plan(_read_inputs(folder, compiled, previous))
     artifacts = compilation.artifacts
-    stale: list[Diagnostic] = []
-    if check:
-        stale = stale_output(read_tree(compiled, [each.path for each in artifacts]), artifacts)
-    else:
+    stale = stale_output(read_tree(compiled, [each.path for each in artifacts]), artifacts)
+    if stale and not check:
         write_artifacts(compiled, artifacts)
+        stale = []
     _report((*compilation.warnings, *stale))
     if ledger:
         as_text = style == "text"

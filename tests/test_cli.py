@@ -221,6 +221,12 @@ def test_the_output_is_not_written_over_the_sources(fleet: Path, call: Call) -> 
     assert (fleet / "models.yaml").is_file()
 
 
+def test_a_compile_that_changes_nothing_leaves_the_files_alone(compiled: Path, call: Call) -> None:
+    before = {path: path.stat().st_mtime_ns for path in compiled.rglob("*")}
+    assert call("compile").code == 0
+    assert before == {path: path.stat().st_mtime_ns for path in compiled.rglob("*")}
+
+
 @pytest.mark.usefixtures("fleet")
 def test_check_before_anything_was_compiled(call: Call, fleet: Path) -> None:
     found = call("compile", "--check")

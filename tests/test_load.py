@@ -365,6 +365,21 @@ class TestGpus:
             ("name-collision", "`t/1` has the minor of `t/0`, 3", "grep -E 'Minor|UUID'"),
         )
 
+    @pytest.mark.parametrize(
+        ("first", "second"), [("", ", minor: 0"), (", uuid: GPU-00000001, minor: 1", "")]
+    )
+    def test_a_minor_that_is_the_place_of_another(self, first: str, second: str) -> None:
+        check_host(
+            f"{{ram: 1GiB, gpus: [{{kind: a10{first}}}, »{{kind: a10{second}}}]}}",
+            ("name-collision", "`t/1` has the minor of `t/0`", "grep -E 'Minor|UUID'"),
+        )
+
+    def test_a_key_of_the_other_form(self) -> None:
+        check_host(
+            "{ram: 1GiB, gpus: {kind: a10, count: 2, »minor: 1}}",
+            ("unknown-key", "`minor` is no key", "Did you mean `minors`?"),
+        )
+
     def test_a_minor_of_a_slice(self) -> None:
         entry = "kind: a100-80gb-1g.10gb, uuid: MIG-00000001, minor: 0"
         check_host(

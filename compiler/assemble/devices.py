@@ -32,7 +32,7 @@ def devices_of(gpus: list[Gpu], host: Host, engine: EngineName, version: str) ->
     if all(gpu.uuid for gpu in gpus) and _takes_uuids(engine, version):
         minors = tuple(gpu.minor for gpu in gpus)
         chosen = [gpu.uuid or "" for gpu in gpus]
-    elif host.target == "systemd" and None not in (nodes := [_minor(gpu) for gpu in gpus]):
+    elif host.target == "systemd" and None not in (nodes := [gpu.node for gpu in gpus]):
         minors = tuple(nodes)
         seen = sorted(gpu.index for gpu in gpus)
         chosen = [str(seen.index(gpu.index)) for gpu in gpus]
@@ -42,13 +42,6 @@ def devices_of(gpus: list[Gpu], host: Host, engine: EngineName, version: str) ->
     # than nvidia-smi's.
     env = {"CUDA_DEVICE_ORDER": "PCI_BUS_ID", "CUDA_VISIBLE_DEVICES": ",".join(chosen)}
     return Devices(env=env, minors=minors)
-
-
-def _minor(gpu: Gpu) -> int | None:
-    """A GPU without a UUID is known by its index alone, which then is its node's number as well."""
-    if gpu.minor is not None or gpu.uuid is not None or gpu.kind.mig:
-        return gpu.minor
-    return gpu.index
 
 
 def _takes_uuids(engine: EngineName, version: str) -> bool:

@@ -9,7 +9,7 @@ _OLLAMA_HOST = "ollama.com"
 # Pages of a file, and of a folder or of the repository at a revision (routes of the hub).
 _FILE_PAGES = ("blob", "resolve", "raw", "blame", "edit")
 _REVISION_PAGES = ("tree", "commit", "commits")
-_NO_MODELS = ("collections", "datasets", "docs", "papers", "spaces")
+_NO_MODELS = ("collections", "datasets", "docs", "models", "papers", "spaces")
 _DEFAULT_BRANCH = "main"
 _ADDRESS = re.compile(
     r"(?:(?P<scheme>https?)://)?(?P<host>[^/?#]+)(?P<path>[^?#]*)(?:\?(?P<query>[^#]*))?(?:#.*)?",

@@ -54,6 +54,13 @@ class Gpu:
     """GPUs of one host with the same island number are joined by NVLink."""
 
     @property
+    def node(self) -> int | None:
+        """Number of its node where it is known: without a UUID a GPU is its place in the list."""
+        if self.minor is not None or self.uuid is not None or self.kind.mig:
+            return self.minor
+        return self.index
+
+    @property
     def budget_bytes(self) -> int:
         """What is left for services: the smallest of three bounds, never two of them subtracted."""
         return min(self.bounds().values())

@@ -107,7 +107,8 @@ def _diagnostic(model: type[BaseModel], document: Document, item: ErrorDetails) 
     match code:
         case "unknown-key":
             location = document.key(*path)
-            known = _fields_at(model, path[:-1])
+            # Where two forms are possible, a key of the one may be none of the other.
+            known = [name for name in _fields_at(model, path[:-1]) if name != key]
             close = did_you_mean(key, known)
             detail = (
                 f"`{_short(key)}` is no key of `{'.'.join(map(str, path[:-1])) or 'the file'}`."

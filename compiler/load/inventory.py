@@ -124,14 +124,14 @@ class _Loader:
         for host, key in hosts:
             owners: dict[int, int] = {}
             for gpu in host.gpus:
-                if gpu.minor is None:
+                if gpu.node is None:
                     continue
-                first = owners.setdefault(gpu.minor, gpu.index)
+                first = owners.setdefault(gpu.node, gpu.index)
                 if first != gpu.index:
                     self._fault(
                         "name-collision",
                         f"`{host.name}/{gpu.index}` has the minor of `{host.name}/{first}`, "
-                        f"{gpu.minor}.",
+                        f"{gpu.node}. Without `uuid` and `minor`, it is the place in the list.",
                         "Write what `nvidia-smi -q | grep -E 'Minor|UUID'` prints.",
                         "hosts", key, "gpus", gpu.index,
                     )  # fmt: skip

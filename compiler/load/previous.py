@@ -16,7 +16,7 @@ _ANOTHER = (
 )
 _MERGE = (
     "Resolve the files that you write; then `modelc compile --previous git:HEAD` makes compiled/ "
-    "anew, or `--previous git:MERGE_HEAD` where the plan of the other side is what runs."
+    "anew, or in a merge `--previous git:MERGE_HEAD` where the plan of the other side is what runs."
 )
 
 
