@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 
 from compiler.ir.demand import Demands, Option
 from compiler.ir.inventory import Inventory
@@ -41,12 +42,12 @@ def conflicts_of(
     core: tuple[str, ...],
 ) -> tuple[Conflict, ...]:
     """Every conflict of a fleet that cannot be placed."""
-    clash = _clash(inventory, spec, demands, frozen, previous, core)
-    if clash:
-        return clash
+    relaxed = partial(build, inventory, spec, demands, frozen, previous)
     needed = tuple(service.name for service in spec.services if not service.optional)
-    return _crowded(inventory, spec, demands, frozen, previous, needed) or (
-        RulesClash(rules=core, without=()),
+    return (
+        _clash(inventory, core, relaxed)
+        or _crowded(needed, demands, relaxed)
+        or (RulesClash(rules=core, without=()),)
     )
 
 
@@ -75,13 +76,15 @@ def why_left_out(
         replace(each, optional=True) if each.name == service else each for each in spec.services
     )
     ranked = replace(spec, services=services)
+    insisted = partial(build, inventory, spec, demands, frozen, previous)
+    stepping_aside = partial(build, inventory, ranked, demands, frozen, previous)
     try:
-        answer = solve(_plain(build(inventory, spec, demands, frozen, previous)))
+        answer = solve(_plain(insisted(Relaxation())))
         if isinstance(answer, Solution):
             return ()
         return (
-            _clash(inventory, spec, demands, frozen, previous, answer.core)
-            or _crowded(inventory, ranked, demands, frozen, previous, (service,))
+            _clash(inventory, answer.core, insisted)
+            or _crowded((service,), demands, stepping_aside)
             or (RulesClash(rules=answer.core, without=()),)
         )
     except UndecidedError:
@@ -104,12 +107,7 @@ def insisting_on(spec: Spec, service: str, placed: Mapping[str, int]) -> Spec:
 
 
 def _clash(
-    inventory: Inventory,
-    spec: Spec,
-    demands: Demands,
-    frozen: tuple[Replica, ...],
-    previous: Plan | None,
-    core: tuple[str, ...],
+    inventory: Inventory, core: tuple[str, ...], relaxed: Callable[[Relaxation], Fleet]
 ) -> tuple[Conflict, ...]:
     """What other than memory is in the way: ports, or a rule without which everything fits."""
     hosts = {name.removeprefix("ports ") for name in core if name.startswith("ports ")}
@@ -123,16 +121,13 @@ def _clash(
         rule
         for rule, relaxation in _RULES
         if any(name.startswith(rule) for name in core)
-        and not isinstance(
-            solve(_plain(build(inventory, spec, demands, frozen, previous, relaxation))), Infeasible
-        )
+        and not isinstance(solve(_plain(relaxed(relaxation))), Infeasible)
     )
     if not without:
         return ()
     moves = None
     if "max_moves" in without:
-        relaxed = Relaxation(max_moves=True)
-        moves = _fewest_moves(build(inventory, spec, demands, frozen, previous, relaxed))
+        moves = _fewest_moves(relaxed(Relaxation(max_moves=True)))
     return (RulesClash(rules=core, without=without, moves=moves),)
 
 
@@ -149,19 +144,14 @@ def _plain(fleet: Fleet) -> Program:
 
 
 def _crowded(
-    inventory: Inventory,
-    spec: Spec,
-    demands: Demands,
-    frozen: tuple[Replica, ...],
-    previous: Plan | None,
-    wanted: tuple[str, ...],
+    wanted: tuple[str, ...], demands: Demands, relaxed: Callable[[Relaxation], Fleet]
 ) -> tuple[Conflict, ...]:
     """Those of these services that the closest placement leaves out, and the memory they lack.
 
     Of all places the one where least is missing is told, with those who hold memory there and come
     before the service: whoever comes after it would step aside.
     """
-    fleet = build(inventory, spec, demands, frozen, previous, Relaxation(coverage=True))
+    fleet = relaxed(Relaxation(coverage=True))
     best = solve(fleet.program)
     if isinstance(best, Infeasible):
         return ()
