@@ -23,7 +23,7 @@ def _model(name: str) -> type[BaseModel]:
     from compiler.ir.lock import Lock
     from compiler.ir.plan import Plan
     from compiler.load.inventory_file import InventoryFile
-    from compiler.load.spec import SpecFile
+    from compiler.load.spec_file import SpecFile
 
     models: dict[str, type[BaseModel]] = {
         "inventory": InventoryFile,

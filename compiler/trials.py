@@ -17,7 +17,7 @@ from compiler.ir.placement import PlacementError
 from compiler.ir.plan import Plan
 from compiler.ir.rules import engine_hosts
 from compiler.ir.spec import Policy, Service, Spec
-from compiler.load.inventory import DEFAULT_RESERVED_BYTES, DEFAULT_UTILIZATION_PERMILLE
+from compiler.load.inventory_file import DEFAULT_RESERVED_BYTES, DEFAULT_UTILIZATION_PERMILLE
 from compiler.place.hints import Case
 from compiler.place.placing import place
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import jsonschema
@@ -48,3 +49,24 @@ def test_an_editor_accepts_the_examples(folder: Path, name: str) -> None:
 def test_an_editor_marks_faults(fault: object) -> None:
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate(fault, json.loads(schema_text("inventory")))
+
+
+@pytest.mark.parametrize("name", ["inventory", "models"])
+def test_every_key_says_what_it_means_and_its_default(name: str) -> None:
+    schema = json.loads(schema_text(name))
+    entries = {"the file": schema, **schema["$defs"]}
+    keys = [
+        (f"{entry}.{key}", field)
+        for entry, described in entries.items()
+        for key, field in described.get("properties", {}).items()
+    ]
+    unsaid = [place for place, field in keys if not field.get("description", "").endswith(".")]
+    # What is given key by key has its defaults there.
+    single = [(place, field) for place, field in keys if "#/$defs/" not in str(field)]
+    unsaid += [
+        place
+        for place, field in single
+        if not re.search(r"\b(Required|Default: )", field.get("description", ""))
+    ]
+    assert len(single) > len(keys) / 2
+    assert unsaid == []

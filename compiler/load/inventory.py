@@ -16,10 +16,17 @@ from compiler.ir.inventory import (
     Host,
     Inventory,
 )
-from compiler.ir.units import GIB, MIB, format_size
+from compiler.ir.units import format_size
 from compiler.load.faults import validate
 from compiler.load.hostnames import MAX_HOSTS, expand
 from compiler.load.inventory_file import (
+    DEFAULT_BINS,
+    DEFAULT_MODELS_DIR,
+    DEFAULT_PORTS,
+    DEFAULT_RAM_RESERVED_BYTES,
+    DEFAULT_RESERVED_BYTES,
+    DEFAULT_TARGET,
+    DEFAULT_UTILIZATION_PERMILLE,
     EngineEntry,
     GpuBlockEntry,
     GpuEntry,
@@ -27,17 +34,6 @@ from compiler.load.inventory_file import (
     HostEntry,
     InventoryFile,
 )
-
-# What DESIGN's example inventory says, for an inventory that says nothing.
-DEFAULT_RESERVED_BYTES = 512 * MIB
-DEFAULT_UTILIZATION_PERMILLE = 950
-DEFAULT_RAM_RESERVED_BYTES = 4 * GIB
-DEFAULT_PORTS = (8000, 8999)
-DEFAULT_MODELS_DIR = "/srv/models"
-DEFAULT_BINS: dict[EngineName, str] = {
-    "vllm": "/opt/vllm/bin/vllm",
-    "llama.cpp": "/usr/local/bin/llama-server",
-}
 
 _DESCRIBE_KIND = "Another one is described under `gpu_kinds`: its memory and compute capability."
 
@@ -153,7 +149,7 @@ class _Loader:
             name=name,
             address=name,
             labels=dict(entry.labels),
-            target=_first(entry.target, defaults.target, "systemd"),
+            target=_first(entry.target, defaults.target, DEFAULT_TARGET),
             ram_bytes=ram or 0,
             ram_reserved_bytes=reserved,
             ports=_first(entry.ports, defaults.ports, DEFAULT_PORTS),

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, Tag
 from pydantic.types import Discriminator
 
-from compiler.ir.inventory import Link, Target
+from compiler.ir.inventory import EngineName, Link, Target
+from compiler.ir.units import GIB, MIB, format_size
 from compiler.load.fields import (
     Compute,
     Entry,
@@ -27,66 +28,189 @@ MAX_GPUS = 64
 # Above these are the nodes that belong to no GPU: nvidia-modeset and nvidiactl.
 MAX_MINOR = 253
 
+# What an inventory that says nothing stands for; the descriptions of the keys name them.
+DEFAULT_TARGET: Target = "systemd"
+DEFAULT_RESERVED_BYTES = 512 * MIB
+DEFAULT_UTILIZATION_PERMILLE = 950
+DEFAULT_RAM_RESERVED_BYTES = 4 * GIB
+DEFAULT_PORTS = (8000, 8999)
+DEFAULT_MODELS_DIR = "/srv/models"
+DEFAULT_BINS: dict[EngineName, str] = {
+    "vllm": "/opt/vllm/bin/vllm",
+    "llama.cpp": "/usr/local/bin/llama-server",
+}
+
+_FROM_DEFAULTS = "what `defaults` says"
+_FROM_DEFAULTS_GPU = "what `defaults.gpu` says"
+
+
+def _optional(description: str, default: str) -> Any:  # noqa: ANN401  As pydantic's Field.
+    shown = default if default.startswith("what ") else f"`{default}`"
+    return Field(None, description=f"{description} Default: {shown}.")
+
+
+def _reserved(default: str) -> Any:  # noqa: ANN401
+    return _optional(
+        "Memory of a GPU that other software holds or must find free. One of two bounds, never "
+        "subtracted from the other: the budget is the smaller of memory less `reserved` and memory "
+        "times `utilization`.",
+        default,
+    )
+
+
+def _utilization(default: str) -> Any:  # noqa: ANN401
+    return _optional(
+        "Largest share of a GPU's memory that services may take together, 0 to 1 in steps of "
+        "0.001.",
+        default,
+    )
+
+
+def _target(default: str) -> Any:  # noqa: ANN401
+    return _optional(
+        "What is written for the host: systemd units, docker compose files, podman quadlets or "
+        "launch scripts.",
+        default,
+    )
+
+
+def _ram_reserved(default: str) -> Any:  # noqa: ANN401
+    return _optional("RAM that services leave to the system and to other software.", default)
+
+
+def _ports(default: str) -> Any:  # noqa: ANN401
+    return _optional("First and last port that services may take, such as `8000-8099`.", default)
+
+
+def _models_dir(default: str) -> Any:  # noqa: ANN401
+    return _optional("Absolute path of the folder on the host that holds model files.", default)
+
+
+def _kind() -> Any:  # noqa: ANN401
+    return Field(
+        description="Kind of the GPU, such as `rtx-4090`: one of `modelc kinds` or of `gpu_kinds`. "
+        "Required."
+    )
+
 
 class EngineEntry(Entry):
     """How an engine is installed: `version` for vLLM, `build` for llama.cpp."""
 
-    version: Version | None = None
-    build: Version | None = None
-    bin: Program | None = None
-    image: Image | None = None
+    version: Version | None = Field(
+        None,
+        description="Release of vLLM that is installed, such as `0.33.0`: memory laws and flags "
+        "change with it. Required, there or under `defaults`.",
+    )
+    build: Version | None = Field(
+        None,
+        description="Build number of llama.cpp that is installed, such as `11390`: memory laws and "
+        "flags change with it. Required, there or under `defaults`.",
+    )
+    bin: Program | None = Field(
+        None,
+        description="Absolute path of the program on the host, for the targets `systemd` and "
+        f"`script`. Default: `{DEFAULT_BINS['vllm']}` for vLLM, `{DEFAULT_BINS['llama.cpp']}` for "
+        "llama.cpp.",
+    )
+    image: Image | None = Field(
+        None,
+        description="Container image, for the targets `compose` and `quadlet`, best with its "
+        "digest: `vllm/vllm-openai:v0.33.0@sha256:...`. Required for these; there is no default.",
+    )
 
 
 class EnginesEntry(Entry):
     """The engines of a host, by name."""
 
-    vllm: EngineEntry | None = None
-    llama_cpp: EngineEntry | None = Field(None, alias="llama.cpp")
+    vllm: EngineEntry | None = Field(
+        None, description="How vLLM is installed. Default: vLLM is not installed."
+    )
+    llama_cpp: EngineEntry | None = Field(
+        None,
+        alias="llama.cpp",
+        description="How llama.cpp's llama-server is installed. Default: it is not installed.",
+    )
 
 
 class GpuDefaultsEntry(Entry):
     """Reserve and utilization for GPUs that do not say their own."""
 
-    reserved: Size | None = None
-    utilization: Share | None = None
+    reserved: Size | None = _reserved(format_size(DEFAULT_RESERVED_BYTES))
+    utilization: Share | None = _utilization(f"{DEFAULT_UTILIZATION_PERMILLE / 1000:g}")
 
 
 class DefaultsEntry(Entry):
     """What a host takes when it does not say its own."""
 
-    target: Target | None = None
-    gpu: GpuDefaultsEntry = GpuDefaultsEntry()
-    ram: Size | None = None
-    ram_reserved: Size | None = None
-    ports: PortRange | None = None
-    models_dir: Program | None = None
-    engines: EnginesEntry = EnginesEntry()
+    target: Target | None = _target(DEFAULT_TARGET)
+    gpu: GpuDefaultsEntry = Field(
+        GpuDefaultsEntry(), description="Bounds of GPUs that do not say their own."
+    )
+    ram: Size | None = Field(
+        None, description="RAM of each host that does not say its own. Default: each host says it."
+    )
+    ram_reserved: Size | None = _ram_reserved(format_size(DEFAULT_RAM_RESERVED_BYTES))
+    ports: PortRange | None = _ports("{}-{}".format(*DEFAULT_PORTS))
+    models_dir: Program | None = _models_dir(DEFAULT_MODELS_DIR)
+    engines: EnginesEntry = Field(
+        EnginesEntry(),
+        description="Engines as they are installed on every host; a host's own keys stand over "
+        "these, each key by itself.",
+    )
 
 
 Minor = Annotated[int, Field(ge=0, le=MAX_MINOR)]
+Uuid = Annotated[str, Field(pattern=r"^(GPU|MIG)-[0-9a-zA-Z/_-]{4,100}$")]
 
 
 class GpuEntry(Entry):
     """One GPU of a host."""
 
-    kind: Text
-    minor: Minor | None = None
-    uuid: Annotated[str, Field(pattern=r"^(GPU|MIG)-[0-9a-zA-Z/_-]{4,100}$")] | None = None
-    reserved: Size | None = None
-    utilization: Share | None = None
-    island: Annotated[int, Field(ge=0, lt=MAX_GPUS)] | None = None
+    kind: Text = _kind()
+    minor: Minor | None = Field(
+        None,
+        description="Number of its node, `/dev/nvidia<minor>`, as `nvidia-smi -q` prints it. "
+        "Default: without `uuid`, its place in the list, counted from 0.",
+    )
+    uuid: Uuid | None = Field(
+        None,
+        description="Its UUID as `nvidia-smi -L` prints it, `GPU-...` or `MIG-...`, by which the "
+        "engine finds it. Required for one of several MIG slices. Default: it is found by its "
+        "place in the list, in the order of nvidia-smi.",
+    )
+    reserved: Size | None = _reserved(_FROM_DEFAULTS_GPU)
+    utilization: Share | None = _utilization(_FROM_DEFAULTS_GPU)
+    island: Annotated[int, Field(ge=0, lt=MAX_GPUS)] | None = Field(
+        None,
+        description="GPUs of a host with the same number are joined by NVLink; a tensor-parallel "
+        "service stays in one island when it can. Default: 0.",
+    )
 
 
 class GpuBlockEntry(Entry):
     """Several GPUs of one kind."""
 
-    kind: Text
-    count: Annotated[int, Field(ge=1, le=MAX_GPUS)]
-    islands: list[list[int]] | None = None
-    minors: list[Minor] | None = None
-    uuids: list[Annotated[str, Field(pattern=r"^(GPU|MIG)-[0-9a-zA-Z/_-]{4,100}$")]] | None = None
-    reserved: Size | None = None
-    utilization: Share | None = None
+    kind: Text = _kind()
+    count: Annotated[int, Field(ge=1, le=MAX_GPUS)] = Field(
+        description=f"How many GPUs of this kind the host has, 1 to {MAX_GPUS}. Required."
+    )
+    islands: list[list[int]] | None = Field(
+        None,
+        description="Which GPUs, counted from 0, are joined by NVLink, such as `[[0, 1], [2, 3]]`. "
+        "Default: all in one island.",
+    )
+    minors: list[Minor] | None = Field(
+        None,
+        description="The number of each GPU's node, `/dev/nvidia<minor>`, in the order of "
+        "nvidia-smi. Default: without `uuids`, 0, 1, 2 and so on.",
+    )
+    uuids: list[Uuid] | None = Field(
+        None,
+        description="The UUID of each GPU, in the order of nvidia-smi. Default: GPUs are found by "
+        "their place.",
+    )
+    reserved: Size | None = _reserved(_FROM_DEFAULTS_GPU)
+    utilization: Share | None = _utilization(_FROM_DEFAULTS_GPU)
 
 
 def _shape(value: object) -> str:
@@ -103,33 +227,82 @@ GpusEntry = Annotated[
 class HostEntry(Entry):
     """One host, or a range of equal hosts."""
 
-    address: Text | None = None
-    labels: dict[Text, Text] = {}
-    target: Target | None = None
-    ram: Size | None = None
-    ram_reserved: Size | None = None
-    ports: PortRange | None = None
-    models_dir: Program | None = None
-    engines: EnginesEntry = EnginesEntry()
-    gpus: GpusEntry = []
+    address: Text | None = Field(
+        None,
+        description="Where the host is reached, a name or an IP address; `{name}` stands for the "
+        "host's name, in a range for each one's. Default: the host's name.",
+    )
+    labels: dict[Text, Text] = Field(
+        {},
+        description="Names and values of your own, such as `zone: a`, by which `placement.hosts` "
+        "of a service chooses. Default: none; the label `name` is always the host's name.",
+    )
+    target: Target | None = _target(_FROM_DEFAULTS)
+    ram: Size | None = Field(
+        None,
+        description="RAM of the host. Required, there or under `defaults`: weights and caches also "
+        "take RAM.",
+    )
+    ram_reserved: Size | None = _ram_reserved(_FROM_DEFAULTS)
+    ports: PortRange | None = _ports(_FROM_DEFAULTS)
+    models_dir: Program | None = _models_dir(_FROM_DEFAULTS)
+    engines: EnginesEntry = Field(
+        EnginesEntry(),
+        description="Engines as they are installed on this host. Default: what `defaults` says; "
+        "each key that is given here stands over it.",
+    )
+    gpus: GpusEntry = Field(
+        [],
+        description="Its NVIDIA GPUs, in the order of nvidia-smi: a list with an entry for each, "
+        "or `{kind: ..., count: ...}` for equal ones. Default: none, so that only llama.cpp can "
+        "serve here, on the CPU.",
+    )
 
 
 class GpuKindEntry(Entry):
     """A GPU kind of the user's own, or new values for a built-in one."""
 
-    memory: Size
-    compute: Compute
-    cuda_total: Size | None = None
-    link: Link = "pcie"
-    bandwidth: Size | None = None
-    multiprocessors: Annotated[int, Field(ge=1, le=1024)] | None = None
-    mig: bool = False
+    memory: Size = Field(
+        description="Memory in all as NVML and nvidia-smi report it, such as `24564MiB`. Required."
+    )
+    compute: Compute = Field(
+        description="Compute capability, such as `8.9`, as `nvidia-smi --query-gpu=compute_cap "
+        "--format=csv` prints it. Required."
+    )
+    cuda_total: Size | None = Field(
+        None,
+        description="Memory in all as the CUDA runtime reports it, which vLLM takes its share of: "
+        "what `torch.cuda.mem_get_info` prints last. Default: 98 % of `memory`.",
+    )
+    link: Link = Field(
+        "pcie", description="What joins GPUs of this kind: `nvlink` or `pcie`. Default: `pcie`."
+    )
+    bandwidth: Size | None = Field(
+        None, description="Memory bandwidth, per second. Default: not known."
+    )
+    multiprocessors: Annotated[int, Field(ge=1, le=1024)] | None = Field(
+        None,
+        description="Streaming multiprocessors (SMs); the CUDA context grows with them. Default: "
+        "not known.",
+    )
+    mig: bool = Field(
+        default=False,
+        description="Whether it is a MIG slice, which cannot be split over. Default: `false`.",
+    )
 
 
 class InventoryFile(Entry):
     """inventory.yaml."""
 
-    version: Literal[1]
-    defaults: DefaultsEntry = DefaultsEntry()
-    hosts: Annotated[dict[Text, HostEntry], Field(min_length=1)]
-    gpu_kinds: dict[Slug, GpuKindEntry] = {}
+    version: Literal[1] = Field(description="Version of this file's format: 1. Required.")
+    defaults: DefaultsEntry = Field(
+        DefaultsEntry(), description="What hosts take when they do not say their own."
+    )
+    hosts: Annotated[dict[Text, HostEntry], Field(min_length=1)] = Field(
+        description="Hosts by name. Required, at least one. `gpu-[01-08]` stands for eight."
+    )
+    gpu_kinds: dict[Slug, GpuKindEntry] = Field(
+        {},
+        description="GPU kinds of your own, or new values for built-in ones, by name. `modelc "
+        "kinds` lists all.",
+    )

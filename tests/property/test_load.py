@@ -13,7 +13,7 @@ from compiler.diagnostics import SUMMARIES, CompileError, Diagnostic
 from compiler.ir.lock import Lock, lock_text
 from compiler.ir.textfile import TextFile
 from compiler.load.inventory_file import InventoryFile
-from compiler.load.spec import SpecFile
+from compiler.load.spec_file import SpecFile
 from compiler.pipeline import Inputs, load
 from tests.generators.published import locked
 
