@@ -13,8 +13,10 @@ PACKAGE = Path(__file__).parent.parent / "compiler"
 LAYERS = (
     ("__main__",),
     ("cli",),
+    ("commands",),
     # Pipeline stands above views: PLAN.md is a view that a compile writes.
-    ("pipeline", "single", "enlist", "schemas"),
+    ("pipeline", "single", "enlist", "schemas", "locking"),
+    ("inputs",),
     ("trials",),
     ("views",),
     (
@@ -31,13 +33,13 @@ LEVELS = {unit: level for level, layer in enumerate(reversed(LAYERS)) for unit i
 ENGINES = ("llamacpp", "vllm")
 
 NETWORK = ("resolve/sources.py", "resolve/hub.py")
-WORLD = ("cli.py", "workspace.py", *NETWORK)
+WORLD = ("cli.py", "commands/", "workspace.py", *NETWORK)
 # A place is a file, or a folder with all that is in it.
 HOMES = {
-    "click": ("cli.py",),
+    "click": ("cli.py", "commands/"),
     "ortools": ("place/solver.py",),
     "pynvml": ("discover/",),
-    "rich": ("cli.py", "views/"),
+    "rich": ("commands/", "views/"),
     **dict.fromkeys(("http", "httpx", "huggingface_hub", "requests", "socket", "urllib"), NETWORK),
     **dict.fromkeys(("datetime", "random", "secrets", "time"), WORLD),
     **dict.fromkeys(("fcntl", "glob", "mmap", "shutil", "tempfile"), ("workspace.py", "resolve/")),
@@ -248,7 +250,7 @@ SNIPPETS: list[tuple[Rule, str, str, str]] = [
     (packages_stay_home, "views/text.py", "from rich.console import Console", ""),
     (no_environment, "emit/script.py", "import os\nprint(os.environ['HOME'])", "2: `os.environ`"),
     (no_environment, "engines/vllm/law.py", "from os import getenv", "1: `os.getenv`"),
-    (no_environment, "cli.py", "import os\nos.environ.get('NO_COLOR')", ""),
+    (no_environment, "commands/common.py", "import os\nos.environ.get('NO_COLOR')", ""),
     (no_disk, "load.py", "def f(path):\n    return path.read_text()", "2: `read_text`"),
     (no_disk, "emit/script.py", "open('x')", "1: `open`"),
     (no_disk, "pipeline.py", "import os\nos.replace('a', 'b')", "2: `os.replace`"),

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from compiler.diagnostics import CompileError, Diagnostic
+from compiler.inputs import Inputs
+from compiler.inputs import load as load_all
 from compiler.ir.textfile import TextFile
 from compiler.load.previous import load_previous
-from compiler.pipeline import Inputs
-from compiler.pipeline import load as load_all
 from tests.marked import Fault, faults_of, same_faults, unmarked
 
 HOSTS = "version: 1\nhosts:\n"

@@ -10,10 +10,11 @@ from typing import Any
 
 import pytest
 
+from compiler.inputs import Inputs, load
 from compiler.ir.inventory import Inventory
 from compiler.ir.plan import Plan
 from compiler.ir.spec import Pin, PlacementRules, Policy, Spec, Spread
-from compiler.pipeline import Inputs, compile_plan, load
+from compiler.pipeline import compile_plan
 from compiler.verify import verify
 from compiler.workspace import read_text
 

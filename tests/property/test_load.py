@@ -10,11 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from compiler.diagnostics import SUMMARIES, CompileError, Diagnostic
+from compiler.inputs import Inputs, load
 from compiler.ir.lock import Lock, lock_text
 from compiler.ir.textfile import TextFile
 from compiler.load.inventory_file import InventoryFile
 from compiler.load.spec_file import SpecFile
-from compiler.pipeline import Inputs, load
 from tests.generators.published import locked
 
 INVENTORY = """\

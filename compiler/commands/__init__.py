@@ -1,0 +1,1 @@
+"""The commands of `modelc`, one file each: they call the pipeline and print what views make."""

@@ -1,0 +1,139 @@
+"""What commands share: options, how they read the user's files, and where they print."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, TextIO, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from compiler.diagnostics import Diagnostic
+    from compiler.inputs import Inputs
+    from compiler.ir.changes import Diff
+    from compiler.ir.inventory import EngineName
+    from compiler.ir.lock import LockedSource
+    from compiler.ir.textfile import TextFile
+
+Parsed = TypeVar("Parsed")
+
+# 0 done, 1 input or check failed, 2 changes (only with --detailed-exitcode), 64 wrong usage.
+EXIT_FAILED = 1
+EXIT_CHANGES = 2
+EXIT_USAGE = 64
+EXIT_INTERRUPTED = 130
+
+FOLDER = click.argument(
+    "folder", type=click.Path(file_okay=False, path_type=Path), default=Path(), required=False
+)
+PREVIOUS = click.option(
+    "--previous",
+    metavar="PLAN",
+    help="Plan to compare with: a file, git:REV, or none. Default: compiled/plan.json.",
+)
+
+IN_FOLDER = click.option(
+    "-C", "--folder", type=click.Path(file_okay=False, path_type=Path), default=Path(),
+    help="The folder of inventory.yaml and models.yaml.",
+)  # fmt: skip
+DIFF_STYLE = click.option(
+    "--format", "style", type=click.Choice(["text", "markdown", "json"]), default="text",
+    help="How the diff is printed.",
+)  # fmt: skip
+DETAILED = click.option(
+    "--detailed-exitcode", is_flag=True, help="Exit with 2 when there are changes."
+)
+
+
+TEXT_OR_JSON = click.option(
+    "--format", "style", type=click.Choice(["text", "json"]), default="text",
+    help="How the answer is printed.",
+)  # fmt: skip
+
+
+def read_inputs(folder: Path, compiled: Path, previous: str | None) -> Inputs:
+    """The texts that a compile reads, each missing only with the reason why."""
+    from compiler.diagnostics import CompileError
+    from compiler.inputs import Inputs
+    from compiler.workspace import read_previous, read_text
+
+    faults: list[Diagnostic] = []
+
+    def attempt(read: Callable[[], TextFile | None]) -> TextFile | None:
+        try:
+            return read()
+        except CompileError as error:
+            faults.extend(error.diagnostics)
+            return None
+
+    inventory = attempt(lambda: read_text(folder / "inventory.yaml"))
+    spec = attempt(lambda: read_text(folder / "models.yaml"))
+    lock_file = attempt(lambda: read_text(folder / "modelc.lock"))
+    plan = attempt(lambda: read_previous(folder, compiled, previous))
+    return Inputs(
+        inventory=inventory, spec=spec, lock=lock_file, previous=plan, unreadable=tuple(faults)
+    )
+
+
+def find_model(model: str) -> LockedSource:
+    """The facts of a model: from a modelc.lock in this folder, else read from its files."""
+    from compiler.inputs import read_lock
+    from compiler.resolve.sources import resolve_source
+    from compiler.workspace import read_optional
+
+    text = read_optional(Path("modelc.lock"))
+    locked = read_lock(text).find(model) if text else None
+    return locked or resolve_source(model, Path())
+
+
+def usual_engine(locked: LockedSource) -> EngineName:
+    """The engine that serves files of this format."""
+    return "llama.cpp" if locked.facts.format == "gguf" else "vllm"
+
+
+def parsed(parse: Callable[[str], Parsed], text: str, option: str) -> Parsed:
+    """The value of an option; wrong usage when it cannot be read."""
+    try:
+        return parse(text)
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint=option) from None
+
+
+def print_diff(found: Diff, style: str) -> None:
+    """Prints a diff in the style asked for, on stdout."""
+    from compiler.views.diff import diff_json, diff_markdown, diff_text
+
+    if style == "text":
+        text = diff_text(found, color=colored(sys.stdout))
+    else:
+        text = diff_json(found) if style == "json" else diff_markdown(found)
+    click.echo(text, nl=False)
+
+
+def report(diagnostics: tuple[Diagnostic, ...] | list[Diagnostic]) -> None:
+    """Diagnostics are talk: they go to stderr."""
+    from compiler.views.diagnostics import diagnostics_text
+
+    if diagnostics:
+        click.echo(diagnostics_text(diagnostics, color=colored(sys.stderr)), err=True, nl=False)
+
+
+def counted(count: int, noun: str) -> str:
+    """A count with its noun, in the plural where it is one."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def say(text: str) -> None:
+    """One line of talk, on stderr."""
+    click.echo(text, err=True)
+
+
+def colored(stream: TextIO | None) -> bool:
+    """Colour for people at a terminal, unless NO_COLOR says otherwise; a stream can be closed."""
+    if stream is None:
+        return False
+    return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"

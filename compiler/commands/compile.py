@@ -1,0 +1,61 @@
+"""`modelc compile`: places the fleet, writes compiled/, prints the diff."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from compiler.commands.common import (
+    DETAILED,
+    DIFF_STYLE,
+    EXIT_CHANGES,
+    EXIT_FAILED,
+    FOLDER,
+    PREVIOUS,
+    colored,
+    print_diff,
+    read_inputs,
+    report,
+)
+
+
+@click.command("compile")
+@FOLDER
+@click.option("--check", is_flag=True, help="Write nothing; fail if compiled/ is stale.")
+@PREVIOUS
+@click.option("--out", type=click.Path(path_type=Path), help="Where to write. Default: compiled/.")
+@DIFF_STYLE
+@click.option("--ledger", is_flag=True, help="Print the whole ledger before the diff.")
+@DETAILED
+def compile_command(
+    folder: Path, check: bool, previous: str | None, out: Path | None, style: str, ledger: bool,
+    detailed_exitcode: bool,
+) -> int:  # fmt: skip
+    """Place the fleet and write compiled/; prints the diff."""
+    from compiler.pipeline import compile_plan
+    from compiler.stale import stale_output
+    from compiler.views.plan import plan_markdown, plan_text_view
+    from compiler.workspace import COMPILED, read_tree, write_artifacts
+
+    if ledger and style == "json":
+        message = "the ledger for programs is compiled/plan.json, and the JSON diff lists every GPU"
+        raise click.BadParameter(message, param_hint="--ledger with --format json")
+    compiled = out or folder / COMPILED
+    compilation = compile_plan(read_inputs(folder, compiled, previous))
+    artifacts = compilation.artifacts
+    stale = stale_output(read_tree(compiled, [each.path for each in artifacts]), artifacts)
+    if stale and not check:
+        write_artifacts(compiled, artifacts)
+        stale = []
+    report((*compilation.warnings, *stale))
+    if ledger:
+        as_text = style == "text"
+        plan = compilation.plan
+        color = colored(sys.stdout)
+        click.echo(plan_text_view(plan, color=color) if as_text else plan_markdown(plan))
+    print_diff(compilation.diff, style)
+    if stale:
+        return EXIT_FAILED
+    return EXIT_CHANGES if detailed_exitcode and not compilation.diff.empty else 0

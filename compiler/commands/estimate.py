@@ -1,0 +1,77 @@
+"""`modelc estimate`: one model on one kind of GPU, without a fleet."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from compiler.commands.common import TEXT_OR_JSON, colored, find_model, parsed, usual_engine
+
+if TYPE_CHECKING:
+    from compiler.ir.inventory import EngineName
+    from compiler.ir.lock import LockedSource
+    from compiler.single import Question
+
+
+@click.command("estimate")
+@click.argument("model")
+@click.option("--engine", type=click.Choice(["vllm", "llama.cpp"]), help="Default: by file format.")
+@click.option("--engine-version", metavar="VERSION", help="Default: the newest that is known.")
+@click.option("--gpu", "gpus", default="cpu", metavar="KIND[,KIND...]", help="Default: the CPU.")
+@click.option("--context", type=click.IntRange(1, 10_000_000), help="Longest request in tokens.")
+@click.option("--concurrency", type=click.IntRange(1, 4096), help="Requests in flight at once.")
+@click.option("--kv-tokens", type=click.IntRange(1, 1_000_000_000), help="KV tokens guaranteed.")
+@click.option("--tensor-parallel", type=click.IntRange(1, 64), help="GPUs of the one kind given.")
+@click.option("--task", type=click.Choice(["generate", "embed", "rerank", "classify"]))
+@click.option("--offload", metavar="none|auto|cpu|LAYERS", help="llama.cpp: layers on the GPU.")
+@click.option("--utilization", type=float, help="vLLM: KV cache at this share of each GPU.")
+@click.option("--arg", "args", multiple=True, metavar="NAME=VALUE", help="An engine flag.")
+@TEXT_OR_JSON
+def estimate_command(model: str, style: str, **options: Any) -> int:  # noqa: ANN401  As click gives them.
+    """Estimate one model on one kind of GPU, or on the CPU, without a fleet."""
+    from compiler.single import estimate_single
+    from compiler.views.estimate import estimate_json, estimate_text
+
+    demand, launch = estimate_single(_question(find_model(model), options))
+    if style == "json":
+        click.echo(estimate_json(demand, launch), nl=False)
+    else:
+        click.echo(estimate_text(demand, launch, color=colored(sys.stdout)), nl=False)
+    return 0
+
+
+def _question(locked: LockedSource, options: dict[str, Any]) -> Question:
+    from compiler.engines.registry import engine_of
+    from compiler.ir.demand import DEFAULT_CONTEXT
+    from compiler.ir.units import permille
+    from compiler.single import NEWEST_VERSIONS, Question, parse_argument, parse_offload
+
+    engine: EngineName = options["engine"] or usual_engine(locked)
+    kinds = tuple(kind.strip() for kind in options["gpus"].split(",") if kind.strip() != "cpu")
+    if options["tensor_parallel"] and len(kinds) == 1:
+        kinds *= options["tensor_parallel"]
+    if options["tensor_parallel"] not in (None, len(kinds)):
+        message = f"--gpu names {len(kinds)} GPUs; name one kind, or each GPU"
+        raise click.BadParameter(message, param_hint="--tensor-parallel")
+    limit = locked.facts.position_limit or DEFAULT_CONTEXT
+    share, offload = options["utilization"], options["offload"]
+    args = dict(parsed(parse_argument, text, "--arg") for text in options["args"])
+    named = engine_of(engine).companions(args)
+    return Question(
+        locked=locked,
+        companions={name: tuple(map(find_model, sources)) for name, sources in named.items()},
+        engine=engine,
+        version=options["engine_version"] or NEWEST_VERSIONS[engine],
+        kinds=kinds,
+        context=options["context"] or min(DEFAULT_CONTEXT, limit),
+        concurrency=options["concurrency"] or 1,
+        kv_tokens=options["kv_tokens"],
+        task=options["task"],
+        offload=parsed(parse_offload, offload, "--offload")
+        if offload
+        else ("none" if kinds else "cpu"),
+        utilization_permille=None if share is None else parsed(permille, share, "--utilization"),
+        args=args,
+    )

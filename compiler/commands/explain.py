@@ -1,0 +1,35 @@
+"""`modelc explain`: what a service takes, where it stands and why."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from compiler.commands.common import IN_FOLDER, PREVIOUS, TEXT_OR_JSON, colored, read_inputs, report
+
+
+@click.command("explain")
+@click.argument("service")
+@IN_FOLDER
+@click.option("--on", "host", metavar="HOST", help="Only replicas on this host.")
+@PREVIOUS
+@TEXT_OR_JSON
+def explain_command(
+    service: str, folder: Path, host: str | None, previous: str | None, style: str
+) -> int:
+    """Say what a service takes, where it stands and why; or why it fits nowhere."""
+    from compiler.pipeline import plan_for, replicas_of
+    from compiler.views.explain import replicas_json, replicas_text
+    from compiler.workspace import COMPILED
+
+    inputs = read_inputs(folder, folder / COMPILED, previous)
+    plan, left_out = plan_for(inputs, service)
+    names = replicas_of(plan, service, host)
+    if style == "json":
+        click.echo(replicas_json(plan, names), nl=False)
+    else:
+        click.echo(replicas_text(plan, names, color=colored(sys.stdout)), nl=False)
+    report(left_out)
+    return 0

@@ -1,0 +1,26 @@
+"""`modelc inspect`: what is known of a model."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from compiler.commands.common import TEXT_OR_JSON, colored, find_model, usual_engine
+
+
+@click.command("inspect")
+@click.argument("source")
+@TEXT_OR_JSON
+def inspect_command(source: str, style: str) -> int:
+    """Say what is known of a model: from modelc.lock of this folder, else from its headers."""
+    from compiler.engines.registry import engine_of
+    from compiler.views.inspect import inspect_json, inspect_text
+
+    locked = find_model(source)
+    profile = engine_of(usual_engine(locked)).profile(locked.facts)
+    if style == "json":
+        click.echo(inspect_json(locked, profile), nl=False)
+    else:
+        click.echo(inspect_text(locked, profile, color=colored(sys.stdout)), nl=False)
+    return 0

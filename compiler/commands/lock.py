@@ -1,0 +1,58 @@
+"""`modelc lock`: the models of models.yaml resolved into modelc.lock."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from compiler.commands.common import EXIT_FAILED, FOLDER, report, say
+
+
+@click.command("lock")
+@FOLDER
+@click.option(
+    "--update", multiple=True, metavar="NAME", help="A service or source to resolve anew."
+)
+@click.option(
+    "--check",
+    is_flag=True,
+    help="Write nothing, ask no hub; fail unless every source is locked, as it lies here.",
+)
+def lock_command(folder: Path, update: tuple[str, ...], check: bool) -> int:
+    """Resolve the models of models.yaml into modelc.lock."""
+    from compiler.inputs import read_lock
+    from compiler.ir.lock import lock_text, partial_lock_text, with_partial_lock
+    from compiler.locking import spec_sources, unlocked_sources, updated_sources
+    from compiler.resolve.sources import changed_sources, lock_sources
+    from compiler.workspace import read_optional, read_text, remove_file, replace_file, write_file
+
+    spec = read_text(folder / "models.yaml")
+    path = folder / "modelc.lock"
+    existing = read_optional(path)
+    if check:
+        faults = unlocked_sources(spec, existing)
+        if existing:
+            faults += changed_sources(read_lock(existing), folder)
+        report(faults)
+        return EXIT_FAILED if faults else 0
+    # A lock that was cut off left here what it had resolved; modelc.lock itself changes at the end.
+    partial = folder / ".modelc.lock.partial"
+    before = existing.text if existing else ""
+    begun = with_partial_lock(
+        read_lock(existing) if existing else None, before, read_optional(partial)
+    )
+    found = lock_sources(
+        spec_sources(spec),
+        folder,
+        begun,
+        updated_sources(spec, update),
+        progress=say,
+        keep=lambda so_far: write_file(partial, partial_lock_text(so_far, before)),
+    )
+    text = lock_text(found)
+    replace_file(path, before, text)
+    remove_file(partial)
+    changed = f"modelc.lock: {len(found.sources)} sources."
+    say("modelc.lock is up to date." if text == before else changed)
+    return 0
