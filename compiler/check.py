@@ -257,6 +257,18 @@ def _check_contradictions(checked: Checked, service: Service) -> Iterator[Diagno
         )  # fmt: skip
     if rules.pin and rules.pin.gpus and len(set(rules.pin.gpus)) != len(rules.pin.gpus):
         yield contradiction("is pinned to one GPU twice.", "Name each GPU once.", "pin", "gpus")
+    if rules.one_per_host and ("services", service.name, "replicas") in checked.spec_document.keys:
+        hint = "Take `replicas` out: there are as many as hosts with these labels."
+        yield contradiction("says both `replicas` and `one_per_host`.", hint, "one_per_host")
+    for index, variant in enumerate(service.variants):
+        if variant.typical and variant.context and variant.typical > variant.context:
+            yield Diagnostic(
+                code="contradiction",
+                detail=f"Service `{service.name}` has usual requests of {variant.typical:,} tokens "
+                f"(`typical`), and the longest are of {variant.context:,} (`context`).",
+                location=checked.variant_key(service, index, "typical"),
+                hints=("Raise `context`, or lower `typical`.",),
+            )
     n_hosts = len(hosts_of(checked.inventory, rules))
     if rules.spread == "host" and 0 < n_hosts < service.replicas and not service.optional:
         yield contradiction(

@@ -20,7 +20,8 @@ from compiler.ir.demand import (
     TooLarge,
     request_of,
 )
-from compiler.ir.inventory import Gpu, Host, Inventory
+from compiler.ir.facts import ModelFacts
+from compiler.ir.inventory import EngineName, Gpu, Host, Inventory
 from compiler.ir.lock import Lock
 from compiler.ir.plan import Plan
 from compiler.ir.rules import engine_hosts, gpus_of, takes_gpus_only
@@ -35,10 +36,21 @@ MAX_SUBSETS = 10
 # less, and cuts by the whole budgets do.
 MAX_LEANING_GPUS = 4
 
+_NO_FACTS = ModelFacts(
+    format="config", architecture="", task="generate", parameters=0, layers=0, vocabulary=0,
+    position_limit=0, quantization="", header={},
+)  # fmt: skip
+
 
 def estimate(inventory: Inventory, spec: Spec, lock: Lock, previous: Plan | None) -> Demands:
     """Every option of every service that is not frozen, budgets of empty GPUs applied."""
-    estimator = _Estimator(inventory, lock, _previous_groups(previous), len(spec.services) > 1)
+    estimator = _Estimator(
+        inventory,
+        lock,
+        _previous_groups(previous),
+        len(spec.services) > 1,
+        classes=_classes(inventory),
+    )
     for service in spec.services:
         estimator.add(service)
     return Demands(
@@ -59,11 +71,12 @@ def site_of(gpus: tuple[Gpu, ...]) -> Site:
 
 
 _SiteKey = tuple[int, Site]
+_Groups = tuple[tuple[int, ...], ...]
 
 
 @dataclass(slots=True)
 class _Estimator:
-    """One run of the pass; thrown away after it."""
+    """One run of the pass; thrown away after it. The law is asked once for all places alike."""
 
     inventory: Inventory
     lock: Lock
@@ -75,8 +88,15 @@ class _Estimator:
     refused: dict[str, list[Refused]] = field(default_factory=dict)
     answers: dict[_SiteKey, tuple[Demand, ...] | Refusal] = field(default_factory=dict)
     requests: list[Request] = field(default_factory=list)
+    numbers: dict[object, int] = field(default_factory=dict)
+    """Numbers of requests by all that they say: services that ask alike are answered once."""
     whole: dict[int, int] = field(default_factory=dict)
     """Number of the same request without offload."""
+    classes: dict[str, int] = field(default_factory=dict)
+    """Of hosts, by name: those of one number have the same GPUs, RAM and engines."""
+    sites: dict[tuple[Gpu, ...], Site] = field(default_factory=dict)
+    reach: dict[object, list[tuple[Host, tuple[str, ...]]]] = field(default_factory=dict)
+    """The first host of each class and the names of all, by rules about hosts and engine."""
 
     def add(self, service: Service) -> None:
         self.options[service.name] = []
@@ -90,42 +110,89 @@ class _Estimator:
         if locked is None:
             return
         companions = companion_facts(companions_of(variant, self.lock))
-        numbers: dict[str, int] = {}
-        for host in engine_hosts(self.inventory, service, variant.engine):
+        for host, names in self._alike(service, variant.engine):
             version = host.engines[variant.engine].version
-            if version not in numbers:
-                numbers[version] = len(self.requests)
-                self.requests.append(
-                    request_of(service, variant, locked.facts, version, companions)
-                )
-            for gpus in self._groups(host, service, variant):
-                self._add_place(service.name, position, host, gpus, numbers[version])
+            request = request_of(service, variant, locked.facts, version, companions)
+            number = self._number(request)
+            for site, groups in self._sites_of(host, service, variant).items():
+                self._add_places(service.name, position, number, site, (host, names, groups))
+            for name, extra in self._extra_groups(host, names, service, variant):
+                here = (host, (name,), (extra,))
+                site = self._site(tuple(host.gpus[index] for index in extra))
+                self._add_places(service.name, position, number, site, here)
 
-    def _add_place(
-        self, service: str, position: int, host: Host, gpus: tuple[Gpu, ...], number: int
+    def _alike(self, service: Service, engine: EngineName) -> list[tuple[Host, tuple[str, ...]]]:
+        """Hosts that a service may take, by class."""
+        rules = service.placement
+        pin = rules.pin.host if rules.pin else None
+        key = (engine, pin, tuple(sorted(rules.host_labels.items())))
+        if key not in self.reach:
+            found: dict[int, list[Host]] = {}
+            for host in engine_hosts(self.inventory, service, engine):
+                found.setdefault(self.classes[host.name], []).append(host)
+            self.reach[key] = [(h[0], tuple(each.name for each in h)) for h in found.values()]
+        return self.reach[key]
+
+    def _number(self, request: Request) -> int:
+        # Facts and companions are large; whose they are says as much.
+        facts = (id(request.facts), *(id(f) for each in request.companions.values() for f in each))
+        small = replace(request, facts=_NO_FACTS, companions={})
+        key = (facts, tuple(request.companions), repr(small))
+        if key not in self.numbers:
+            self.numbers[key] = len(self.requests)
+            self.requests.append(request)
+        return self.numbers[key]
+
+    def _site(self, gpus: tuple[Gpu, ...]) -> Site:
+        if gpus not in self.sites:
+            self.sites[gpus] = site_of(gpus)
+        return self.sites[gpus]
+
+    def _sites_of(self, host: Host, service: Service, variant: Variant) -> dict[Site, _Groups]:
+        """The groups of GPUs on which a replica could stand, by the site that they make."""
+        found: dict[Site, _Groups] = {}
+        for gpus in self._groups(host, service, variant):
+            site = self._site(gpus)
+            found[site] = (*found.get(site, ()), tuple(gpu.index for gpu in gpus))
+        return found
+
+    def _add_places(
+        self,
+        service: str,
+        position: int,
+        number: int,
+        site: Site,
+        places: tuple[Host, tuple[str, ...], _Groups],
     ) -> None:
-        site = site_of(gpus)
-        indices = tuple(gpu.index for gpu in gpus)
+        """The same site on alike hosts: each group of each of them is a place."""
+        host, names, groups = places
+        gpus = tuple(host.gpus[index] for index in groups[0])
         answer = self._ask(number, site)
         if isinstance(answer, Refusal):
             self.refused[service].append(
                 Refused(
-                    service=service, variant=position, host=host.name, gpus=indices, refusal=answer
+                    service=service, variant=position, host=names[0], gpus=groups[0], refusal=answer
                 )
             )
             return
         leaning = self._leaning(number, site) if self.shared else ()
         fitting = tuple(demand for demand in (*leaning, *answer) if _fits(demand, host, gpus))
         if not fitting and answer:
-            places = [_too_large(service, position, host, gpus, demand) for demand in answer]
-            self.too_large[service].append(min(places, key=lambda p: p.total_missing_bytes))
+            first = replace(host, name=names[0])
+            found = [_too_large(service, position, first, gpus, demand) for demand in answer]
+            self.too_large[service].append(min(found, key=lambda p: p.total_missing_bytes))
         if fitting:
-            self.options[service].append(
+            split: dict[bool, _Groups] = {}
+            for group in groups:
+                whole = len({host.gpus[index].island for index in group}) <= 1
+                split[whole] = (*split.get(whole, ()), group)
+            self.options[service] += [
                 Option(
-                    service=service, variant=position, host=host.name, gpus=indices,
-                    one_island=len({gpu.island for gpu in gpus}) <= 1, demands=fitting,
+                    service=service, variant=position, hosts=names, groups=each,
+                    one_island=whole, demands=fitting,
                 )
-            )  # fmt: skip
+                for whole, each in split.items()
+            ]  # fmt: skip
 
     def _ask(self, number: int, site: Site) -> tuple[Demand, ...] | Refusal:
         key = (number, site)
@@ -167,7 +234,7 @@ class _Estimator:
         if not takes_gpus_only(rules) and (variant.engine == "llama.cpp" or not host.gpus):
             yield ()
         for size in self._sizes(len(gpus), rules.tensor_parallel, variant):
-            yield from self._subsets(host.name, gpus, size)
+            yield from _subsets(gpus, size)
 
     def _sizes(
         self, n_gpus: int, tensor_parallel: tuple[int, ...], variant: Variant
@@ -184,20 +251,39 @@ class _Estimator:
             if variant.engine == "llama.cpp" or wanted:
                 yield size
 
-    def _subsets(self, host: str, gpus: tuple[Gpu, ...], size: int) -> Iterator[tuple[Gpu, ...]]:
-        if comb(len(gpus), size) <= MAX_SUBSETS:
-            yield from combinations(gpus, size)
+    def _extra_groups(
+        self, host: Host, names: tuple[str, ...], service: Service, variant: Variant
+    ) -> Iterator[tuple[str, tuple[int, ...]]]:
+        """Where a replica stands today is always an option, so that it may stay."""
+        if not any(name in self.previous_groups for name in names):
             return
-        seen = set()
-        for start in range(0, len(gpus) - size + 1, size):
-            group = gpus[start : start + size]
-            seen.add(tuple(gpu.index for gpu in group))
-            yield group
-        # Where a replica stands today is always an option, so that it may stay.
-        by_index = {gpu.index: gpu for gpu in gpus}
-        for indices in sorted(self.previous_groups.get(host, set()) - seen):
-            if len(indices) == size and all(index in by_index for index in indices):
-                yield tuple(by_index[index] for index in indices)
+        usual = {tuple(gpu.index for gpu in gpus) for gpus in self._groups(host, service, variant)}
+        sizes = {len(group) for group in usual}
+        known = {gpu.index for gpu in gpus_of(host, service.placement)}
+        for name in names:
+            for group in sorted(self.previous_groups.get(name, set()) - usual):
+                if len(group) in sizes and group and known.issuperset(group):
+                    yield name, group
+
+
+def _subsets(gpus: tuple[Gpu, ...], size: int) -> Iterator[tuple[Gpu, ...]]:
+    if comb(len(gpus), size) <= MAX_SUBSETS:
+        yield from combinations(gpus, size)
+        return
+    for start in range(0, len(gpus) - size + 1, size):
+        yield gpus[start : start + size]
+
+
+def _classes(inventory: Inventory) -> dict[str, int]:
+    """A number for each host, the same for hosts that no memory law can tell apart."""
+    numbers: dict[object, int] = {}
+    found = {}
+    for host in inventory.hosts:
+        gpus = tuple(replace(gpu, uuid=None, minor=None) for gpu in host.gpus)
+        engines = tuple(sorted((name, each.version) for name, each in host.engines.items()))
+        key = (gpus, host.ram_budget_bytes, engines)
+        found[host.name] = numbers.setdefault(key, len(numbers))
+    return found
 
 
 def _previous_groups(previous: Plan | None) -> dict[str, set[tuple[int, ...]]]:

@@ -13,6 +13,7 @@ from compiler.ir.document import Document
 from compiler.ir.inventory import GpuKind, Inventory
 from compiler.ir.lock import Lock, LockConflictError, LockVersionError, lock_text, read_lock_text
 from compiler.ir.plan import InputDigests, Plan, digest
+from compiler.ir.rules import with_daemons
 from compiler.ir.spec import Spec
 from compiler.load.inventory import load_inventory, load_kinds
 from compiler.load.previous import load_previous
@@ -67,6 +68,8 @@ def load(inputs: Inputs) -> Loaded:
     inventory = _typed(load_inventory, inventory_document, faults)
     inventory_faults = faults[n_before:]
     spec = _typed(load_spec, spec_document, faults)
+    if spec and inventory:
+        spec = with_daemons(spec, inventory)
     if inventory and spec and inventory_document and spec_document:
         checked = Checked(
             inventory=inventory,

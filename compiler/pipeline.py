@@ -202,8 +202,7 @@ def _warnings(plan: Plan, spec: Spec, document: Document) -> tuple[Diagnostic, .
     if plan.optimality != "optimal":
         found["", ""] = Diagnostic(
             code="not-optimal",
-            detail=f"A plan that is better by up to {plan.gap} in its first unproven objective may "
-            "exist; this one satisfies every rule.",
+            detail="A better plan may exist; this one satisfies every rule.",
             severity=Severity.WARNING,
         )
     return tuple(found.values())

@@ -92,7 +92,7 @@ class Trials:
     def fits_kind(self, service: Service, kind: GpuKind, count: int) -> bool:
         """Whether a service fits that many GPUs of a kind, on a host of its own."""
         options = self._on_kind(service, kind, count).options[service.name]
-        return any(len(option.gpus) == count for option in options)
+        return any(option.n_gpus == count for option in options)
 
     def refused_on_kind(self, service: Service, kind: GpuKind, count: int) -> str | None:
         """What an engine says against that many GPUs of a kind; None when it refuses nothing."""

@@ -56,7 +56,7 @@ def inventory(budgets: tuple[int, ...]) -> Inventory:
 
 
 def placements(chosen: tuple[Placement, ...], frozen: tuple[Replica, ...] = ()) -> Placements:
-    return Placements(chosen=chosen, frozen=frozen, unplaced=(), unproven=None, gap=0)
+    return Placements(chosen=chosen, frozen=frozen, unplaced=())
 
 
 def test_a_lone_cache_grows_to_its_wish() -> None:

@@ -80,8 +80,10 @@ def assemble(sources: Sources, placements: Placements) -> Plan:
     replicas.sort(key=lambda replica: replica.name)
     return Plan(
         inputs=sources.digests,
-        optimality="feasible" if placements.unproven else "optimal",
-        gap=placements.gap,
+        optimality="feasible"
+        if any(each.reached != each.bound for each in placements.objectives)
+        else "optimal",
+        objectives=list(placements.objectives),
         replicas=replicas,
         gpus=_gpu_ledgers(sources.inventory, replicas),
         hosts=_host_ledgers(sources.inventory, replicas),

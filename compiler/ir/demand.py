@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from itertools import product
 from typing import Protocol
 
 from compiler.ir.facts import ModelFacts, Task
@@ -108,6 +109,10 @@ class Request:
     kv_tokens: int | None = None
     """KV tokens guaranteed. None: one full-length request (vLLM), context x concurrency
     (llama.cpp)."""
+    typical: int | None = None
+    """Tokens of a usual request. None: the longest one."""
+    grows: bool = True
+    """Whether the KV cache may grow beyond what is guaranteed."""
     offload: Offload = "none"
     args: dict[str, ArgValue] = field(default_factory=dict)
     companions: Mapping[str, tuple[ModelFacts, ...]] = field(default_factory=dict)
@@ -137,6 +142,8 @@ def request_of(
         context=variant.context or min(DEFAULT_CONTEXT, limit),
         concurrency=variant.concurrency,
         kv_tokens=variant.kv_tokens,
+        typical=variant.typical,
+        grows=not service.min,
         offload=variant.offload,
         args=variant.args,
         companions=companions,
@@ -145,22 +152,35 @@ def request_of(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Option:
-    """One place for one replica of a service: a variant on exactly these GPUs of a host."""
+    """Places for one replica of a service, all alike: any group of GPUs of any of the hosts."""
 
     service: str
     variant: int
     """Position of the variant in its service's ladder."""
-    host: str
-    gpus: tuple[int, ...]
-    """Indices in the order the engine sees them; empty for the CPU."""
+    hosts: tuple[str, ...]
+    """Alike in GPUs, RAM and engines; sorted by name."""
+    groups: tuple[tuple[int, ...], ...]
+    """Indices of GPUs of one host, in the order the engine sees them; empty for the CPU."""
     one_island: bool
     demands: tuple[Demand, ...]
     """Ways to run there that fit an empty host, best first; never empty."""
 
+    @property
+    def n_gpus(self) -> int:
+        """How many GPUs a replica takes."""
+        return len(self.groups[0])
+
+    def places(self) -> Iterator[tuple[str, tuple[int, ...]]]:
+        """Every host with every group of its GPUs."""
+        return product(self.hosts, self.groups)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TooLarge:
-    """A place that is too small: what is missing there even when it is empty."""
+    """A place that is too small: what is missing there even when it is empty.
+
+    The first of places that are alike stands for all of them.
+    """
 
     service: str
     variant: int
@@ -179,7 +199,7 @@ class TooLarge:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refused:
-    """A place that is out of the question whatever memory is free."""
+    """A place that is out of the question whatever memory is free, the first of its like."""
 
     service: str
     variant: int
@@ -216,7 +236,7 @@ class Growth:
 
     step_bytes: int
     max_kv_bytes: int
-    """Size of the pool on one device at context x concurrency tokens."""
+    """Size of the pool on one device at concurrency x typical tokens: the room that is wanted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

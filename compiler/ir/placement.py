@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from compiler.ir.demand import Demand, Refused, TooLarge
-from compiler.ir.plan import Replica, Unplaced
+from compiler.ir.plan import Objective, Replica, Unplaced
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,6 +17,10 @@ class Placement:
     host: str
     gpus: tuple[int, ...]
     demand: Demand
+    kv_bytes: int | None = None
+    """KV cache that is reserved on the GPU that has most. None: as much as the demand has."""
+    stays: bool = False
+    """Goes on as it runs, with the share that it has: what is left over does not restart it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,9 +30,10 @@ class Placements:
     chosen: tuple[Placement, ...]
     frozen: tuple[Replica, ...]
     unplaced: tuple[Unplaced, ...]
-    unproven: str | None
-    """The first objective whose optimum was not proven; None when the placement is optimal."""
-    gap: int
+    objectives: tuple[Objective, ...] = ()
+    disturbed: int = 0
+    """Running replicas that do not go on as they run, and of them those that move."""
+    moved: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -49,6 +49,14 @@ class PassedOver(Record):
     """The engine's own words when it is refused."""
 
 
+class RoomierRung(Record):
+    """The next rung of the ladder, where it would hold more than twice as many requests here."""
+
+    variant: str
+    room_permille: int
+    """Its KV cache with the same share, of all that it would want."""
+
+
 class Share(Record):
     """What a replica holds of one GPU."""
 
@@ -99,6 +107,14 @@ class Replica(Record):
     kv_tokens: int
     kv_requests_permille: int
     """Full-length requests that the KV cache holds, in thousandths; 0 without a cache."""
+    typical: int = 0
+    """Tokens of a usual request: the room wanted is concurrency x typical."""
+    kv_wanted_bytes: int = 0
+    """KV cache on the GPU that has most of it with all the room wanted; 0 for one that has one size
+    or none."""
+    roomier: RoomierRung | None = None
+    asked: str = ""
+    """sha256 of what the spec and the lock ask of a replica. With another one it is changed."""
     tensor_parallel: int
     gpu_layers: int | None
     host_layers: int
@@ -162,6 +178,24 @@ class Unplaced(Record):
     placed: int
 
 
+ObjectiveName = Literal["required", "coverage", "rungs", "room", "gpus"]
+
+
+class Objective(Record):
+    """What a plan reached in one objective, and what none could better, given those before it.
+
+    required, coverage: replicas placed, and the most that could be. rungs: thousandths of rungs
+    given up. room: points, 3 for a replica with less than a quarter of the room it wants and 1
+    below half. gpus: twice the GPUs of each replica, and one more for a split over islands. Of
+    these three less is better.
+    """
+
+    name: ObjectiveName
+    priority: int | None
+    reached: int
+    bound: int
+
+
 class InputDigests(Record):
     """sha256 of each input by content, so that a stale plan is recognised."""
 
@@ -176,9 +210,9 @@ class Plan(Record):
     version: int = PLAN_VERSION
     inputs: InputDigests
     optimality: Literal["optimal", "feasible"]
-    """`feasible`: the solver stopped at its deterministic limit before it proved the optimum."""
-    gap: int
-    """How far, in units of the first objective left unproven, a better plan could at most be."""
+    """`feasible`: for some objective it is not proven that no plan is better."""
+    objectives: list[Objective] = Field(default_factory=list)
+    """In their order of importance."""
     replicas: list[Replica]
     gpus: list[GpuLedger]
     hosts: list[HostLedger]

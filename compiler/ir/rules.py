@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from compiler.ir.inventory import EngineName, Gpu, Host, Inventory
 from compiler.ir.plan import Plan, Replica
@@ -18,6 +19,24 @@ def gpus_of(host: Host, rules: PlacementRules) -> list[Gpu]:
     """GPUs of a host that the service may take."""
     pinned = rules.pin.gpus if rules.pin else None
     return [gpu for gpu in host.gpus if _gpu_matches(gpu, rules, pinned)]
+
+
+def with_daemons(spec: Spec, inventory: Inventory) -> Spec:
+    """The spec with every `one_per_host` spelt out: as many replicas as hosts, one on each."""
+
+    def spelt_out(service: Service) -> Service:
+        labels = service.placement.one_per_host
+        if not labels:
+            return service
+        rules = replace(
+            service.placement,
+            host_labels={**service.placement.host_labels, **labels},
+            spread="host",
+        )
+        count = len(hosts_of(inventory, rules))
+        return replace(service, replicas=max(1, count), placement=rules)
+
+    return replace(spec, services=tuple(map(spelt_out, spec.services)))
 
 
 def takes_gpus_only(rules: PlacementRules) -> bool:

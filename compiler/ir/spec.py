@@ -11,6 +11,7 @@ from compiler.ir.inventory import EngineName
 ArgValue = bool | int | float | str | list["ArgValue"] | dict[str, "ArgValue"]
 Offload = Literal["none", "auto", "cpu"] | int
 Spread = Literal["host", "gpu"]
+Preference = Literal["spread", "pack", "small-gpus"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,6 +25,8 @@ class Variant:
     """None: 8,192 tokens, or the model's limit when that is less."""
     concurrency: int
     kv_tokens: int | None
+    typical: int | None = None
+    """Tokens of a usual request; the room wanted is concurrency x typical. None: `context`."""
     offload: Offload
     args: dict[str, ArgValue] = field(default_factory=dict)
     """Engine flags by their own names, dashes as underscores, without leading dashes."""
@@ -49,6 +52,10 @@ class PlacementRules:
     spread: Spread | None = None
     apart_from: tuple[str, ...] = ()
     pin: Pin | None = None
+    exclusive: bool = False
+    """Nobody else stands on the GPUs of a replica."""
+    one_per_host: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """One replica on each host with these labels; empty: `replicas` counts."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +70,8 @@ class Service:
     optional: bool
     variants: tuple[Variant, ...]
     placement: PlacementRules
+    min: bool = False
+    """Whether a replica takes no more memory than it needs to start."""
     env: dict[str, str] = field(default_factory=dict)
     secrets: tuple[str, ...] = ()
 
@@ -73,6 +82,10 @@ class Policy:
 
     max_moves: int | None = None
     freeze: tuple[str, ...] = ()
+    consolidate: bool = False
+    """Whether all may move for a better plan, and not only what is new, changed or evicted."""
+    prefer: Preference = "spread"
+    """Which of equally good plans: replicas apart, fewest GPUs in use, or the smallest GPUs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -28,7 +28,12 @@ def load_spec(document: Document) -> tuple[Spec | None, list[Diagnostic]]:
         warnings += _unused(entry, services[-1], document)
     # What runs on which engine is only sure in a file without errors.
     faults = faults or warnings
-    policy = Policy(max_moves=file.policy.max_moves, freeze=tuple(sorted(set(file.policy.freeze))))
+    policy = Policy(
+        max_moves=file.policy.max_moves,
+        freeze=tuple(sorted(set(file.policy.freeze))),
+        consolidate=file.policy.consolidate,
+        prefer=file.policy.prefer,
+    )
     return Spec(services=tuple(services), policy=policy), faults
 
 
@@ -84,8 +89,12 @@ def _unused_by(
     document: Document,
     *place: str | int,
 ) -> Iterator[Diagnostic]:
+    least = isinstance(entry, ServiceEntry) and entry.min
     given: tuple[tuple[EngineName, str, Sequence[str]], ...] = (
         ("vllm", "vllm", sorted(entry.vllm.args) if entry.vllm else ()),
+        # The cache of llama.cpp has one size, which `kv_tokens` says.
+        ("vllm", "typical", ("typical",) if entry.typical else ()),
+        ("vllm", "min", ("min",) if least else ()),
         ("llama.cpp", "llama.cpp", sorted(entry.llama_cpp.args) if entry.llama_cpp else ()),
         # With `none` nothing is lost, and `cpu` keeps vLLM too from every GPU.
         ("llama.cpp", "offload", () if entry.offload in (None, "none", "cpu") else ("offload",)),
@@ -134,7 +143,10 @@ def _service(name: str, entry: ServiceEntry) -> Service:
             spread=rules.spread,
             apart_from=tuple(sorted(set(rules.apart_from))),
             pin=pin,
+            exclusive=rules.exclusive,
+            one_per_host={key: tuple(sorted(v)) for key, v in rules.one_per_host.items()},
         ),
+        min=entry.min,
         env=dict(sorted(entry.env.items())),
         secrets=tuple(sorted(set(entry.secrets))),
     )
@@ -152,6 +164,7 @@ def _variant(service: ServiceEntry, entry: VariantEntry) -> Variant:
         context=entry.context or service.context,
         concurrency=entry.concurrency or service.concurrency,
         kv_tokens=entry.kv_tokens or service.kv_tokens,
+        typical=entry.typical or service.typical,
         offload=service.offload if entry.offload is None else entry.offload,
         args={**service_args.args, **(own_args.args if own_args else {})},
     )

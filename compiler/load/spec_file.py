@@ -11,7 +11,7 @@ from pydantic_core import PydanticCustomError
 from compiler.ir.demand import DEFAULT_CONTEXT
 from compiler.ir.facts import Task
 from compiler.ir.inventory import EngineName
-from compiler.ir.spec import ArgValue, Offload, Spread
+from compiler.ir.spec import ArgValue, Offload, Preference, Spread
 from compiler.load.fields import Compute, Entry, EnvName, Slug, Text, safe_text
 
 MAX_REPLICAS = 1000
@@ -138,6 +138,14 @@ def _context(default: str) -> Any:  # noqa: ANN401
     )
 
 
+def _typical(default: str) -> Any:  # noqa: ANN401
+    return Field(
+        None,
+        description="Tokens of a usual request, prompt and answer together. Concurrency times this "
+        f"is the room that a replica's KV cache is to have on vLLM. Default: {default}.",
+    )
+
+
 def _kv_tokens(default: str) -> Any:  # noqa: ANN401
     return Field(
         None,
@@ -167,6 +175,7 @@ class VariantEntry(Entry):
         None, description=f"{_CONCURRENCY} Default: {_FROM_SERVICE}."
     )
     kv_tokens: Tokens | None = _kv_tokens(_FROM_SERVICE)
+    typical: Tokens | None = _typical(_FROM_SERVICE)
     offload: OffloadField | None = Field(None, description=f"{_OFFLOAD} Default: {_FROM_SERVICE}.")
     vllm: EngineArgsEntry | None = Field(
         None, description="Flags for vLLM; each stands over the service's own of that name."
@@ -231,6 +240,15 @@ class PlacementEntry(Entry):
     pin: PinEntry | None = Field(
         None, description="An exact place, out of the solver's hands. Default: none."
     )
+    exclusive: bool = Field(
+        default=False,
+        description="Whether each replica has its GPUs to itself. Default: `false`.",
+    )
+    one_per_host: dict[Text, LabelValues] = Field(
+        {},
+        description="One replica on each host that has these labels, however many there are, in "
+        "place of `replicas`; `name` is the host's name. Default: `replicas` counts.",
+    )
 
 
 class ServiceEntry(Entry):
@@ -259,6 +277,12 @@ class ServiceEntry(Entry):
     )
     kv_tokens: Tokens | None = _kv_tokens(
         "one request of full length (vLLM), or context times concurrency (llama.cpp)"
+    )
+    typical: Tokens | None = _typical("`context`")
+    min: bool = Field(
+        default=False,
+        description="Whether a replica takes no more memory than it needs to start: on vLLM the KV "
+        "cache then stays at what is guaranteed. Default: `false`.",
     )
     variants: Annotated[list[VariantEntry], Field(min_length=1, max_length=32)] | None = Field(
         None,
@@ -304,6 +328,17 @@ class PolicyEntry(Entry):
     )
     freeze: list[Slug] = Field(
         [], description="Services that a compile must not touch. Default: none."
+    )
+    consolidate: bool = Field(
+        default=False,
+        description="Whether all running replicas may move for a better plan, and not only those "
+        "that are new, changed or have lost their place. Default: `false`.",
+    )
+    prefer: Preference = Field(
+        "spread",
+        description="Which of equally good plans: `spread` puts replicas of a service apart and "
+        "takes idle GPUs before it squeezes neighbours, `pack` takes the fewest GPUs into use, "
+        "`small-gpus` the smallest GPUs. Default: `spread`.",
     )
 
 

@@ -22,7 +22,7 @@ from compiler.ir.placement import (
 from compiler.ir.plan import Plan, Replica
 from compiler.ir.spec import Service, Spec
 from compiler.ir.units import budget_mib, demand_mib
-from compiler.place.fleet import Fleet, Relaxation, build, rank
+from compiler.place.fleet import Fleet, Place, Relaxation, build, rank
 from compiler.place.freeze import frozen_replicas
 from compiler.place.solver import Infeasible, Program, Solution, UndecidedError, solve
 
@@ -163,7 +163,9 @@ def _crowded(
             continue
         earlier = _standing_before(fleet, service, chosen)
         places = [
-            (_shortages(fleet, option, earlier), option) for option in demands.options[service.name]
+            (_shortages(fleet, option, place, earlier), option)
+            for option in demands.options[service.name]
+            for place in option.places()
         ]
         # A place without any shortage is barred by a rule.
         short = [each for each in places if each[0]]
@@ -194,15 +196,18 @@ def _missing(shortages: tuple[Shortage, ...]) -> int:
     return sum(shortage.need_mib - shortage.free_mib for shortage in shortages)
 
 
-def _shortages(fleet: Fleet, option: Option, chosen: tuple[Placement, ...]) -> tuple[Shortage, ...]:
-    host = fleet.inventory.host(option.host)
+def _shortages(
+    fleet: Fleet, option: Option, place: Place, chosen: tuple[Placement, ...]
+) -> tuple[Shortage, ...]:
+    name, gpus = place
+    host = fleet.inventory.host(name)
     demand = option.demands[-1]
     found = []
-    for index, breakdown in zip(option.gpus, demand.devices, strict=True):
-        tenants = _tenants(fleet, option.host, index, chosen)
+    for index, breakdown in zip(gpus, demand.devices, strict=True):
+        tenants = _tenants(fleet, name, index, chosen)
         budget = budget_mib(host.gpus[index].budget_bytes)
         found.append(_shortage(f"{host.name}/{index}", breakdown.high_bytes, budget, tenants))
-    tenants = _tenants(fleet, option.host, None, chosen)
+    tenants = _tenants(fleet, name, None, chosen)
     budget = budget_mib(host.ram_budget_bytes)
     found.append(_shortage(host.name, demand.host.high_bytes, budget, tenants))
     return tuple(shortage for shortage in found if shortage.need_mib > shortage.free_mib)

@@ -27,6 +27,8 @@ class Column:
 
     variable: int
     option: Option
+    host: str
+    gpus: tuple[int, ...]
     demand: Demand
     mib: tuple[tuple[GpuKey, int], ...]
     """What one replica takes of each GPU."""
@@ -73,15 +75,18 @@ class Fleet:
         """The columns of a service."""
         return self.by_service[service]
 
-    def add(self, option: Option, demand: Demand, most: int) -> Column:
+    def add(self, option: Option, place: Place, demand: Demand, most: int) -> Column:
         """A new column for at most so many replicas."""
+        host, gpus = place
         column = Column(
             variable=self.program.variable(most),
             option=option,
+            host=host,
+            gpus=gpus,
             demand=demand,
             mib=tuple(
-                ((option.host, index), demand_mib(breakdown.high_bytes))
-                for index, breakdown in zip(option.gpus, demand.devices, strict=True)
+                ((host, index), demand_mib(breakdown.high_bytes))
+                for index, breakdown in zip(gpus, demand.devices, strict=True)
             ),
             ram_mib=demand_mib(demand.host.high_bytes),
         )
@@ -95,8 +100,8 @@ class Fleet:
             Placement(
                 service=column.option.service,
                 variant=column.option.variant,
-                host=column.option.host,
-                gpus=column.option.gpus,
+                host=column.host,
+                gpus=column.gpus,
                 demand=column.demand,
             )
             for column in self.columns
@@ -116,8 +121,9 @@ def build(
     fleet = Fleet(inventory, spec, frozen, previous, relaxed or Relaxation())
     for service in fleet.services:
         for option in demands.options[service.name]:
-            for demand in thin(option.demands):
-                fleet.add(option, demand, service.replicas)
+            for place in option.places():
+                for demand in thin(option.demands):
+                    fleet.add(option, place, demand, service.replicas)
     _add_rules(fleet)
     _add_objectives(fleet)
     return fleet
@@ -129,14 +135,14 @@ def refine(fleet: Fleet, chosen: tuple[Placement, ...]) -> Fleet | None:
     None when there is nothing left to choose.
     """
     taken = Counter((p.service, p.variant, p.host, p.gpus) for p in chosen)
-    options = {_place_key(column.option): column.option for column in fleet.columns}
+    options = {_place_key(column): column.option for column in fleet.columns}
     if all(len(thin(options[key].demands)) == len(options[key].demands) for key in taken):
         return None
     finer = Fleet(fleet.inventory, fleet.spec, fleet.frozen, fleet.previous, fleet.relaxed)
     for key, count in sorted(taken.items()):
         here = {}
         for demand in options[key].demands:
-            here[finer.add(options[key], demand, count).variable] = 1
+            here[finer.add(options[key], key[2:], demand, count).variable] = 1
         finer.program.at_least("", here, count)
         finer.program.at_most("", here, count)
     _add_rules(finer)
@@ -155,8 +161,8 @@ def thin(ladder: tuple[Demand, ...]) -> tuple[Demand, ...]:
     return (*whole, *(partial[step] for step in steps))
 
 
-def _place_key(option: Option) -> tuple[str, int, str, tuple[int, ...]]:
-    return option.service, option.variant, option.host, option.gpus
+def _place_key(column: Column) -> tuple[str, int, str, tuple[int, ...]]:
+    return column.option.service, column.option.variant, column.host, column.gpus
 
 
 def _add_rules(fleet: Fleet) -> None:
@@ -193,7 +199,7 @@ def _add_budgets(fleet: Fleet) -> None:
 
 def _add_host_limits(fleet: Fleet) -> None:
     for host in fleet.inventory.hosts:
-        here = [column for column in fleet.columns if column.option.host == host.name]
+        here = [column for column in fleet.columns if column.host == host.name]
         if not here:
             continue
         stays = [replica for replica in fleet.frozen if replica.host == host.name]
@@ -208,12 +214,11 @@ def _add_host_limits(fleet: Fleet) -> None:
 def _add_spread(fleet: Fleet, service: Service) -> None:
     shared: dict[object, dict[int, int]] = defaultdict(dict)
     for column in fleet.of(service.name):
-        option = column.option
-        if service.placement.spread == "host" or not option.gpus:
-            shared[option.host][column.variable] = 1
+        if service.placement.spread == "host" or not column.gpus:
+            shared[column.host][column.variable] = 1
         else:
-            for gpu in option.gpus:
-                shared[option.host, gpu][column.variable] = 1
+            for gpu in column.gpus:
+                shared[column.host, gpu][column.variable] = 1
     for terms in shared.values():
         fleet.program.at_most(f"spread {service.name}", terms, 1)
 
@@ -243,8 +248,8 @@ def _add_apart(fleet: Fleet) -> None:
 def _columns_by_gpu(fleet: Fleet, service: str) -> dict[GpuKey, dict[int, int]]:
     found: dict[GpuKey, dict[int, int]] = defaultdict(dict)
     for column in fleet.of(service):
-        for gpu in column.option.gpus:
-            found[column.option.host, gpu][column.variable] = 1
+        for gpu in column.gpus:
+            found[column.host, gpu][column.variable] = 1
     return found
 
 
@@ -293,7 +298,7 @@ def _stays(fleet: Fleet, service: Service) -> _Stays | None:
     at: dict[Place, dict[int, int]] = defaultdict(dict)
     alike: dict[tuple[Place, str], dict[int, int]] = defaultdict(dict)
     for column in columns:
-        place = (column.option.host, column.option.gpus)
+        place = (column.host, column.gpus)
         at[place][column.variable] = 1
         alike[place, service.variants[column.option.variant].name][column.variable] = 1
     places = Counter(_place_of(replica) for replica in before)
@@ -374,7 +379,7 @@ def _add_closest(fleet: Fleet) -> None:
 
 def span(column: Column) -> int:
     """Twice the GPUs of a replica, and one more when they are not in one island."""
-    return 2 * len(column.option.gpus) + (not column.option.one_island)
+    return 2 * len(column.gpus) + (not column.option.one_island)
 
 
 def loss(service: Service, column: Column) -> int:
@@ -389,7 +394,7 @@ def loss(service: Service, column: Column) -> int:
     asked_for = offload == "cpu" or isinstance(offload, int)
     demand = column.demand
     layers = max(1, demand.request.facts.layers)
-    in_ram = layers if not column.option.gpus else min(demand.host_layers, layers)
+    in_ram = layers if not column.gpus else min(demand.host_layers, layers)
     if asked_for or not in_ram:
         return 1000 * position
     return 1000 * (len(service.variants) + position) + 999 * in_ram // layers

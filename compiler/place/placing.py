@@ -6,7 +6,7 @@ from compiler.diagnostics import CompileError, Diagnostic
 from compiler.ir.demand import Demands
 from compiler.ir.inventory import Inventory
 from compiler.ir.placement import Conflict, FitsNowhere, PlacementError, Placements
-from compiler.ir.plan import Plan, Unplaced
+from compiler.ir.plan import Objective, Plan, Unplaced
 from compiler.ir.spec import Spec
 from compiler.place.conflicts import conflicts_of
 from compiler.place.fleet import Fleet, build, refine
@@ -76,6 +76,11 @@ def _answer(fleet: Fleet, solution: Solution) -> Placements:
         chosen=chosen,
         frozen=fleet.frozen,
         unplaced=tuple(unplaced),
-        unproven=unproven,
-        gap=gap,
+        objectives=_objectives(unproven, gap),
     )
+
+
+def _objectives(unproven: str | None, gap: int) -> tuple[Objective, ...]:
+    if unproven is None:
+        return ()
+    return (Objective(name="gpus", priority=None, reached=gap, bound=0),)

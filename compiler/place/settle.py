@@ -123,15 +123,14 @@ class _Dive:
         return False
 
     def _preference(self, service: Service, column: Column) -> tuple[object, ...]:
-        option = column.option
         stays = self.running[self._way(service, column)] > 0
         left = min(
             (self.free[key] - mib for key, mib in column.mib),
-            default=self.free_ram[option.host] - column.ram_mib,
+            default=self.free_ram[column.host] - column.ram_mib,
         )
         return (
-            loss(service, column), not stays, span(column), -left, -self.free_on[option.host],
-            option.host, option.gpus, column.variable,
+            loss(service, column), not stays, span(column), -left, -self.free_on[column.host],
+            column.host, column.gpus, column.variable,
         )  # fmt: skip
 
     def _is_possible(self, column: Column) -> bool:
@@ -161,13 +160,13 @@ class _Dive:
         for key, mib in column.mib:
             self.free[key] -= mib
             self.free_on[key[0]] -= mib
-        self.free_ram[column.option.host] -= column.ram_mib
+        self.free_ram[column.host] -= column.ram_mib
         for number in self.rules_of[variable]:
             self.least[number] += max(0, self.program.rules[number].terms[variable])
 
     def _way(self, service: Service, column: Column) -> Way:
         option = column.option
-        return service.name, option.host, option.gpus, service.variants[option.variant].name
+        return service.name, column.host, column.gpus, service.variants[option.variant].name
 
 
 def _way_of(replica: Replica) -> Way:

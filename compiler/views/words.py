@@ -57,9 +57,7 @@ def kv_words(replica: Replica) -> str:
 def fleet_words(plan: Plan) -> str:
     """The size of a plan and how sure the solver is of it, in a sentence."""
     n_services = len({replica.service for replica in plan.replicas})
-    proof = (
-        "proven optimal" if plan.optimality == "optimal" else f"not proven optimal, gap {plan.gap}"
-    )
+    proof = "proven optimal" if plan.optimality == "optimal" else "not proven optimal"
     return (
         f"{counted(len(plan.replicas), 'replica')} of {counted(n_services, 'service')} on "
         f"{counted(len(plan.hosts), 'host')} with {counted(len(plan.gpus), 'GPU')}; {proof}."

@@ -68,8 +68,8 @@ class TinyFleet:
         options = {
             service.name: tuple(
                 Option(
-                    service=service.name, variant=position, host=host, gpus=gpus, one_island=True,
-                    demands=(demand(mib, len(gpus)),),
+                    service=service.name, variant=position, hosts=(host,), groups=(gpus,),
+                    one_island=True, demands=(demand(mib, len(gpus)),),
                 )
                 for position, sizes in enumerate(service.variants)
                 for size, mib in sorted(sizes.items())

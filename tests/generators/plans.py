@@ -184,7 +184,6 @@ def plan(replicas: Sequence[Replica], hosts: Sequence[tuple[str, Target]] = ()) 
     return Plan(
         inputs=InputDigests(inventory="1" * 64, spec="2" * 64, lock="3" * 64),
         optimality="optimal",
-        gap=0,
         replicas=sorted(replicas, key=lambda r: r.name),
         gpus=[_gpu_ledger(host, gpus[host, index]) for host, index in sorted(gpus)],
         hosts=[

@@ -108,7 +108,6 @@ def plan(hosts: Mapping[str, int], replicas: Sequence[Replica] = (), **changes: 
     fields = {
         "inputs": InputDigests(inventory="1" * 64, spec="2" * 64, lock="3" * 64),
         "optimality": "optimal",
-        "gap": 0,
         "replicas": sorted(replicas, key=lambda one: one.name),
         "gpus": [
             _gpu_ledger(host, gpu, replicas) for host in sorted(hosts) for gpu in range(hosts[host])

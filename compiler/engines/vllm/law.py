@@ -195,9 +195,9 @@ def _cpu_demand(request: Request, shape: Shape, site: Site) -> Demand:
 def _growth(request: Request, estimates: tuple[Estimate, ...]) -> Growth | None:
     """By blocks of the GPU that has the largest of them."""
     block_bytes = max(estimate.layout.block_bytes for estimate in estimates)
-    if not block_bytes:
+    if not block_bytes or not request.grows:
         return None
-    most = _blocks(request.context * request.concurrency, estimates)
+    most = _blocks((request.typical or request.context) * request.concurrency, estimates)
     return Growth(step_bytes=block_bytes, max_kv_bytes=most * block_bytes)
 
 
