@@ -42,8 +42,15 @@ _NO_FACTS = ModelFacts(
 )  # fmt: skip
 
 
-def estimate(inventory: Inventory, spec: Spec, lock: Lock, previous: Plan | None) -> Demands:
-    """Every option of every service that is not frozen, budgets of empty GPUs applied."""
+def estimate(
+    inventory: Inventory,
+    spec: Spec,
+    lock: Lock,
+    previous: Plan | None,
+    *,
+    only: frozenset[str] | None = None,
+) -> Demands:
+    """Every option of every service, or of `only` these, budgets of empty GPUs applied."""
     estimator = _Estimator(
         inventory,
         lock,
@@ -52,7 +59,8 @@ def estimate(inventory: Inventory, spec: Spec, lock: Lock, previous: Plan | None
         classes=_classes(inventory),
     )
     for service in spec.services:
-        estimator.add(service)
+        if only is None or service.name in only:
+            estimator.add(service)
     return Demands(
         options={name: tuple(found) for name, found in estimator.options.items()},
         too_large={name: tuple(found) for name, found in estimator.too_large.items()},

@@ -25,7 +25,7 @@ from compiler.verify import verify
 from compiler.views.plan import plan_markdown
 
 if TYPE_CHECKING:
-    from compiler.place.hints import Case
+    from compiler.explain.trials import Case
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +36,8 @@ class Compilation:
     diff: Diff
     artifacts: tuple[Artifact, ...]
     warnings: tuple[Diagnostic, ...]
+    demands: Demands
+    """What the engines said, so that an explanation does not ask again."""
 
 
 def compile_plan(inputs: Inputs) -> Compilation:
@@ -49,9 +51,10 @@ def plan_for(inputs: Inputs, service: str) -> tuple[Plan, list[Diagnostic]]:
     Raises CompileError, and says why, if all of them are.
     """
     loaded = load(inputs)
-    plan = _compile(loaded).plan
+    compilation = _compile(loaded)
+    plan = compilation.plan
     short = [each for each in plan.unplaced if each.service == service]
-    found = [_left_out(loaded, plan, service, each.placed) for each in short]
+    found = [_left_out(loaded, compilation, service, each.placed) for each in short]
     if errors(found):
         raise CompileError(found)
     return plan, found
@@ -93,6 +96,7 @@ def _compile(loaded: Loaded) -> Compilation:
         ),
         artifacts=(*_overview(plan), *emit(plan)),
         warnings=(*loaded.warnings, *_warnings(plan, loaded.spec, loaded.spec_document)),
+        demands=demands,
     )
 
 
@@ -117,40 +121,43 @@ def _no_replica(plan: Plan, service: str, host: str | None) -> Diagnostic:
 
 
 def _place(loaded: Loaded, demands: Demands) -> Placements:
-    from compiler.place.explain import explain
     from compiler.place.placing import place
 
     try:
         return place(loaded.inventory, loaded.spec, demands, loaded.previous)
     except PlacementError as error:
-        raise CompileError(explain(_case(loaded), error.conflicts)) from None
+        from compiler.explain.words import explain
+
+        raise CompileError(explain(_case(loaded, demands), error.conflicts)) from None
 
 
-def _left_out(loaded: Loaded, plan: Plan, service: str, n_placed: int) -> Diagnostic:
+def _left_out(loaded: Loaded, compilation: Compilation, service: str, n_placed: int) -> Diagnostic:
     """Why the plan leaves out replicas of an optional service, or all of them."""
+    from compiler.explain.words import explain_left_out
     from compiler.place.conflicts import insisting_on, why_left_out
-    from compiler.place.explain import explain_left_out
 
-    placed = Counter(replica.service for replica in plan.replicas)
-    needed = replace(loaded, spec=insisting_on(loaded.spec, service, placed))
-    demands = estimate(needed.inventory, needed.spec, needed.lock, needed.previous)
-    conflicts = why_left_out(needed.inventory, needed.spec, demands, needed.previous, service)
+    placed = Counter(replica.service for replica in compilation.plan.replicas)
+    needed = insisting_on(loaded.spec, service, placed)
+    conflicts = why_left_out(
+        loaded.inventory, needed, compilation.demands, loaded.previous, service
+    )
     # What is tried must fit beside all that is placed now; what is told is what the user wrote.
-    case = replace(_case(needed), spec=loaded.spec)
+    case = replace(_case(loaded, compilation.demands), spec=needed)
     return explain_left_out(case, service, n_placed, conflicts)
 
 
-def _case(loaded: Loaded) -> Case:
-    from compiler.trials import Trials
+def _case(loaded: Loaded, demands: Demands) -> Case:
+    from compiler.explain.trials import Case
 
-    trials = Trials(
+    return Case(
         inventory=loaded.inventory,
         spec=loaded.spec,
+        written=loaded.spec,
         lock=loaded.lock,
         previous=loaded.previous,
         document=loaded.spec_document,
+        demands=demands,
     )
-    return trials.case()
 
 
 def _must_be_sound(faults: list[str]) -> None:

@@ -17,7 +17,7 @@ LAYERS = (
     # Pipeline stands above views: PLAN.md is a view that a compile writes.
     ("pipeline", "single", "enlist", "schemas", "locking"),
     ("inputs",),
-    ("trials",),
+    ("explain",),
     ("views",),
     (
         *("load", "check", "resolve", "estimate", "place", "assemble", "verify", "emit"),

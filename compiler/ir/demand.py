@@ -216,6 +216,14 @@ class Demands:
     too_large: dict[str, tuple[TooLarge, ...]]
     refused: dict[str, tuple[Refused, ...]]
 
+    def updated(self, anew: Demands) -> Demands:
+        """These, with the answers for some services in place of the ones before."""
+        return Demands(
+            options={**self.options, **anew.options},
+            too_large={**self.too_large, **anew.too_large},
+            refused={**self.refused, **anew.refused},
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Site:

@@ -7,6 +7,14 @@ from dataclasses import replace
 from typing import assert_never
 
 from compiler.diagnostics import Diagnostic, Location, Severity
+from compiler.explain.hints import (
+    any_fewer_bits,
+    changes_of,
+    gpu_counts,
+    hints_of_homeless,
+    thaws,
+)
+from compiler.explain.trials import Case
 from compiler.ir.catalog import builtin_kinds
 from compiler.ir.demand import Demand, Refused, TooLarge
 from compiler.ir.inventory import Gpu
@@ -23,14 +31,6 @@ from compiler.ir.placement import (
 from compiler.ir.rules import engine_hosts, gpus_of
 from compiler.ir.spec import Service, Variant
 from compiler.ir.units import show_mib
-from compiler.place.hints import (
-    Case,
-    any_fewer_bits,
-    changes_of,
-    gpu_counts,
-    hints_of_homeless,
-    thaws,
-)
 
 # A message names so many places or rules at most; the rest is counted.
 MAX_LISTED = 4
@@ -49,7 +49,7 @@ def explain_left_out(
 ) -> Diagnostic:
     """Why a plan leaves out an optional service, or some of its replicas, and what would help."""
     found = explain(case, conflicts)
-    wanted = case.spec.service(service).replicas
+    wanted = case.written.service(service).replicas
     which = f"{wanted - n_placed} of its {wanted} replicas" if n_placed else "it"
     return Diagnostic(
         code="left-out",
@@ -68,7 +68,7 @@ def explain_left_out(
 def _diagnostic(case: Case, conflict: Conflict) -> Diagnostic:
     match conflict:
         case FitsNowhere():
-            service = case.spec.service(conflict.service)
+            service = case.written.service(conflict.service)
             lines = [f"Service `{service.name}` fits no place of the fleet, even an empty one."]
             lines += _too_large_lines(case, service, conflict.too_large)
             lines += _refused_lines(service, conflict.refused)
@@ -76,10 +76,13 @@ def _diagnostic(case: Case, conflict: Conflict) -> Diagnostic:
             hints = hints_of_homeless(case, conflict)
             code = "no-placement"
         case Crowded():
-            service = case.spec.service(conflict.service)
+            service = case.written.service(conflict.service)
             lines = [_crowded_line(conflict, service)]
             lines += [_shortage_line(case, conflict, each) for each in conflict.shortages]
-            hints = [*thaws(case), *changes_of(replace(service, optional=False), case.together)]
+            hints = [
+                *thaws(case),
+                *changes_of(replace(service, optional=False), case.fits_together),
+            ]
             hints = hints or list(any_fewer_bits(service))
             code = "fleet-full"
         case RulesClash():
@@ -195,7 +198,7 @@ def _why_placeless(case: Case, service: Service) -> str:
     least = "" if len(counts) == 1 else "at least "
     why = f"it needs {least}{counts[0]} GPUs of one host, and the largest in its reach has {most}"
     largest = max(builtin_kinds().values(), key=lambda kind: (kind.memory_bytes, kind.name))
-    refusals = {case.refusal(service, largest, count) for count in counts}
+    refusals = {case.refused_on_kind(service, largest, count) for count in counts}
     said = {refusal.rstrip(".") for refusal in refusals if refusal}
     return "; besides, ".join([why, *sorted(said)])
 
@@ -228,9 +231,12 @@ def _tenant_words(case: Case, conflict: Crowded, tenant: Tenant) -> str:
     if tenant.service == conflict.service:
         return "its own replicas take"
     why = f"priority {tenant.priority}"
-    if tenant.service in case.spec.policy.freeze:
+    if tenant.service in case.written.policy.freeze:
         why = "frozen"
-    elif case.spec.service(conflict.service).optional > case.spec.service(tenant.service).optional:
+    elif (
+        case.written.service(conflict.service).optional
+        > case.written.service(tenant.service).optional
+    ):
         why = "not optional"
     return f"`{tenant.service}` ({why}) takes"
 

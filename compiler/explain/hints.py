@@ -3,49 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from compiler.engines.registry import engine_of
+from compiler.explain.trials import Case
 from compiler.ir.catalog import builtin_kinds
 from compiler.ir.demand import DEFAULT_CONTEXT
-from compiler.ir.document import Document
-from compiler.ir.inventory import GpuKind, Inventory
 from compiler.ir.placement import FitsNowhere
-from compiler.ir.spec import PlacementRules, Service, Spec, Variant
+from compiler.ir.spec import PlacementRules, Service, Variant
 from compiler.ir.units import show_mib
 
 Trial = Callable[[Service], bool]
 """Whether the fleet can be placed with this service in place of the one of its name."""
-
-KindTrial = Callable[[Service, GpuKind, int], bool]
-"""Whether a service fits that many GPUs of a kind, empty and with default reserves."""
 
 # Steps of the bisections: 256 tokens is llama.cpp's own padding of a context.
 _CONTEXT_STEP = 256
 
 # Of so many frozen services each is tried alone.
 _MAX_THAWS = 4
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Case:
-    """What an explanation draws on."""
-
-    inventory: Inventory
-    spec: Spec
-    document: Document
-    alone: Trial
-    """Whether a service fits the fleet when it is the only one."""
-    together: Trial
-    on_kind: KindTrial
-    refusal: Callable[[Service, GpuKind, int], str | None]
-    """What the engines say against that many GPUs of a kind, whatever their memory; None if
-    nothing."""
-    thawed: Callable[[tuple[str, ...]], bool]
-    """Whether the fleet can be placed with these services taken out of `policy.freeze`."""
-    quantized: Callable[[Service], Iterator[tuple[str, bool]]]
-    """Smaller quantizations of a service's model, largest first, and whether each fits alone."""
 
 
 def changes_of(service: Service, fits: Trial) -> list[str]:
@@ -69,8 +45,8 @@ def hints_of_homeless(case: Case, conflict: FitsNowhere) -> list[str]:
 
     Where every place is refused, or there is none, fewer bits would not help.
     """
-    service = case.spec.service(conflict.service)
-    found = changes_of(service, case.alone)
+    service = case.written.service(conflict.service)
+    found = changes_of(service, case.fits_alone)
     if conflict.too_large:
         found = [*(found or any_fewer_bits(service)), *_fewer_bits(case, service)]
     return [*found, *_more_ram(conflict), *_other_gpus(case, service)]
@@ -106,10 +82,10 @@ def _wider_placement(service: Service, fits: Trial) -> Iterator[str]:
 
 def thaws(case: Case) -> Iterator[str]:
     """The frozen service without whose freeze everything finds a place, or all of them."""
-    frozen = case.spec.policy.freeze
-    if frozen and case.thawed(frozen):
+    frozen = case.written.policy.freeze
+    if frozen and case.fits_thawed(frozen):
         tried = ((name,) for name in frozen[:_MAX_THAWS] if len(frozen) > 1)
-        names = next(filter(case.thawed, tried), frozen)
+        names = next(filter(case.fits_thawed, tried), frozen)
         listed = " and ".join(f"`{name}`" for name in names)
         yield f"Take {listed} out of `policy.freeze`: everything then finds a place."
 
@@ -241,11 +217,11 @@ def _other_gpus(case: Case, service: Service) -> list[str]:
         # Fitting grows with memory, but for compute capability: bisect, then try the answer.
         while low < high:
             middle = (low + high) // 2
-            if case.on_kind(service, kinds[middle], count):
+            if case.fits_kind(service, kinds[middle], count):
                 high = middle
             else:
                 low = middle + 1
-        if low < len(kinds) and case.on_kind(service, kinds[low], count):
+        if low < len(kinds) and case.fits_kind(service, kinds[low], count):
             kind = kinds[low]
             # A card that the fleet has already: what is reserved of it stands in the way.
             known = any(g.kind.name == kind.name for h in case.inventory.hosts for g in h.gpus)

@@ -18,33 +18,23 @@ from compiler.ir.plan import Plan
 from compiler.ir.rules import engine_hosts
 from compiler.ir.spec import Policy, Service, Spec
 from compiler.load.inventory_file import DEFAULT_RESERVED_BYTES, DEFAULT_UTILIZATION_PERMILLE
-from compiler.place.hints import Case
 from compiler.place.placing import place
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Trials:
-    """The inputs of a compile that failed, to be tried with changes."""
+class Case:
+    """The inputs of a compile that places too little, to be tried with changes."""
 
     inventory: Inventory
     spec: Spec
+    """What must find a place when a change is tried."""
+    written: Spec
+    """What the user wrote: of these services is told."""
     lock: Lock
     previous: Plan | None
     document: Document
-
-    def case(self) -> Case:
-        """The case as an explanation sees it."""
-        return Case(
-            inventory=self.inventory,
-            spec=self.spec,
-            document=self.document,
-            alone=self.fits_alone,
-            together=self.fits_together,
-            on_kind=self.fits_kind,
-            refusal=self.refused_on_kind,
-            thawed=self.fits_thawed,
-            quantized=self.quantized,
-        )
+    demands: Demands
+    """Of `spec`, so that a trial asks the engines only about what it changes."""
 
     def quantized(self, service: Service) -> Iterator[tuple[str, bool]]:
         """Smaller quantizations of the service's last variant, and whether each fits alone."""
@@ -72,7 +62,11 @@ class Trials:
         if self._is_refused(service):
             return False
         services = tuple(service if s.name == service.name else s for s in self.spec.services)
-        return replace(self, spec=replace(self.spec, services=services)).is_placed()
+        spec = replace(self.spec, services=services)
+        anew = estimate(
+            self.inventory, spec, self.lock, self.previous, only=frozenset({service.name})
+        )
+        return replace(self, spec=spec, demands=self.demands.updated(anew)).is_placed()
 
     def fits_thawed(self, names: tuple[str, ...]) -> bool:
         """Whether the fleet can be placed with these services taken out of `policy.freeze`."""
@@ -82,9 +76,8 @@ class Trials:
 
     def is_placed(self) -> bool:
         """Whether the fleet can be placed."""
-        demands = estimate(self.inventory, self.spec, self.lock, self.previous)
         try:
-            place(self.inventory, self.spec, demands, self.previous)
+            place(self.inventory, self.spec, self.demands, self.previous)
         except (PlacementError, CompileError):
             return False
         return True

@@ -1,0 +1,1 @@
+"""Why a fleet cannot be placed, and what would help: tried, not guessed."""
