@@ -34,6 +34,7 @@ from compiler.ir.changes import (
     VariantChanged,
 )
 from compiler.ir.inventory import GpuKey
+from compiler.ir.names import natural_key
 from compiler.ir.plan import GpuLedger, Plan, PlannedCompanion, Replica, Share, Unplaced
 from compiler.ir.units import format_size
 
@@ -104,7 +105,7 @@ def diff(previous: Plan | None, plan: Plan, *, barred: AbstractSet[str] = frozen
     ]
     return Diff(
         counts=_counts(changes),
-        changes=sorted(changes, key=lambda change: change.replica),
+        changes=sorted(changes, key=lambda change: natural_key(change.replica)),
         ledger=_ledger(previous, plan),
         notes=list(_notes(previous, plan)),
     )
@@ -250,7 +251,7 @@ def _came_to(replica: Replica, places: _Places) -> list[str]:
         for name, other in places.after.get(key, {}).items():
             if name not in stood or _has_grown(stood[name], other, share.gpu):
                 came.add(name)
-    return sorted(came - {replica.name})
+    return sorted(came - {replica.name}, key=natural_key)
 
 
 def _has_grown(before: Replica, after: Replica, gpu: int) -> bool:
@@ -374,7 +375,7 @@ def _neighbours_changed(host: str, gpu: int, places: _Places) -> Iterator[Neighb
     """A share may change because others come and go, though nothing of the replica did."""
     before = places.before.get((host, gpu), {}).keys()
     after = places.after.get((host, gpu), {}).keys()
-    came, left = sorted(after - before), sorted(before - after)
+    came, left = (sorted(names, key=natural_key) for names in (after - before, before - after))
     if came or left:
         yield NeighboursChanged(gpu=f"{host}/{gpu}", came=came, left=left)
 
@@ -440,7 +441,7 @@ def _ledger(previous: Plan | None, plan: Plan) -> list[LedgerChange]:
             before_bytes=before[host, gpu].granted_bytes if (host, gpu) in before else None,
             after_bytes=after[host, gpu].granted_bytes if (host, gpu) in after else None,
         )
-        for host, gpu in sorted(either)
+        for host, gpu in sorted(either, key=lambda key: (natural_key(key[0]), key[1]))
     ]
 
 

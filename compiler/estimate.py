@@ -24,6 +24,7 @@ from compiler.ir.facts import ModelFacts
 from compiler.ir.inventory import EngineName, Gpu, Host, Inventory
 from compiler.ir.lock import Lock
 from compiler.ir.plan import Plan
+from compiler.ir.progress import Reporter, Step, silent
 from compiler.ir.rules import engine_hosts, gpus_of, takes_gpus_only
 from compiler.ir.spec import Service, Spec, Variant
 
@@ -47,6 +48,7 @@ def estimate(
     spec: Spec,
     lock: Lock,
     previous: Plan | None,
+    report: Reporter = silent,
     *,
     only: frozenset[str] | None = None,
 ) -> Demands:
@@ -58,9 +60,10 @@ def estimate(
         len(spec.services) > 1,
         classes=_classes(inventory),
     )
-    for service in spec.services:
-        if only is None or service.name in only:
-            estimator.add(service)
+    asked = [service for service in spec.services if only is None or service.name in only]
+    for number, service in enumerate(asked):
+        report(Step(stage="estimate", item=service.name, done=number, total=len(asked)))
+        estimator.add(service)
     return Demands(
         options={name: tuple(found) for name, found in estimator.options.items()},
         too_large={name: tuple(found) for name, found in estimator.too_large.items()},

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from compiler.assemble.assembling import Sources, assemble
-from compiler.diagnostics import CompileError, Diagnostic, Severity, did_you_mean
+from compiler.diagnostics import CompileError, Diagnostic, Group, Severity, did_you_mean
 from compiler.diff import diff
 from compiler.emit import emit, manifest_of
 from compiler.estimate import estimate
@@ -17,14 +17,18 @@ from compiler.ir.changes import Diff
 from compiler.ir.demand import Demands
 from compiler.ir.document import Document
 from compiler.ir.manifest import OVERVIEW_NAME, PLAN_NAME
+from compiler.ir.names import grouped
 from compiler.ir.placement import PlacementError, Placements
 from compiler.ir.plan import Plan, digest, plan_text
+from compiler.ir.progress import Reporter, Step, silent
 from compiler.ir.rules import barred_replicas
 from compiler.ir.spec import Spec
 from compiler.verify import verify
 from compiler.views.plan import plan_markdown
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from compiler.explain.trials import Case
 
 
@@ -40,20 +44,24 @@ class Compilation:
     """What the engines said, so that an explanation does not ask again."""
 
 
-def compile_plan(inputs: Inputs) -> Compilation:
+def compile_plan(inputs: Inputs, report: Reporter = silent) -> Compilation:
     """The whole compile; raises CompileError with every fault that was found."""
-    return _compile(load(inputs))
+    return _compile(load(inputs), report)
 
 
-def plan_for(inputs: Inputs, service: str) -> tuple[Plan, list[Diagnostic]]:
+def plan_for(
+    inputs: Inputs, service: str, report: Reporter = silent
+) -> tuple[Plan, list[Diagnostic]]:
     """The plan, for a look at one service, and why some of its replicas are left out.
 
     Raises CompileError, and says why, if all of them are.
     """
     loaded = load(inputs)
-    compilation = _compile(loaded)
+    compilation = _compile(loaded, report)
     plan = compilation.plan
     short = [each for each in plan.unplaced if each.service == service]
+    if short:
+        report(Step(stage="try what would help", item=service))
     found = [_left_out(loaded, compilation, service, each.placed) for each in short]
     if errors(found):
         raise CompileError(found)
@@ -72,9 +80,10 @@ def replicas_of(plan: Plan, service: str, host: str | None) -> list[str]:
     return names
 
 
-def _compile(loaded: Loaded) -> Compilation:
-    demands = estimate(loaded.inventory, loaded.spec, loaded.lock, loaded.previous)
-    placements = _place(loaded, demands)
+def _compile(loaded: Loaded, report: Reporter) -> Compilation:
+    demands = estimate(loaded.inventory, loaded.spec, loaded.lock, loaded.previous, report)
+    placements = _place(loaded, demands, report)
+    report(Step(stage="assemble and check the plan"))
     plan = assemble(
         Sources(
             inventory=loaded.inventory,
@@ -120,14 +129,16 @@ def _no_replica(plan: Plan, service: str, host: str | None) -> Diagnostic:
     )
 
 
-def _place(loaded: Loaded, demands: Demands) -> Placements:
+def _place(loaded: Loaded, demands: Demands, report: Reporter) -> Placements:
     from compiler.place.placing import place
 
+    report(Step(stage="place the fleet"))
     try:
         return place(loaded.inventory, loaded.spec, demands, loaded.previous)
     except PlacementError as error:
         from compiler.explain.words import explain
 
+        report(Step(stage="try what would help"))
         raise CompileError(explain(_case(loaded, demands), error.conflicts)) from None
 
 
@@ -183,23 +194,12 @@ def _overview(plan: Plan) -> tuple[Artifact, ...]:
     return (*written, manifest_of("", written))
 
 
-def _warnings(plan: Plan, spec: Spec, document: Document) -> tuple[Diagnostic, ...]:
-    found: dict[tuple[str, str], Diagnostic] = {}
-    for replica in plan.replicas:
-        for sentence in replica.assumed:
-            found.setdefault(
-                (replica.service, sentence),
-                Diagnostic(
-                    code="assumed",
-                    detail=f"Service `{replica.service}`, variant `{replica.variant}`: {sentence}",
-                    location=document.key("services", replica.service),
-                    severity=Severity.WARNING,
-                ),
-            )
+def _warnings(plan: Plan, spec: Spec, document: Document) -> Iterator[Diagnostic]:
+    yield from _assumptions(plan, document)
     for service in spec.services:
         n_frozen = sum(1 for replica in plan.replicas if replica.service == service.name)
         if service.name in spec.policy.freeze and 0 < n_frozen != service.replicas:
-            found[service.name, ""] = Diagnostic(
+            yield Diagnostic(
                 code="frozen",
                 detail=f"Service `{service.name}` is frozen with {n_frozen} replicas; the "
                 f"{service.replicas} that the spec wants, and all else it says, wait for the thaw.",
@@ -207,9 +207,26 @@ def _warnings(plan: Plan, spec: Spec, document: Document) -> tuple[Diagnostic, .
                 severity=Severity.WARNING,
             )
     if plan.optimality != "optimal":
-        found["", ""] = Diagnostic(
+        yield Diagnostic(
             code="not-optimal",
             detail="A better plan may exist; this one satisfies every rule.",
             severity=Severity.WARNING,
         )
-    return tuple(found.values())
+
+
+def _assumptions(plan: Plan, document: Document) -> Iterator[Diagnostic]:
+    """Each assumption once, with all that rest on it: one newer engine is one warning."""
+    resting = grouped(
+        (sentence, replica) for replica in plan.replicas for sentence in replica.assumed
+    )
+    for sentence, replicas in resting.items():
+        services = grouped((replica.service, replica.variant) for replica in replicas)
+        names = tuple(f"{name} ({', '.join(dict.fromkeys(v))})" for name, v in services.items())
+        alone = f"Service `{replicas[0].service}`, variant `{replicas[0].variant}`: "
+        yield Diagnostic(
+            code="assumed",
+            detail=sentence if len(names) > 1 else f"{alone}{sentence}",
+            location=document.key("services", replicas[0].service),
+            groups=(Group(title="services", names=names),) if len(names) > 1 else (),
+            severity=Severity.WARNING,
+        )

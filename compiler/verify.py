@@ -9,6 +9,7 @@ from itertools import pairwise
 
 from compiler.ir.credentials import looks_secret
 from compiler.ir.inventory import Gpu, Host, Inventory
+from compiler.ir.names import natural_key
 from compiler.ir.plan import Plan, Replica, Share
 from compiler.ir.spec import Service, Spec, Variant
 
@@ -51,7 +52,7 @@ def verify(inventory: Inventory, spec: Spec, plan: Plan, previous: Plan | None) 
 def _places_exist(plan: Plan, hosts: dict[str, Host]) -> Iterator[str]:
     names = Counter(replica.name for replica in plan.replicas)
     yield from (f"the name `{name}` is given {n} times" for name, n in names.items() if n > 1)
-    if list(names) != sorted(names):
+    if list(names) != sorted(names, key=natural_key):
         yield "the replicas are not sorted by name"
     for replica in plan.replicas:
         host = hosts.get(replica.host)

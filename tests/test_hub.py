@@ -528,7 +528,7 @@ def test_sources_are_read_side_by_side(hub: HubServer) -> None:
         begun_at_first.append(len(told))
         kept.append(so_far)
 
-    lock = lock_sources(names, Path(), None, frozenset(), told.append, keep)
+    lock = lock_sources(names, Path(), None, frozenset(), lambda step: told.append(step.item), keep)
     assert [entry.source for entry in lock.sources] == told == names
     assert begun_at_first[0] == 4
     assert [names[0] in {entry.source for entry in so_far.sources} for so_far in kept] == [

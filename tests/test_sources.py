@@ -728,7 +728,7 @@ def test_a_lock_keeps_drops_and_updates(tmp_path: Path) -> None:
     write_gguf(tmp_path / "b.gguf", llama_values(**{"llama.context_length": 99}), llama_tensors())
     seen: list[str] = []
     wanted = ["./a.gguf", "./b.gguf", "./c.gguf"]
-    second = lock_sources(wanted, tmp_path, first, frozenset(), seen.append)
+    second = lock_sources(wanted, tmp_path, first, frozenset(), lambda step: seen.append(step.item))
     assert seen == ["./c.gguf"]
     assert second.sources[:2] == first.sources
     third = lock_sources(["./b.gguf"], tmp_path, second, frozenset({"./b.gguf"}))

@@ -92,11 +92,10 @@ Plan: 1 to create, 1 to update, 2 to move, 1 to delete, 0 kept.
 Optional service `batch` runs 1 of 2 replicas.
 
 VRAM in MiB:
-  GPU      kind      before       after  budget
-  rack/0   rtx-3090    none  ->  12,000  22,118
-  rack/1   rtx-3090    none  ->  12,000  22,118
-  tower/0  rtx-3090  11,000  ->   8,000  22,118
-  tower/1  rtx-3090  12,000  ->    none    none
+  GPU         kind      before       after  budget
+  rack/[0-1]  rtx-3090    none  ->  12,000  22,118
+  tower/0     rtx-3090  11,000  ->   8,000  22,118
+  tower/1     rtx-3090  12,000  ->    none    none
   Nothing changes on 1 other GPU.
 """
 
@@ -136,8 +135,7 @@ DIFF_MARKDOWN = """\
 
 | GPU | kind | before (MiB) | after (MiB) | budget (MiB) |
 | --- | --- | ---: | ---: | ---: |
-| `rack/0` | `rtx-3090` | none | 12,000 | 22,118 |
-| `rack/1` | `rtx-3090` | none | 12,000 | 22,118 |
+| `rack/[0-1]` | `rtx-3090` | none | 12,000 | 22,118 |
 | `tower/0` | `rtx-3090` | 11,000 | 8,000 | 22,118 |
 | `tower/1` | `rtx-3090` | 12,000 | none | none |
 
@@ -162,10 +160,7 @@ edge  systemd, RAM 2,048 MiB of 57,344 MiB
     rank-0  rank (bf16)  vllm 0.33.0  CPU only  2,048 MiB  no KV cache  port 8003
 
 rack  systemd, RAM 2,048 MiB of 57,344 MiB
-  rack/0  rtx-3090  [##########..........]  12,000 MiB of 22,118 MiB, 10,118 MiB free
-    budget: memory x utilization (24,576 MiB x 0.9)
-    chat-0  chat (bf16)  vllm 0.33.0  tp 2  12,000 MiB  KV room: 9.4 of 16 full-length requests  port 8000
-  rack/1  rtx-3090  [##########..........]  12,000 MiB of 22,118 MiB, 10,118 MiB free
+  rack/[0-1]  rtx-3090  [###########.........]  12,000 MiB of 22,118 MiB, 10,118 MiB free each
     budget: memory x utilization (24,576 MiB x 0.9)
     chat-0  chat (bf16)  vllm 0.33.0  tp 2  12,000 MiB  KV room: 9.4 of 16 full-length requests  port 8000
   rack/2  rtx-3090  [....................]  0 MiB of 22,118 MiB, 22,118 MiB free
@@ -194,8 +189,7 @@ PLAN_MARKDOWN = """\
 
 | GPU | kind | bound | replicas | budget | granted | free |
 | --- | --- | --- | --- | ---: | ---: | ---: |
-| `rack/0` | `rtx-3090` | memory x utilization (24,576 MiB x 0.9) | `chat-0` | 22,118 MiB | 12,000 MiB | 10,118 MiB |
-| `rack/1` | `rtx-3090` | memory x utilization (24,576 MiB x 0.9) | `chat-0` | 22,118 MiB | 12,000 MiB | 10,118 MiB |
+| `rack/[0-1]` | `rtx-3090` | memory x utilization (24,576 MiB x 0.9) | `chat-0` | 22,118 MiB | 12,000 MiB | 10,118 MiB |
 | `rack/2` | `rtx-3090` | memory x utilization (24,576 MiB x 0.9) |  | 22,118 MiB | 0 MiB | 22,118 MiB |
 | `tower/0` | `rtx-3090` | memory x utilization (24,576 MiB x 0.9) | `code-0`, `embed-0` | 22,118 MiB | 8,000 MiB | 14,118 MiB |
 
@@ -211,7 +205,7 @@ PLAN_MARKDOWN = """\
 
 | replica | variant | engine | on | split | KV cache | share (MiB) | port |
 | --- | --- | --- | --- | --- | --- | ---: | ---: |
-| `chat-0` | `bf16` | `vllm 0.33.0` | `rack/0,1` | tp 2 | KV room: 9.4 of 16 full-length requests | 12,000 + 12,000 | 8000 |
+| `chat-0` | `bf16` | `vllm 0.33.0` | `rack/0,1` | tp 2 | KV room: 9.4 of 16 full-length requests | 2 x 12,000 | 8000 |
 | `code-0` | `q4` | `llama.cpp 9000` | `tower/0` | 30 of 36 layers | KV room: 16.0 of 16 full-length requests | 6,000 | 8002 |
 | `embed-0` | `bf16` | `vllm 0.33.0` | `tower/0` | tp 1 | no KV cache | 2,000 | 8001 |
 | `rank-0` | `bf16` | `vllm 0.33.0` | `edge/cpu` | CPU only | no KV cache | none | 8003 |
@@ -279,13 +273,13 @@ RAM of tower
   share:  2,048 MiB
   budget: 57,344 MiB, 53,248 MiB free
 
-Environment
-  CUDA_VISIBLE_DEVICES=0
-  HF_TOKEN (secret)
-
 Command
-  /opt/vllm/bin/vllm serve Qwen/Qwen3-8B \\
+  env CUDA_VISIBLE_DEVICES=0 \\
+    /opt/vllm/bin/vllm serve Qwen/Qwen3-8B \\
     --max-model-len 8192
+
+Set by its unit alone
+  HF_TOKEN (secret)
 
 Assumed
   - The driver is recent.
@@ -540,7 +534,7 @@ def test_an_estimate_with_a_cache_says_how_many_tokens_it_holds() -> None:
 def test_an_estimate_shows_the_environment_of_its_command() -> None:
     launch = replace(LAUNCH, env={"VLLM_CPU_KVCACHE_SPACE": "4"})
     text = estimate_text(demand(), launch, color=False)
-    assert "Environment\n  VLLM_CPU_KVCACHE_SPACE=4\n\nCommand\n" in text
+    assert "Command\n  env VLLM_CPU_KVCACHE_SPACE=4 \\\n    llama-server" in text
     assert json.loads(estimate_json(demand(), launch))["environment"] == launch.env
 
 

@@ -27,6 +27,7 @@ from compiler.engines.registry import engine_of
 from compiler.ir.demand import Breakdown, Demand, Demands, Endpoint
 from compiler.ir.inventory import EngineName, Gpu, Host, Inventory
 from compiler.ir.lock import Lock, LockedSource
+from compiler.ir.names import natural_key
 from compiler.ir.placement import Placement, Placements
 from compiler.ir.plan import (
     GpuLedger,
@@ -77,7 +78,7 @@ def assemble(sources: Sources, placements: Placements) -> Plan:
     waits = start_order(_starters(sources.spec, named, placements.frozen))
     replicas = [r.model_copy(update={"start_after": waits[r.name]}) for r in placements.frozen]
     replicas += [_replica(sources, each, ports[each.name], waits[each.name]) for each in named]
-    replicas.sort(key=lambda replica: replica.name)
+    replicas.sort(key=lambda replica: natural_key(replica.name))
     return Plan(
         inputs=sources.digests,
         optimality="feasible"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from compiler.ir.names import natural_key
 from compiler.ir.placement import Placement
 from compiler.ir.plan import Plan, Replica
 from compiler.ir.spec import Service, Spec
@@ -35,7 +36,7 @@ def name_replicas(
     for service in spec.services:
         here = sorted(
             (each for each in placements if each.service == service.name),
-            key=lambda each: (each.host, each.gpus, each.variant),
+            key=lambda each: (natural_key(each.host), each.gpus, each.variant),
         )
         before = {
             number: replica

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO, TypeVar
 
 import click
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from compiler.diagnostics import Diagnostic
     from compiler.inputs import Inputs
     from compiler.ir.changes import Diff
     from compiler.ir.inventory import EngineName
     from compiler.ir.lock import LockedSource
+    from compiler.ir.progress import Reporter
     from compiler.ir.textfile import TextFile
 
 Parsed = TypeVar("Parsed")
@@ -79,14 +81,17 @@ def read_inputs(folder: Path, compiled: Path, previous: str | None) -> Inputs:
     )
 
 
-def find_model(model: str) -> LockedSource:
+def find_model(model: str, report: Reporter) -> LockedSource:
     """The facts of a model: from a modelc.lock in this folder, else read from its files."""
     from compiler.inputs import read_lock
+    from compiler.ir.progress import Step
     from compiler.resolve.sources import resolve_source
     from compiler.workspace import read_optional
 
     text = read_optional(Path("modelc.lock"))
     locked = read_lock(text).find(model) if text else None
+    if locked is None:
+        report(Step(stage="read headers of", item=model))
     return locked or resolve_source(model, Path())
 
 
@@ -108,7 +113,7 @@ def print_diff(found: Diff, style: str) -> None:
     from compiler.views.diff import diff_json, diff_markdown, diff_text
 
     if style == "text":
-        text = diff_text(found, color=colored(sys.stdout))
+        text = diff_text(found, color=colored(sys.stdout), width=width_of(sys.stdout))
     else:
         text = diff_json(found) if style == "json" else diff_markdown(found)
     click.echo(text, nl=False)
@@ -119,7 +124,8 @@ def report(diagnostics: tuple[Diagnostic, ...] | list[Diagnostic]) -> None:
     from compiler.views.diagnostics import diagnostics_text
 
     if diagnostics:
-        click.echo(diagnostics_text(diagnostics, color=colored(sys.stderr)), err=True, nl=False)
+        text = diagnostics_text(diagnostics, color=colored(sys.stderr), width=width_of(sys.stderr))
+        click.echo(text, err=True, nl=False)
 
 
 def counted(count: int, noun: str) -> str:
@@ -137,3 +143,26 @@ def colored(stream: TextIO | None) -> bool:
     if stream is None:
         return False
     return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def width_of(stream: TextIO | None) -> int | None:
+    """The columns of a terminal, or of COLUMNS; None for what is no terminal and has no width."""
+    if stream is None or not stream.isatty():
+        return None
+    from rich.console import Console
+
+    return Console(file=stream).width
+
+
+@contextmanager
+def progress() -> Iterator[Reporter]:
+    """Shows on stderr how far a pass is, where that is a terminal; nobody is told elsewhere."""
+    from compiler.ir.progress import silent
+    from compiler.views.progress import progress_on
+
+    stream = sys.stderr
+    if stream is None or not stream.isatty() or os.environ.get("TERM") == "dumb":
+        yield silent
+        return
+    with progress_on(stream, color=colored(stream)) as reporter:
+        yield reporter

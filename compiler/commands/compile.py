@@ -16,8 +16,10 @@ from compiler.commands.common import (
     PREVIOUS,
     colored,
     print_diff,
+    progress,
     read_inputs,
     report,
+    width_of,
 )
 
 
@@ -43,7 +45,9 @@ def compile_command(
         message = "the ledger for programs is compiled/plan.json, and the JSON diff lists every GPU"
         raise click.BadParameter(message, param_hint="--ledger with --format json")
     compiled = out or folder / COMPILED
-    compilation = compile_plan(read_inputs(folder, compiled, previous))
+    inputs = read_inputs(folder, compiled, previous)
+    with progress() as reporter:
+        compilation = compile_plan(inputs, reporter)
     artifacts = compilation.artifacts
     stale = stale_output(read_tree(compiled, [each.path for each in artifacts]), artifacts)
     if stale and not check:
@@ -53,8 +57,9 @@ def compile_command(
     if ledger:
         as_text = style == "text"
         plan = compilation.plan
-        color = colored(sys.stdout)
-        click.echo(plan_text_view(plan, color=color) if as_text else plan_markdown(plan))
+        color, width = colored(sys.stdout), width_of(sys.stdout)
+        text = plan_text_view(plan, color=color, width=width) if as_text else plan_markdown(plan)
+        click.echo(text)
     print_diff(compilation.diff, style)
     if stale:
         return EXIT_FAILED

@@ -12,6 +12,7 @@ from compiler.commands.common import (
     EXIT_CHANGES,
     IN_FOLDER,
     print_diff,
+    progress,
     read_inputs,
 )
 
@@ -37,7 +38,8 @@ def diff_command(
 
     compiled = folder / COMPILED
     if new is None:
-        found = compile_plan(read_inputs(folder, compiled, old)).diff
+        with progress() as reporter:
+            found = compile_plan(read_inputs(folder, compiled, old), reporter).diff
     else:
         texts = [read_previous(folder, compiled, name) for name in (old, new)]
         before, after = (read_plan(text) if text else None for text in texts)

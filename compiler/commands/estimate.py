@@ -7,11 +7,20 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from compiler.commands.common import TEXT_OR_JSON, colored, find_model, parsed, usual_engine
+from compiler.commands.common import (
+    TEXT_OR_JSON,
+    colored,
+    find_model,
+    parsed,
+    progress,
+    usual_engine,
+    width_of,
+)
 
 if TYPE_CHECKING:
     from compiler.ir.inventory import EngineName
     from compiler.ir.lock import LockedSource
+    from compiler.ir.progress import Reporter
     from compiler.single import Question
 
 
@@ -31,18 +40,23 @@ if TYPE_CHECKING:
 @TEXT_OR_JSON
 def estimate_command(model: str, style: str, **options: Any) -> int:  # noqa: ANN401  As click gives them.
     """Estimate one model on one kind of GPU, or on the CPU, without a fleet."""
+    from compiler.ir.progress import Step
     from compiler.single import estimate_single
     from compiler.views.estimate import estimate_json, estimate_text
 
-    demand, launch = estimate_single(_question(find_model(model), options))
+    with progress() as reporter:
+        question = _question(find_model(model, reporter), options, reporter)
+        reporter(Step(stage="estimate", item=model))
+        demand, launch = estimate_single(question)
     if style == "json":
         click.echo(estimate_json(demand, launch), nl=False)
     else:
-        click.echo(estimate_text(demand, launch, color=colored(sys.stdout)), nl=False)
+        color, width = colored(sys.stdout), width_of(sys.stdout)
+        click.echo(estimate_text(demand, launch, color=color, width=width), nl=False)
     return 0
 
 
-def _question(locked: LockedSource, options: dict[str, Any]) -> Question:
+def _question(locked: LockedSource, options: dict[str, Any], report: Reporter) -> Question:
     from compiler.engines.registry import engine_of
     from compiler.ir.demand import DEFAULT_CONTEXT
     from compiler.ir.units import permille
@@ -61,7 +75,10 @@ def _question(locked: LockedSource, options: dict[str, Any]) -> Question:
     named = engine_of(engine).companions(args)
     return Question(
         locked=locked,
-        companions={name: tuple(map(find_model, sources)) for name, sources in named.items()},
+        companions={
+            name: tuple(find_model(source, report) for source in sources)
+            for name, sources in named.items()
+        },
         engine=engine,
         version=options["engine_version"] or NEWEST_VERSIONS[engine],
         kinds=kinds,

@@ -7,7 +7,16 @@ from pathlib import Path
 
 import click
 
-from compiler.commands.common import IN_FOLDER, PREVIOUS, TEXT_OR_JSON, colored, read_inputs, report
+from compiler.commands.common import (
+    IN_FOLDER,
+    PREVIOUS,
+    TEXT_OR_JSON,
+    colored,
+    progress,
+    read_inputs,
+    report,
+    width_of,
+)
 
 
 @click.command("explain")
@@ -25,11 +34,13 @@ def explain_command(
     from compiler.workspace import COMPILED
 
     inputs = read_inputs(folder, folder / COMPILED, previous)
-    plan, left_out = plan_for(inputs, service)
+    with progress() as reporter:
+        plan, left_out = plan_for(inputs, service, reporter)
     names = replicas_of(plan, service, host)
     if style == "json":
         click.echo(replicas_json(plan, names), nl=False)
     else:
-        click.echo(replicas_text(plan, names, color=colored(sys.stdout)), nl=False)
+        color, width = colored(sys.stdout), width_of(sys.stdout)
+        click.echo(replicas_text(plan, names, color=color, width=width), nl=False)
     report(left_out)
     return 0

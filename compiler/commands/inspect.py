@@ -6,7 +6,7 @@ import sys
 
 import click
 
-from compiler.commands.common import TEXT_OR_JSON, colored, find_model, usual_engine
+from compiler.commands.common import TEXT_OR_JSON, colored, find_model, progress, usual_engine
 
 
 @click.command("inspect")
@@ -17,7 +17,8 @@ def inspect_command(source: str, style: str) -> int:
     from compiler.engines.registry import engine_of
     from compiler.views.inspect import inspect_json, inspect_text
 
-    locked = find_model(source)
+    with progress() as reporter:
+        locked = find_model(source, reporter)
     profile = engine_of(usual_engine(locked)).profile(locked.facts)
     if style == "json":
         click.echo(inspect_json(locked, profile), nl=False)

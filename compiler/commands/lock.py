@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from compiler.commands.common import EXIT_FAILED, FOLDER, report, say
+from compiler.commands.common import EXIT_FAILED, FOLDER, counted, progress, report, say
+
+if TYPE_CHECKING:
+    from compiler.ir.progress import Step
 
 
 @click.command("lock")
@@ -35,6 +39,9 @@ def lock_command(folder: Path, update: tuple[str, ...], check: bool) -> int:
         if existing:
             faults += changed_sources(read_lock(existing), folder)
         report(faults)
+        if not faults:
+            n_sources = len(spec_sources(spec))
+            say(f"modelc.lock holds {counted(n_sources, 'source')}; nothing is missing or stale.")
         return EXIT_FAILED if faults else 0
     # A lock that was cut off left here what it had resolved; modelc.lock itself changes at the end.
     partial = folder / ".modelc.lock.partial"
@@ -42,17 +49,23 @@ def lock_command(folder: Path, update: tuple[str, ...], check: bool) -> int:
     begun = with_partial_lock(
         read_lock(existing) if existing else None, before, read_optional(partial)
     )
-    found = lock_sources(
-        spec_sources(spec),
-        folder,
-        begun,
-        updated_sources(spec, update),
-        progress=say,
-        keep=lambda so_far: write_file(partial, partial_lock_text(so_far, before)),
-    )
+    with progress() as reporter:
+
+        def told(step: Step) -> None:
+            say(step.item)
+            reporter(step)
+
+        found = lock_sources(
+            spec_sources(spec),
+            folder,
+            begun,
+            updated_sources(spec, update),
+            report=told,
+            keep=lambda so_far: write_file(partial, partial_lock_text(so_far, before)),
+        )
     text = lock_text(found)
     replace_file(path, before, text)
     remove_file(partial)
-    changed = f"modelc.lock: {len(found.sources)} sources."
+    changed = f"modelc.lock: {counted(len(found.sources), 'source')}."
     say("modelc.lock is up to date." if text == before else changed)
     return 0

@@ -18,6 +18,7 @@ from compiler.explain.trials import Case
 from compiler.ir.catalog import builtin_kinds
 from compiler.ir.demand import Demand, Refused, TooLarge
 from compiler.ir.inventory import Gpu
+from compiler.ir.names import folded, grouped
 from compiler.ir.placement import (
     Conflict,
     Crowded,
@@ -78,7 +79,7 @@ def _diagnostic(case: Case, conflict: Conflict) -> Diagnostic:
         case Crowded():
             service = case.written.service(conflict.service)
             lines = [_crowded_line(conflict, service)]
-            lines += [_shortage_line(case, conflict, each) for each in conflict.shortages]
+            lines += _shortage_lines(case, conflict)
             hints = [
                 *thaws(case),
                 *changes_of(replace(service, optional=False), case.fits_together),
@@ -124,15 +125,22 @@ def _too_large_lines(case: Case, service: Service, places: tuple[TooLarge, ...])
 
 def _place_line(case: Case, variant: Variant, place: TooLarge) -> str:
     host = case.inventory.host(place.host)
-    parts = []
-    for index, missing, breakdown in zip(
-        place.gpus, place.missing_bytes, place.demand.devices, strict=True
-    ):
-        gpu = host.gpus[index]
-        parts.append(
-            f"{show_mib(breakdown.high_bytes)} on `{host.name}/{index}` ({gpu.kind.name}, budget "
-            f"{_budget(gpu)})" + (f": {show_mib(missing)} missing" if missing else "")
+    figures = zip(place.gpus, place.missing_bytes, place.demand.devices, strict=True)
+    equal = grouped(
+        (
+            (
+                show_mib(breakdown.high_bytes),
+                f"{host.gpus[index].kind.name}, budget {_budget(host.gpus[index])}",
+                f": {show_mib(missing)} missing" if missing else "",
+            ),
+            f"{host.name}/{index}",
         )
+        for index, missing, breakdown in figures
+    )
+    parts = [
+        f"{size} on {'each of ' if len(names) > 1 else ''}`{folded(names)}` ({gpu}){missing}"
+        for (size, gpu, missing), names in equal.items()
+    ]
     if place.missing_ram_bytes or not parts:
         parts.append(
             f"{show_mib(place.demand.host.high_bytes)} of RAM on `{host.name}` (budget "
@@ -163,12 +171,13 @@ def _sizes(demand: Demand) -> str:
 def _refused_lines(service: Service, refused: tuple[Refused, ...]) -> list[str]:
     lines = []
     for position, variant in enumerate(service.variants):
-        details: dict[str, list[str]] = {}
-        for each in refused:
-            if each.variant == position:
-                where = f"`{each.host}/{','.join(map(str, each.gpus)) or 'cpu'}`"
-                details.setdefault(each.refusal.detail, []).append(where)
-        for detail, places in details.items():
+        details = grouped(
+            (each.refusal.detail, f"{each.host}/{','.join(map(str, each.gpus)) or 'cpu'}")
+            for each in refused
+            if each.variant == position
+        )
+        for detail, names in details.items():
+            places = [f"`{place}`" for place in folded(names).split(", ")]
             more = f" and {len(places) - MAX_LISTED} more" if len(places) > MAX_LISTED else ""
             shown = f"{', '.join(places[:MAX_LISTED])}{more}"
             lines.append(f"Variant `{variant.name}` cannot run on {shown}: {detail.rstrip('.')}.")
@@ -213,15 +222,25 @@ def _crowded_line(conflict: Crowded, service: Service) -> str:
     return f"{some} {finds} no place beside the others."
 
 
+def _shortage_lines(case: Case, conflict: Crowded) -> list[str]:
+    """Of the place that comes closest, equal devices together."""
+    equal = grouped((replace(each, device=""), each) for each in conflict.shortages)
+    return [
+        _shortage_line(case, conflict, replace(alike[0], device=folded([s.device for s in alike])))
+        for alike in equal.values()
+    ]
+
+
 def _shortage_line(case: Case, conflict: Crowded, shortage: Shortage) -> str:
     tenants = ", ".join(
         f"{_tenant_words(case, conflict, tenant)} {tenant.share_mib:,} MiB"
         for tenant in shortage.tenants
     )
     missing = shortage.need_mib - shortage.free_mib
+    each = "each of " if "[" in shortage.device else ""
     return (
         f"Variant `{conflict.variant}` comes closest with {shortage.need_mib:,} MiB on "
-        f"`{shortage.device}` (budget {shortage.budget_mib:,} MiB): "
+        f"{each}`{shortage.device}` (budget {shortage.budget_mib:,} MiB): "
         f"{tenants or 'nobody else is there'}; {missing:,} MiB missing."
     )
 

@@ -16,6 +16,7 @@ from compiler.ir.inventory import (
     Host,
     Inventory,
 )
+from compiler.ir.names import natural_key
 from compiler.ir.units import format_size
 from compiler.load.faults import validate
 from compiler.load.hostnames import MAX_HOSTS, expand
@@ -48,7 +49,9 @@ def load_inventory(document: Document) -> tuple[Inventory | None, list[Diagnosti
     loader.check_names(hosts)
     loader.check_uuids(hosts)
     loader.check_minors(hosts)
-    inventory = Inventory(hosts=tuple(sorted((each for each, _ in hosts), key=lambda h: h.name)))
+    inventory = Inventory(
+        hosts=tuple(sorted((each for each, _ in hosts), key=lambda h: natural_key(h.name)))
+    )
     # What is wrong with a block is wrong with each of its GPUs, and worth saying once.
     return inventory, faults + list(dict.fromkeys(loader.faults))
 

@@ -12,6 +12,7 @@ from threading import Event
 
 from compiler.diagnostics import CompileError, Diagnostic, Location
 from compiler.ir.lock import Lock, LockedSource
+from compiler.ir.progress import Reporter, Step, silent
 from compiler.ir.source import SourceName, is_local, parse_source
 from compiler.resolve.gguf_facts import FactsMissingError
 from compiler.resolve.hub import HubUnreachableError, hub_from_environment, hub_tree
@@ -31,13 +32,13 @@ def lock_sources(
     root: Path,
     previous: Lock | None,
     update: frozenset[str],
-    progress: Callable[[str], None] | None = None,
+    report: Reporter = silent,
     keep: Callable[[Lock], None] | None = None,
 ) -> Lock:
     """The lock of exactly these sources.
 
     An entry of the previous lock is kept as it is unless its source is in `update`; entries that no
-    source asks for are dropped. Local paths are relative to `root`. `progress` is told each source
+    source asks for are dropped. Local paths are relative to `root`. `report` is told each source
     when it is begun. `keep` is given the lock so far after each source that was resolved, so that
     an interrupted or partly failing lock can be written down and continued later. Both are called
     in the caller's own thread. Raises CompileError with the faults of all sources, at the places
@@ -48,7 +49,7 @@ def lock_sources(
     wanted = sorted(set(sources))
     todo = [source for source in wanted if source not in entries or source in update]
     faults: dict[str, tuple[Diagnostic, ...]] = {}
-    for source, answer in _resolve_all(todo, root, progress or _silent):
+    for source, answer in _resolve_all(todo, root, report):
         if isinstance(answer, CompileError):
             faults[source] = tuple(
                 replace(fault, location=places.get(source)) for fault in answer.diagnostics
@@ -137,7 +138,7 @@ def _hub_hint(name: SourceName) -> Iterator[str]:
 
 
 def _resolve_all(
-    sources: Sequence[str], root: Path, progress: Callable[[str], None]
+    sources: Sequence[str], root: Path, report: Reporter
 ) -> Iterator[tuple[str, LockedSource | CompileError]]:
     """Each source with its entry or its faults: local ones in order, those of the hub as they come.
 
@@ -145,18 +146,26 @@ def _resolve_all(
     starts, and one at a time bounds the memory that damaged files can take.
     """
     stopped = Event()
+    begun = 0
+
+    def begin(source: str) -> None:
+        nonlocal begun
+        begun += 1
+        done = begun - 1 - len(running)
+        report(Step(stage="read headers of", item=source, done=done, total=len(sources)))
+
+    running: dict[Future[LockedSource | CompileError], str] = {}
     for source in filter(is_local, sources):
-        progress(source)
+        begin(source)
         yield source, _attempt(source, root, stopped)
     waiting = deque(source for source in sources if not is_local(source))
-    running: dict[Future[LockedSource | CompileError], str] = {}
     with ThreadPoolExecutor(_SOURCES_AT_ONCE) as pool:
         # An interruption must not wait for a hub that is tried again and again.
         try:
             while waiting or running:
                 while waiting and len(running) < _SOURCES_AT_ONCE:
                     source = waiting.popleft()
-                    progress(source)
+                    begin(source)
                     running[pool.submit(_attempt, source, root, stopped)] = source
                 for future in wait(running, return_when=FIRST_COMPLETED).done:
                     yield running.pop(future), future.result()
@@ -169,10 +178,6 @@ def _attempt(source: str, root: Path, stopped: Event) -> LockedSource | CompileE
         return resolve_source(source, root, stopped)
     except CompileError as error:
         return error
-
-
-def _silent(source: str) -> None:
-    """Nobody wants to know."""
 
 
 def _resolve(source: str, name: SourceName, root: Path, stopped: Event) -> LockedSource:

@@ -8,8 +8,10 @@ from compiler.ir.units import demand_mib
 from compiler.views.terminal import columns, safe_text
 
 
-def breakdown_lines(breakdown: Breakdown | PlannedBreakdown) -> list[str]:
-    """One line a part with its band and derivation, and their total."""
+def breakdown_lines(
+    breakdown: Breakdown | PlannedBreakdown, *, width: int | None = None
+) -> list[str]:
+    """A row for each part with its band and derivation, and their total."""
     rows = [
         ("part", "MiB", "low", "high", "how"),
         *(
@@ -18,7 +20,7 @@ def breakdown_lines(breakdown: Breakdown | PlannedBreakdown) -> list[str]:
         ),
         ("total", *_mib(breakdown.total_bytes, breakdown.low_bytes, breakdown.high_bytes), ""),
     ]
-    return columns(rows, right=(1, 2, 3))
+    return columns(rows, right=(1, 2, 3), width=width)
 
 
 def breakdown_sizes(breakdown: Breakdown | PlannedBreakdown) -> dict[str, int]:

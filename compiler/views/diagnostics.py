@@ -7,7 +7,7 @@ from dataclasses import asdict, replace
 
 from compiler.diagnostics import Diagnostic, Group, Severity
 from compiler.ir.credentials import without_secrets
-from compiler.views.terminal import Style, counted, indented, json_text, paint, safe_text
+from compiler.views.terminal import Style, counted, indented, json_text, paint, prose, safe_text
 
 _STYLES: dict[Severity, Style] = {Severity.ERROR: "red", Severity.WARNING: "yellow"}
 
@@ -16,11 +16,13 @@ _STYLES: dict[Severity, Style] = {Severity.ERROR: "red", Severity.WARNING: "yell
 _MAX_NAMES = 8
 
 
-def diagnostics_text(diagnostics: Sequence[Diagnostic], *, color: bool) -> str:
+def diagnostics_text(
+    diagnostics: Sequence[Diagnostic], *, color: bool, width: int | None = None
+) -> str:
     """Every diagnostic as a block, and a last line with the count; empty without any."""
     if not diagnostics:
         return ""
-    blocks = [_block(diagnostic, color=color) for diagnostic in _sorted(diagnostics)]
+    blocks = [_block(each, color=color, width=width) for each in _sorted(diagnostics)]
     counts = " and ".join(
         counted(number, severity.value)
         for severity, number in _counts(diagnostics).items()
@@ -88,18 +90,22 @@ def _counts(diagnostics: Sequence[Diagnostic]) -> dict[Severity, int]:
     }
 
 
-def _block(diagnostic: Diagnostic, *, color: bool) -> list[str]:
+def _block(diagnostic: Diagnostic, *, color: bool, width: int | None) -> list[str]:
+    inner = None if width is None else width - 2
     title = paint(
         f"{diagnostic.severity}[{diagnostic.code}]", _STYLES[diagnostic.severity], color=color
     )
     lines: list[str] = []
     if location := diagnostic.location:
         lines.append(f"--> {safe_text(location.path)}:{location.line}:{location.column}")
-    lines += [safe_text(line) for line in diagnostic.detail.splitlines()]
+    for line in diagnostic.detail.splitlines():
+        lines += prose(safe_text(line), width=inner)
     for group in diagnostic.groups:
         lines += _group_lines(group)
     hint = paint("hint:", "cyan", color=color)
-    lines += [f"{hint} {safe_text(text)}" for text in diagnostic.hints]
+    for text in diagnostic.hints:
+        first, *more = prose(safe_text(f"hint: {text}"), width=inner)
+        lines += [first.replace("hint:", hint, 1), *more]
     return [f"{title}: {paint(diagnostic.summary, 'bold', color=color)}", *indented(lines)]
 
 

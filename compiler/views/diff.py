@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable, Sequence
 from typing import assert_never
 
-from compiler.ir.changes import SYMBOLS, Action, Diff, LedgerChange, ReplicaChange
+from compiler.ir.changes import (
+    SYMBOLS,
+    Action,
+    Diff,
+    LedgerChange,
+    NeighboursChanged,
+    Reason,
+    ReplicaChange,
+    ShareChanged,
+)
+from compiler.ir.names import folded, grouped
 from compiler.ir.units import budget_mib, demand_mib
 from compiler.views.markdown import code, escaped, table
-from compiler.views.reasons import reason_text
+from compiler.views.reasons import reason_of_many
 from compiler.views.terminal import (
     Style,
     columns,
@@ -15,6 +26,7 @@ from compiler.views.terminal import (
     indented,
     json_text,
     paint,
+    prose,
     safe_record,
 )
 
@@ -27,13 +39,14 @@ _STYLES: dict[Action, Style] = {
 }
 
 
-def diff_text(diff: Diff, *, color: bool) -> str:
-    """The diff for people at a terminal."""
+def diff_text(diff: Diff, *, color: bool, width: int | None = None) -> str:
+    """The diff for people at a terminal; equal changes are told once."""
     shown = safe_record(diff)
+    headline = prose(_headline(shown), width=width)
     blocks = [
-        [paint(_headline(shown), "bold", color=color)],
-        *(_block(change, color=color) for change in shown.changes if change.action != "keep"),
-        shown.notes,
+        [paint(line, "bold", color=color) for line in headline],
+        *(_block(changes, color=color, width=width) for changes in _equal(shown)),
+        [line for note in shown.notes for line in prose(note, width=width)],
         _ledger(shown.ledger),
     ]
     return "\n\n".join("\n".join(block) for block in blocks if block) + "\n"
@@ -46,7 +59,7 @@ def diff_json(diff: Diff) -> str:
 
 def diff_markdown(diff: Diff) -> str:
     """The diff for a comment on a pull request."""
-    changed = [change for change in diff.changes if change.action != "keep"]
+    changed = _equal(diff)
     granted_otherwise = _granted_otherwise(diff.ledger)
     blocks = [
         [f"**{_headline(diff)}**"],
@@ -66,22 +79,59 @@ def _headline(diff: Diff) -> str:
     )
 
 
-def _block(change: ReplicaChange, *, color: bool) -> list[str]:
-    title = f"{SYMBOLS[change.action]} {change.action} {change.replica} {_where(change)}"
-    reasons = [reason_text(reason) for reason in change.reasons]
-    return indented([paint(title, _STYLES[change.action], color=color), *indented(reasons, 4)])
+def _equal(diff: Diff) -> list[list[ReplicaChange]]:
+    """What changes, by service, with the replicas together to which the same happens."""
+    changed = (change for change in diff.changes if change.action != "keep")
+    return list(grouped((_what(change), change) for change in changed).values())
 
 
-def _where(change: ReplicaChange) -> str:
-    match change.action:
+def _what(change: ReplicaChange) -> Hashable:
+    """What happens to a replica, whichever it is and wherever it stands."""
+    return change.service, change.action, tuple(reason_of_many([r]) for r in _anywhere(change))
+
+
+def _anywhere(change: ReplicaChange) -> list[Reason]:
+    return [
+        reason.model_copy(update={"gpu": ""})
+        if isinstance(reason, ShareChanged | NeighboursChanged)
+        else reason
+        for reason in change.reasons
+    ]
+
+
+def _reasons(changes: Sequence[ReplicaChange]) -> list[str]:
+    """The reasons that these changes have in common, each in words."""
+    return [reason_of_many(alike) for alike in zip(*(c.reasons for c in changes), strict=True)]
+
+
+def _block(changes: Sequence[ReplicaChange], *, color: bool, width: int | None) -> list[str]:
+    action = changes[0].action
+    title = f"{SYMBOLS[action]} {action} {_replicas(changes)} {_where(changes)}"
+    inner = None if width is None else width - 2
+    lines = [paint(line, _STYLES[action], color=color) for line in prose(title, width=inner)]
+    for reason in _reasons(changes):
+        told = prose(reason, width=None if inner is None else inner - 4)
+        lines += indented(told, 4)
+    return indented(lines)
+
+
+def _replicas(changes: Sequence[ReplicaChange]) -> str:
+    return folded([change.replica for change in changes])
+
+
+def _where(changes: Sequence[ReplicaChange]) -> str:
+    before = folded([change.before for change in changes if change.before])
+    after = folded([change.after for change in changes if change.after])
+    action = changes[0].action
+    match action:
         case "create" | "keep" | "update":
-            return f"on {change.after}"
+            return f"on {after}"
         case "move":
-            return f"from {change.before} to {change.after}"
+            return f"from {before} to {after}"
         case "delete":
-            return f"from {change.before}"
+            return f"from {before}"
         case _:
-            assert_never(change.action)
+            assert_never(action)
 
 
 def _ledger(ledger: list[LedgerChange]) -> list[str]:
@@ -90,18 +140,20 @@ def _ledger(ledger: list[LedgerChange]) -> list[str]:
         return _unchanged(ledger)
     header = ("GPU", "kind", "before", "", "after", "budget")
     rows = [
-        (
-            gpu.gpu,
-            gpu.kind,
-            _granted(gpu.before_bytes),
-            "->",
-            _granted(gpu.after_bytes),
-            _budget(gpu),
-        )
-        for gpu in changed
+        (gpus, kind, before, "->", after, budget)
+        for gpus, kind, before, after, budget in _ledger_rows(changed)
     ]
     aligned = columns([header, *rows], right=(2, 4, 5))
     return ["VRAM in MiB:", *indented(aligned), *indented(_unchanged(ledger))]
+
+
+def _ledger_rows(ledger: list[LedgerChange]) -> list[tuple[str, str, str, str, str]]:
+    """Names, kind and figures; GPUs of one kind and with the same figures in one row."""
+    equal = grouped(
+        ((gpu.kind, _granted(gpu.before_bytes), _granted(gpu.after_bytes), _budget(gpu)), gpu.gpu)
+        for gpu in ledger
+    )
+    return [(folded(names), *figures) for figures, names in equal.items()]
 
 
 def _granted_otherwise(ledger: list[LedgerChange]) -> list[LedgerChange]:
@@ -123,28 +175,22 @@ def _budget(gpu: LedgerChange) -> str:
     return "none" if gpu.budget_bytes is None else f"{budget_mib(gpu.budget_bytes):,}"
 
 
-def _markdown_changes(changes: list[ReplicaChange]) -> list[str]:
+def _markdown_changes(changed: Sequence[Sequence[ReplicaChange]]) -> list[str]:
     rows = [
         (
-            f"{code(SYMBOLS[change.action])} {change.action}",
-            code(change.replica),
-            code(_where(change)),
-            "<br>".join(code(reason_text(reason)) for reason in change.reasons),
+            f"{code(SYMBOLS[changes[0].action])} {changes[0].action}",
+            code(_replicas(changes)),
+            code(_where(changes)),
+            "<br>".join(code(reason) for reason in _reasons(changes)),
         )
-        for change in changes
+        for changes in changed
     ]
     return table(("action", "replica", "where", "why"), rows)
 
 
 def _markdown_ledger(ledger: list[LedgerChange]) -> list[str]:
     rows = [
-        (
-            code(gpu.gpu),
-            code(gpu.kind),
-            _granted(gpu.before_bytes),
-            _granted(gpu.after_bytes),
-            _budget(gpu),
-        )
-        for gpu in ledger
+        (code(gpus), code(kind), before, after, budget)
+        for gpus, kind, before, after, budget in _ledger_rows(ledger)
     ]
     return table(("GPU", "kind", "before (MiB)", "after (MiB)", "budget (MiB)"), rows, right=3)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
-
 from compiler.ir.demand import Breakdown, Demand, Launch
 from compiler.ir.inventory import GpuKind
 from compiler.ir.units import budget_mib, show_mib
@@ -15,28 +13,32 @@ from compiler.views.terminal import (
     indented,
     json_text,
     paint,
+    prose,
     safe_text,
 )
 
 
-def estimate_text(demand: Demand, launch: Launch, *, color: bool) -> str:
+def estimate_text(demand: Demand, launch: Launch, *, color: bool, width: int | None = None) -> str:
     """The estimate for people at a terminal."""
+    inner = None if width is None else width - 2
     blocks = [
         _summary(demand, color=color),
         *(
             [
                 paint(f"GPU {index}  {safe_text(kind.name)}", "bold", color=color),
-                *indented(breakdown_lines(breakdown)),
+                *indented(breakdown_lines(breakdown, width=inner)),
                 *indented(_missing(kind, breakdown)),
             ]
             for index, (kind, breakdown) in enumerate(
                 zip(demand.site.kinds, demand.devices, strict=True)
             )
         ),
-        [paint("RAM", "bold", color=color), *indented(breakdown_lines(demand.host))],
-        _environment(launch, color=color),
-        [paint("Command", "bold", color=color), *indented(command_lines(launch.argv))],
-        _assumed(demand, color=color),
+        [paint("RAM", "bold", color=color), *indented(breakdown_lines(demand.host, width=inner))],
+        [
+            paint("Command", "bold", color=color),
+            *indented(command_lines(launch.argv, launch.env)),
+        ],
+        _assumed(demand, color=color, width=inner),
     ]
     return "\n\n".join("\n".join(block) for block in blocks if block) + "\n"
 
@@ -98,11 +100,6 @@ def _has_cache(demand: Demand) -> bool:
     return bool(demand.kv_tokens) and any(each.kv.bytes for each in (*demand.devices, demand.host))
 
 
-def _environment(launch: Launch, *, color: bool) -> list[str]:
-    lines = [f"{name}={shlex.quote(value)}" for name, value in sorted(launch.env.items())]
-    return [paint("Environment", "bold", color=color), *indented(lines)] if lines else []
-
-
 def _split(demand: Demand) -> str:
     if not demand.site.kinds:
         return "CPU only"
@@ -118,6 +115,10 @@ def _split(demand: Demand) -> str:
     return f"{layers - demand.host_layers} of {counted(layers, 'layer')} on GPUs"
 
 
-def _assumed(demand: Demand, *, color: bool) -> list[str]:
-    lines = [f"- {safe_text(sentence)}" for sentence in demand.assumed]
+def _assumed(demand: Demand, *, color: bool, width: int | None) -> list[str]:
+    lines = [
+        line
+        for sentence in demand.assumed
+        for line in prose(safe_text(f"- {sentence}"), width=width)
+    ]
     return [paint("Assumed", "bold", color=color), *indented(lines)] if lines else []

@@ -2,37 +2,59 @@
 
 from __future__ import annotations
 
-import shlex
-from collections.abc import Sequence
+import json
+from collections.abc import Hashable, Sequence
 from typing import assert_never
 
 from compiler.diff import place_of
+from compiler.ir.inventory import Target
+from compiler.ir.names import grouped
 from compiler.ir.plan import GpuLedger, HostLedger, PassedOver, Plan, Replica, Share
 from compiler.ir.units import show_mib
 from compiler.views.breakdown import breakdown_lines, breakdown_sizes
-from compiler.views.terminal import columns, command_lines, indented, json_text, paint, safe_record
+from compiler.views.terminal import (
+    columns,
+    command_lines,
+    counted,
+    indented,
+    json_text,
+    paint,
+    prose,
+    safe_record,
+    safe_text,
+    shell_word,
+)
 from compiler.views.words import bound_words, has_cache, kv_words, show_budget, split_words
 
 
-def replica_text(plan: Plan, replica_name: str, *, color: bool) -> str:
+def replica_text(plan: Plan, replica_name: str, *, color: bool, width: int | None = None) -> str:
     """One replica for people at a terminal; KeyError when the plan has none of this name."""
-    return replicas_text(plan, [replica_name], color=color)
+    return replicas_text(plan, [replica_name], color=color, width=width)
 
 
-def replicas_text(plan: Plan, replica_names: Sequence[str], *, color: bool) -> str:
-    """Several replicas, one after another."""
-    # The figures of a few replicas are shown out of thousands: the rest is not looked at twice.
+def replicas_text(
+    plan: Plan, replica_names: Sequence[str], *, color: bool, width: int | None = None
+) -> str:
+    """Several replicas, one after another; of equal ones the first, and where the others stand."""
+    equal = grouped(
+        (_alike(plan, replica), replica) for replica in map(plan.replica, replica_names)
+    )
     texts = []
-    for name in replica_names:
-        replica = safe_record(plan.replica(name))
+    for original, *others in equal.values():
+        # The figures of a few replicas are shown out of thousands: the rest is not looked at twice.
+        replica = safe_record(original)
         blocks = [
-            _summary(replica, color=color),
-            *(_gpu_block(plan, replica, share, color=color) for share in replica.shares),
-            _ram_block(plan, replica, color=color),
-            _environment(replica, color=color),
-            _passed_over(replica, color=color),
-            [paint("Command", "bold", color=color), *indented(command_lines(replica.argv))],
-            _assumed(replica, color=color),
+            _summary(replica, color=color, width=width),
+            _others(list(map(safe_record, others)), color=color),
+            *(
+                _gpu_block(plan, replica, share, color=color, width=width)
+                for share in replica.shares
+            ),
+            _ram_block(plan, replica, color=color, width=width),
+            _passed_over(replica, color=color, width=width),
+            _command(original, color=color),
+            _of_its_unit(original, color=color),
+            _assumed(replica, color=color, width=width),
         ]
         texts.append("\n\n".join("\n".join(block) for block in blocks if block) + "\n")
     return "\n".join(texts)
@@ -49,7 +71,38 @@ def replicas_json(plan: Plan, replica_names: Sequence[str]) -> str:
     return json_text({"replicas": documents})
 
 
-def _summary(replica: Replica, *, color: bool) -> list[str]:
+def _alike(plan: Plan, replica: Replica) -> Hashable:
+    """All that is shown of a replica but for where it stands and what follows from that."""
+    apart = {"name", "host", "shares", "port", "start_after", "argv", "env", "cache_dir"}
+    ledgers = (_gpu_of(plan, replica.host, share.gpu) for share in replica.shares)
+    return (
+        json.dumps(replica.model_dump(mode="json", exclude=apart), sort_keys=True),
+        tuple(share.model_dump_json(exclude={"gpu", "uuid", "minor"}) for share in replica.shares),
+        tuple(gpu.model_dump_json(exclude={"host", "gpu", "uuid"}) for gpu in ledgers),
+        len(replica.start_after),
+        tuple(_without_place(word, replica) for word in replica.argv),
+        tuple(
+            (name, _without_place(value, replica))
+            for name, value in sorted(replica.env.items())
+            if name not in replica.device_env
+        ),
+    )
+
+
+def _without_place(word: str, replica: Replica) -> str:
+    return "" if word == str(replica.port) else word.replace(replica.cache_dir, "")
+
+
+def _others(replicas: Sequence[Replica], *, color: bool) -> list[str]:
+    """Where the replicas stand that are equal to the one that is shown."""
+    if not replicas:
+        return []
+    rows = [(each.name, place_of(each), f"port {each.port}") for each in replicas]
+    title = paint(f"Equal to it: {counted(len(replicas), 'replica')}", "bold", color=color)
+    return [title, *indented(columns(rows))]
+
+
+def _summary(replica: Replica, *, color: bool, width: int | None) -> list[str]:
     at_revision = f" at {replica.revision}" if replica.revision else ""
     rows = [
         ("service", f"{replica.service}, variant {replica.variant}, to {replica.task}"),
@@ -65,47 +118,105 @@ def _summary(replica: Replica, *, color: bool) -> list[str]:
         ("starts", f"after {', '.join(replica.start_after)}" if replica.start_after else "first"),
     ]
     title = paint(f"{replica.name} on {place_of(replica)}", "bold", color=color)
-    return [title, *indented(columns(rows))]
+    return [title, *indented(columns(rows, width=_less(width, 2)))]
 
 
-def _gpu_block(plan: Plan, replica: Replica, share: Share, *, color: bool) -> list[str]:
+def _gpu_block(
+    plan: Plan, replica: Replica, share: Share, *, color: bool, width: int | None
+) -> list[str]:
     gpu = safe_record(_gpu_of(plan, replica.host, share.gpu))
     free = show_budget(gpu.budget_bytes - gpu.granted_bytes)
     neighbours = [
         (safe_record(other), size) for other, size in _neighbours(plan, replica, share.gpu)
     ]
+    rows = [
+        ("share:", show_mib(share.share_bytes)),
+        ("budget:", f"{show_budget(gpu.budget_bytes)}, bound by {bound_words(gpu)}"),
+        ("beside:", f"{_beside(neighbours)}; {free} free"),
+    ]
     return [
         paint(f"{gpu.host}/{gpu.gpu}  {gpu.kind}", "bold", color=color),
-        *indented(breakdown_lines(share.breakdown)),
-        f"  share:  {show_mib(share.share_bytes)}",
-        f"  budget: {show_budget(gpu.budget_bytes)}, bound by {bound_words(gpu)}",
-        f"  beside: {_beside(neighbours)}; {free} free",
+        *indented(breakdown_lines(share.breakdown, width=_less(width, 2))),
+        *_labelled(rows, width),
     ]
+
+
+def _labelled(rows: Sequence[tuple[str, str]], width: int | None) -> list[str]:
+    """Lines that begin with a label of up to seven letters."""
+    return [
+        line
+        for label, text in rows
+        for line in indented(prose(f"{label:<7} {text}", width=_less(width, 2), hanging=8))
+    ]
+
+
+def _less(width: int | None, columns_taken: int) -> int | None:
+    return None if width is None else width - columns_taken
 
 
 def _beside(neighbours: Sequence[tuple[Replica, int]]) -> str:
     return ", ".join(f"{other.name} ({show_mib(size)})" for other, size in neighbours) or "nothing"
 
 
-def _ram_block(plan: Plan, replica: Replica, *, color: bool) -> list[str]:
+def _ram_block(plan: Plan, replica: Replica, *, color: bool, width: int | None) -> list[str]:
     host = _host_of(plan, replica.host)
     free = show_budget(host.ram_budget_bytes - host.ram_granted_bytes)
+    rows = [
+        ("share:", show_mib(replica.ram_bytes)),
+        ("budget:", f"{show_budget(host.ram_budget_bytes)}, {free} free"),
+    ]
     return [
         paint(f"RAM of {replica.host}", "bold", color=color),
-        *indented(breakdown_lines(replica.ram_breakdown)),
-        f"  share:  {show_mib(replica.ram_bytes)}",
-        f"  budget: {show_budget(host.ram_budget_bytes)}, {free} free",
+        *indented(breakdown_lines(replica.ram_breakdown, width=_less(width, 2))),
+        *_labelled(rows, width),
     ]
 
 
-def _environment(replica: Replica, *, color: bool) -> list[str]:
-    lines = [f"{name}={shlex.quote(value)}" for name, value in sorted(replica.env.items())]
-    lines += [f"{name} (secret)" for name in replica.secrets]
-    return [paint("Environment", "bold", color=color), *indented(lines)] if lines else []
+def _command(replica: Replica, *, color: bool) -> list[str]:
+    """The command line with its variables: in a shell it does what it does in its unit."""
+    of_unit = _variables_of_its_unit(replica)
+    env = {name: value for name, value in replica.env.items() if name not in of_unit}
+    inside = f", inside {safe_text(replica.image)}" if replica.image else ""
+    title = paint(f"Command{inside}", "bold", color=color)
+    return [title, *indented(command_lines(replica.argv, env))]
 
 
-def _passed_over(replica: Replica, *, color: bool) -> list[str]:
-    lines = [f"{each.variant}: {_why_not(each)}" for each in replica.passed_over]
+def _of_its_unit(replica: Replica, *, color: bool) -> list[str]:
+    """Variables that mean nothing elsewhere: in folders of the unit's own, or kept from everybody.
+
+    Without them an engine that is started by hand keeps its caches where it usually does.
+    """
+    of_unit = sorted(_variables_of_its_unit(replica).items())
+    lines = [f"{safe_text(name)}={shell_word(value)}" for name, value in of_unit]
+    lines += [f"{safe_text(name)} (secret)" for name in replica.secrets]
+    title = paint(f"Set by its {_WRITTEN[replica.target]} alone", "bold", color=color)
+    return [title, *indented(lines)] if lines else []
+
+
+def _variables_of_its_unit(replica: Replica) -> dict[str, str]:
+    """Variables that name folders in the cache of this replica."""
+    inside = (replica.cache_dir, f"{replica.cache_dir}/")
+    return {
+        name: value
+        for name, value in replica.env.items()
+        if value == inside[0] or value.startswith(inside[1])
+    }
+
+
+_WRITTEN: dict[Target, str] = {
+    "systemd": "unit",
+    "quadlet": "unit",
+    "compose": "container",
+    "script": "script",
+}
+
+
+def _passed_over(replica: Replica, *, color: bool, width: int | None) -> list[str]:
+    lines = [
+        line
+        for each in replica.passed_over
+        for line in prose(f"{each.variant}: {_why_not(each)}", width=_less(width, 2))
+    ]
     return [paint("Why no better variant", "bold", color=color), *indented(lines)] if lines else []
 
 
@@ -123,8 +234,8 @@ def _why_not(passed: PassedOver) -> str:
             assert_never(passed.why)
 
 
-def _assumed(replica: Replica, *, color: bool) -> list[str]:
-    lines = [f"- {sentence}" for sentence in replica.assumed]
+def _assumed(replica: Replica, *, color: bool, width: int | None) -> list[str]:
+    lines = [line for each in replica.assumed for line in prose(f"- {each}", width=_less(width, 2))]
     return [paint("Assumed", "bold", color=color), *indented(lines)] if lines else []
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import assert_never
 
 from compiler.ir.changes import (
@@ -22,6 +23,7 @@ from compiler.ir.changes import (
     ShareChanged,
     VariantChanged,
 )
+from compiler.ir.names import folded
 from compiler.ir.units import show_mib
 
 _CAUSES: dict[MoveCause, str] = {
@@ -50,6 +52,15 @@ _SETTINGS = {
 
 # A reason names so many others at most; the rest is counted.
 _MAX_LISTED = 4
+
+
+def reason_of_many(reasons: Sequence[Reason]) -> str:
+    """Reasons of several replicas that are equal but for their GPUs, in the words of one."""
+    first = reasons[0]
+    if not isinstance(first, ShareChanged | NeighboursChanged):
+        return reason_text(first)
+    gpus = folded([r.gpu for r in reasons if isinstance(r, ShareChanged | NeighboursChanged)])
+    return reason_text(first.model_copy(update={"gpu": gpus}))
 
 
 def reason_text(reason: Reason) -> str:  # noqa: C901, PLR0912  One case for each reason there is.

@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 import re
 import shlex
-from collections.abc import Collection, Sequence
+import textwrap
+from collections.abc import Collection, Mapping, Sequence
+from itertools import combinations, pairwise
+from types import MappingProxyType
 from typing import Literal, TypeVar
 
 from compiler.ir.facts import Record
@@ -30,6 +33,15 @@ _WORKFLOW_COMMAND = re.compile(r"^(\s*):(?=:)|#(?=#\[)")
 # A flag starts with a letter after its dashes: `-1` is a value.
 _FLAG = re.compile(r"--?[A-Za-z]")
 
+# How far what continues a line stands to the right of it.
+_HANGING = 2
+# Of no use to anybody: on a terminal of fewer columns lines run over.
+_LEAST_WIDTH = 24
+
+# What stands for itself between `$'` and `'`.
+_NOT_PLAIN = re.compile(r"[^A-Za-z0-9 _./=,+@%-]")
+_NO_ENV: Mapping[str, str] = MappingProxyType({})
+
 RecordT = TypeVar("RecordT", bound=Record)
 
 
@@ -50,9 +62,16 @@ def paint(text: str, style: Style, *, color: bool) -> str:
     return f"\x1b[{_SGR[style]}m{text}\x1b[0m" if color else text
 
 
-def columns(rows: Sequence[Sequence[str]], right: Collection[int] = ()) -> list[str]:
-    """Rows with aligned columns, two spaces apart; columns in `right` hold numbers."""
+def columns(
+    rows: Sequence[Sequence[str]], right: Collection[int] = (), *, width: int | None = None
+) -> list[str]:
+    """Rows with aligned columns, two spaces apart; columns in `right` hold numbers.
+
+    Where they are wider than `width`, the last column is broken between its words.
+    """
     widths = [max(map(len, cells)) for cells in zip(*rows, strict=True)]
+    if width is not None and sum(widths) + 2 * (len(widths) - 1) > width:
+        return _broken_columns(rows, right, widths, width)
     return [
         "  ".join(
             cell.rjust(width) if position in right else cell.ljust(width)
@@ -60,6 +79,87 @@ def columns(rows: Sequence[Sequence[str]], right: Collection[int] = ()) -> list[
         ).rstrip()
         for row in rows
     ]
+
+
+def rows_within(
+    rows: Sequence[Sequence[str]], right: Collection[int] = (), *, width: int | None = None
+) -> list[str]:
+    """Rows with aligned columns; where they are wider than `width`, each row takes several lines.
+
+    The columns are dealt out to as few lines as possible, and to lines as short as possible.
+    """
+    widths = [max(map(len, cells)) for cells in zip(*rows, strict=True)]
+    cuts = _cuts(widths, width)
+    if len(cuts) <= 1:
+        return columns(rows, right)
+    parts = []
+    for first, end in cuts:
+        shifted = {position - first for position in right}
+        lines = columns([row[first:end] for row in rows], shifted)
+        parts.append(indented(lines, _HANGING if first else 0))
+    return [line for lines in zip(*parts, strict=True) for line in lines]
+
+
+def prose(text: str, *, width: int | None = None, hanging: int = _HANGING) -> list[str]:
+    """A line, broken between its words where it is wider than `width`.
+
+    A word that is wider alone stays whole, so that it can be copied.
+    """
+    if width is None or len(text) <= width:
+        return [text]
+    return textwrap.wrap(
+        text,
+        width=max(width, _LEAST_WIDTH),
+        subsequent_indent=" " * hanging,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+
+
+def _broken_columns(
+    rows: Sequence[Sequence[str]], right: Collection[int], widths: Sequence[int], width: int
+) -> list[str]:
+    """A table of rich, whose last column alone may break."""
+    import io
+
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    *fixed, _ = widths
+    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
+    for position, column_width in enumerate(fixed):
+        justify: Literal["left", "right"] = "right" if position in right else "left"
+        table.add_column(justify=justify, no_wrap=True, min_width=column_width)
+    table.add_column()
+    for row in rows:
+        table.add_row(*map(Text, row))
+    least = sum(fixed) + 2 * len(fixed) + _LEAST_WIDTH
+    out = io.StringIO()
+    console = Console(file=out, width=max(width, least), color_system=None, legacy_windows=False)
+    console.print(table)
+    return [line.rstrip() for line in out.getvalue().splitlines()]
+
+
+def _cuts(widths: Sequence[int], width: int | None) -> list[tuple[int, int]]:
+    """First and end of the columns on each line: the fewest lines, and then the shortest."""
+    whole = [(0, len(widths))]
+    if width is None or _line_width(widths, *whole[0]) <= width:
+        return whole
+    for n_lines in range(2, len(widths) + 1):
+        found = []
+        for inner in combinations(range(1, len(widths)), n_lines - 1):
+            cuts = list(pairwise((0, *inner, len(widths))))
+            longest = max(_line_width(widths, *cut) for cut in cuts)
+            found.append((longest, [-cut for cut in inner], cuts))
+        longest, _, cuts = min(found)
+        if longest <= width or n_lines == len(widths):
+            return cuts
+    return whole
+
+
+def _line_width(widths: Sequence[int], first: int, end: int) -> int:
+    return sum(widths[first:end]) + 2 * (end - first - 1) + (_HANGING if first else 0)
 
 
 def indented(lines: Sequence[str], spaces: int = 2) -> list[str]:
@@ -72,17 +172,35 @@ def counted(number: int, noun: str) -> str:
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
-def command_lines(argv: Sequence[str]) -> list[str]:
-    """A command line in shell quotes, for reading: one flag a line."""
-    lines: list[str] = []
+def command_lines(argv: Sequence[str], env: Mapping[str, str] = _NO_ENV) -> list[str]:
+    """A command line in shell quotes, one flag or variable a line, to be read and to be copied."""
+    lines = [f"{name}={shell_word(value)}" for name, value in sorted(env.items())]
+    lines[:1] = [f"env {line}" for line in lines[:1]]
+    n_variables = len(lines)
     for word in argv:
-        quoted = safe_text(shlex.quote(safe_text(word)))
-        if not lines or _FLAG.match(word):
+        quoted = shell_word(word)
+        if len(lines) == n_variables or _FLAG.match(word):
             lines.append(quoted)
         else:
             lines[-1] += f" {quoted}"
     lines[1:] = indented(lines[1:])
     return [f"{line} \\" for line in lines[:-1]] + lines[-1:]
+
+
+def shell_word(text: str) -> str:
+    """One word for a shell, which gets exactly this text though nothing in it acts on a terminal.
+
+    What a terminal must not see is written in the quotes `$'...'` of bash, zsh and POSIX 2024.
+    """
+    if safe_text(text) == text:
+        return shlex.quote(text)
+    escaped = _NOT_PLAIN.sub(
+        lambda match: "".join(
+            f"\\x{byte:02x}" for byte in match[0].encode("utf-8", "surrogatepass")
+        ),
+        text,
+    )
+    return f"$'{escaped}'"
 
 
 def json_text(document: object) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from compiler.ir.inventory import Target
+from compiler.ir.names import natural_key
 from compiler.ir.plan import (
     GpuLedger,
     HostLedger,
@@ -184,7 +185,7 @@ def plan(replicas: Sequence[Replica], hosts: Sequence[tuple[str, Target]] = ()) 
     return Plan(
         inputs=InputDigests(inventory="1" * 64, spec="2" * 64, lock="3" * 64),
         optimality="optimal",
-        replicas=sorted(replicas, key=lambda r: r.name),
+        replicas=sorted(replicas, key=lambda r: natural_key(r.name)),
         gpus=[_gpu_ledger(host, gpus[host, index]) for host, index in sorted(gpus)],
         hosts=[
             HostLedger(

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from compiler.ir.demand import Breakdown, Demand, Part, Request, Site, Split
 from compiler.ir.facts import ModelFacts
 from compiler.ir.inventory import GpuKind
+from compiler.ir.names import natural_key
 from compiler.ir.plan import (
     GpuLedger,
     HostLedger,
@@ -108,11 +109,13 @@ def plan(hosts: Mapping[str, int], replicas: Sequence[Replica] = (), **changes: 
     fields = {
         "inputs": InputDigests(inventory="1" * 64, spec="2" * 64, lock="3" * 64),
         "optimality": "optimal",
-        "replicas": sorted(replicas, key=lambda one: one.name),
+        "replicas": sorted(replicas, key=lambda one: natural_key(one.name)),
         "gpus": [
-            _gpu_ledger(host, gpu, replicas) for host in sorted(hosts) for gpu in range(hosts[host])
+            _gpu_ledger(host, gpu, replicas)
+            for host in sorted(hosts, key=natural_key)
+            for gpu in range(hosts[host])
         ],
-        "hosts": [_host_ledger(host, replicas) for host in sorted(hosts)],
+        "hosts": [_host_ledger(host, replicas) for host in sorted(hosts, key=natural_key)],
         "unplaced": [],
     }
     return Plan.model_validate({**fields, **changes})

@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 
 from compiler.diff import diff
 from compiler.ir.changes import Diff
+from compiler.ir.names import natural_key
 from compiler.ir.plan import Plan
 from compiler.views.diff import diff_json, diff_markdown, diff_text
 from tests.generators.small_plans import plans
@@ -38,7 +39,7 @@ def test_the_counts_count_the_changes(pair: tuple[Plan, Plan]) -> None:
     for action, number in found.counts.model_dump().items():
         assert number == len(names(found, action))
     either = {replica.name for plan in pair for replica in plan.replicas}
-    assert [change.replica for change in found.changes] == sorted(either)
+    assert [change.replica for change in found.changes] == sorted(either, key=natural_key)
 
 
 @given(PAIRS)
