@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Literal
 
-from compiler.diagnostics import Diagnostic, Group
+from compiler.diagnostics import Diagnostic, Group, Severity
 from compiler.ir.artifact import Artifact
-from compiler.ir.manifest import WrittenTree
+from compiler.ir.manifest import KeptFiles, WrittenTree
 from compiler.ir.plan import digest
 
 State = Literal["outdated", "edited", "missing", "not-executable", "left-over", "foreign"]
@@ -43,9 +43,43 @@ def stale_output(tree: WrittenTree, artifacts: tuple[Artifact, ...]) -> list[Dia
     ]
 
 
+def kept_files(kept: KeptFiles) -> list[Diagnostic]:
+    """What a compile found edited by hand and did not destroy: nothing, or one warning."""
+    groups = tuple(
+        Group(title=title, names=names)
+        for title, names in (
+            (
+                "replaced, and kept as it was",
+                tuple(f"{kept.folder}/{path} -> {kept.folder}/{name}" for path, name in kept.moved),
+            ),
+            (
+                "no longer part of the plan, and left",
+                tuple(f"{kept.folder}/{path}" for path in kept.left),
+            ),
+            ("changed while modelc wrote, and put aside", kept.strays),
+        )
+        if names
+    )
+    if not groups:
+        return []
+    n_files = sum(len(group.names) for group in groups)
+    return [
+        Diagnostic(
+            code="edited-output",
+            detail=f"{'1 file' if n_files == 1 else f'{n_files:,} files'} in `{kept.folder}` "
+            "changed by hand since modelc wrote there.",
+            hints=(
+                "Say it in inventory.yaml or models.yaml if it should stay, and remove these files.",
+            ),
+            groups=groups,
+            severity=Severity.WARNING,
+        )
+    ]
+
+
 def _hints(states: set[State]) -> Iterator[str]:
-    lost = "; what was changed by hand is lost with it" if "edited" in states else ""
-    yield f"Run `modelc compile` and commit the result{lost}."
+    kept = "; what was changed by hand is kept beside it" if "edited" in states else ""
+    yield f"Run `modelc compile` and commit the result{kept}."
     if "foreign" in states:
         yield "Move away first what modelc did not write: it is never overwritten."
 

@@ -16,9 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from compiler import workspace
 from compiler.diagnostics import CompileError, Diagnostic, Location
-from compiler.emit import manifest_of
 from compiler.ir.manifest import FIRST_LINE, MANIFEST_NAME
 from compiler.stale import stale_output
 from compiler.workspace import (
@@ -27,9 +25,11 @@ from compiler.workspace import (
     read_previous,
     read_text,
     read_tree,
-    write_artifacts,
     write_file,
 )
+from compiler.workspace import tree as tree_module
+from compiler.workspace.standing import ASIDE, WORK_MARKER, WORK_TEXT
+from compiler.workspace.standing import standing as find_standing
 from tests.generators.trees import NEW, OLD, Tree, artifacts, generation, write
 
 
@@ -78,7 +78,7 @@ def test_files_of_removed_services_and_hosts_disappear(compiled: Path) -> None:
     write(compiled, NEW)
     assert tree(compiled) == NEW
     write(compiled, {"plan.json": "empty", "PLAN.md": "empty"})
-    assert sorted(path.name for path in compiled.iterdir()) == ["PLAN.md", "plan.json"]
+    assert sorted(path.name for path in compiled.iterdir()) == ["MANIFEST", "PLAN.md", "plan.json"]
 
 
 def test_a_write_leaves_nothing_beside_the_tree(compiled: Path) -> None:
@@ -257,8 +257,7 @@ def test_another_file_without_its_manifest_is_left_and_both_ways_out_are_said(
 @pytest.fixture
 def planned(compiled: Path) -> Path:
     """A compiled/ with a manifest of its own, as a compile writes it."""
-    plan, overview = artifacts({"plan.json": "plan", "PLAN.md": "overview"})
-    write_artifacts(compiled, (plan, overview, manifest_of("", (plan, overview))))
+    write(compiled, {"plan.json": "plan", "PLAN.md": "overview"})
     return compiled
 
 
@@ -432,7 +431,7 @@ from pathlib import Path
 from compiler import workspace
 from tests.generators.trees import generation, write
 if sys.argv[1] == "renames":
-    workspace._rename_exchange = lambda new, old: False
+    workspace.tree._rename_exchange = lambda new, old: False
 for number in itertools.count(int(sys.argv[2])):
     write(Path("compiled"), generation(number))
     print(flush=True)
@@ -465,7 +464,7 @@ def test_a_killed_write_leaves_the_old_or_the_new_tree(memory: Path, way: str) -
     number, seconds = 0, 0.01
     for _ in range(20):
         killed_after(memory, way, number, dice.uniform(0, 2 * seconds))
-        standing = workspace._standing(compiled)
+        standing = find_standing(compiled)
         assert standing == compiled or way == "renames"
         assert check_whole(standing) >= number
         previous = read_previous(memory, compiled, None)
@@ -497,19 +496,20 @@ def killed_after(folder: Path, way: str, number: int, seconds: float) -> None:
 @pytest.fixture
 def aside(compiled: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """compiled/ as such a kill leaves it, on a system that cannot exchange folders."""
-    monkeypatch.setattr(workspace, "_rename_exchange", lambda _new, _old: False)
-    folder = compiled.parent / ".compiled.old-x"
-    folder.mkdir()
-    compiled.rename(folder / "compiled")
-    (compiled.parent / ".compiled.new-x").mkdir()
-    yield folder
+    monkeypatch.setattr(tree_module, "_rename_exchange", lambda _new, _old: False)
+    work = compiled.parent / ".compiled.modelc-work-abcdefgh"
+    work.mkdir()
+    (work / WORK_MARKER).write_text(WORK_TEXT)
+    compiled.rename(work / ASIDE)
+    (work / "new").mkdir()
+    yield work / ASIDE
     assert litter(compiled) == []
 
 
 def test_a_tree_put_aside_is_the_previous_one(aside: Path) -> None:
-    compiled = aside.parent / "compiled"
-    (aside / "compiled" / "mine").write_text("mine")
-    previous = read_previous(aside.parent, compiled, None)
+    compiled = aside.parent.parent / "compiled"
+    (aside / "mine").write_text("mine")
+    previous = read_previous(compiled.parent, compiled, None)
     assert previous is not None
     assert previous.text == "old plan"
     assert not compiled.exists(), "who reads changes nothing"
@@ -518,26 +518,26 @@ def test_a_tree_put_aside_is_the_previous_one(aside: Path) -> None:
 
 
 def test_a_tree_put_aside_is_brought_back_when_the_write_is_refused(aside: Path) -> None:
-    compiled = aside.parent / "compiled"
-    (aside / "compiled" / "g").write_text("mine")
+    compiled = aside.parent.parent / "compiled"
+    (aside / "g").write_text("mine")
     with pytest.raises(CompileError, match="unsafe-path"):
         write(compiled, NEW)
     assert tree(compiled) == {**OLD, "g": "mine"}
 
 
 def test_the_trees_of_neighbours_stay_apart(aside: Path) -> None:
-    other = aside.parent / "other"
+    other = aside.parents[1] / "other"
     write(other, NEW)
     assert tree(other) == NEW
-    assert (aside / "compiled").is_dir(), "it belongs to compiled/"
-    write(aside.parent / "compiled", OLD)
+    assert aside.is_dir(), "it belongs to compiled/"
+    write(aside.parents[1] / "compiled", OLD)
     assert tree(other) == NEW
 
 
 def test_without_an_exchange_a_write_is_two_renames(
     compiled: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(workspace, "_rename_exchange", lambda _new, _old: False)
+    monkeypatch.setattr(tree_module, "_rename_exchange", lambda _new, _old: False)
     (compiled / "mine").write_text("mine")
     write(compiled, NEW)
     assert tree(compiled) == {**NEW, "mine": "mine"}
@@ -562,7 +562,7 @@ def stale(compiled: Path, files: Mapping[str, str]) -> dict[str, list[str]]:
     assert f"A compile would change {n_files} file" in fault.detail
     assert fault.hints[0].startswith("Run `modelc compile` and commit the result")
     assert (fault.code == "edited-output") == (list(groups) == ["changed by hand"])
-    assert any("lost" in hint for hint in fault.hints) == ("changed by hand" in groups)
+    assert any("kept beside it" in hint for hint in fault.hints) == ("changed by hand" in groups)
     return groups
 
 
@@ -571,7 +571,7 @@ def test_a_fresh_tree_is_not_stale(compiled: Path) -> None:
 
 
 def test_a_tree_that_was_never_written_is_stale(tmp_path: Path) -> None:
-    assert stale(tmp_path / "compiled", {"plan.json": ""}) == {"missing": ["plan.json"]}
+    assert stale(tmp_path / "compiled", {"plan.json": ""}) == {"missing": ["MANIFEST", "plan.json"]}
 
 
 def test_missing_changed_edited_and_left_over_files_are_told_apart(compiled: Path) -> None:
@@ -579,7 +579,7 @@ def test_missing_changed_edited_and_left_over_files_are_told_apart(compiled: Pat
     (compiled / "PLAN.md").unlink()
     (compiled / "mine").write_text("mine")
     assert stale(compiled, {**OLD, "plan.json": "new"} | {"h/b.service": "old"}) == {
-        "not what the sources give": ["plan.json"],
+        "not what the sources give": ["MANIFEST", "plan.json"],
         "changed by hand": ["h/a.service"],
         "missing": ["PLAN.md"],
     }

@@ -52,6 +52,20 @@ class WrittenTree:
     a merge."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeptFiles:
+    """What a write of compiled/ found changed by others, and did not destroy."""
+
+    folder: str
+    """compiled/ itself, as shown to the user."""
+    moved: tuple[tuple[str, str], ...]
+    """Files edited by hand that gave way to new ones: path, and path under which they are kept."""
+    left: tuple[str, ...]
+    """Files edited by hand that the plan has no more; they stay."""
+    strays: tuple[str, ...]
+    """Files that came or changed during the write, as shown to the user, in its work folder."""
+
+
 def manifest_text(entries: tuple[ManifestEntry, ...]) -> str:
     """The manifest as it stands in the file, sorted by path; `parse_manifest` reads it back."""
     ordered = sorted(entries, key=lambda entry: entry.path)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from compiler.ir.artifact import Artifact
-from compiler.ir.manifest import MANIFEST_NAME, ManifestEntry, manifest_text
+from compiler.ir.manifest import MANIFEST_NAME, KeptFiles, ManifestEntry, manifest_text
 from compiler.workspace import write_artifacts
 
 Tree = dict[str, str]
@@ -17,12 +17,12 @@ NEW: Tree = {"plan.json": "new plan", "PLAN.md": "new", "h/a.service": "new", "g
 
 
 def artifacts(files: Mapping[str, str]) -> tuple[Artifact, ...]:
-    """These files as artifacts, with a manifest for each host."""
+    """These files as artifacts, with a manifest for the tree itself and for each host."""
     made = [
         Artifact(path=path, text=text, executable=path.endswith(".sh"), semantic_digest="0" * 64)
         for path, text in files.items()
     ]
-    for host in sorted({path.split("/")[0] for path in files if "/" in path}):
+    for host in sorted({path.rpartition("/")[0].split("/")[0] for path in files}):
         entries = tuple(
             ManifestEntry(
                 path=path.removeprefix(f"{host}/"),
@@ -30,16 +30,16 @@ def artifacts(files: Mapping[str, str]) -> tuple[Artifact, ...]:
                 semantic_digest="0" * 64,
             )
             for path, text in files.items()
-            if path.startswith(f"{host}/")
+            if path.rpartition("/")[0].split("/")[0] == host
         )
-        path = f"{host}/{MANIFEST_NAME}"
+        path = f"{host}/{MANIFEST_NAME}".removeprefix("/")
         made.append(Artifact(path=path, text=manifest_text(entries), semantic_digest="0" * 64))
     return tuple(made)
 
 
-def write(compiled: Path, files: Mapping[str, str]) -> None:
+def write(compiled: Path, files: Mapping[str, str]) -> KeptFiles:
     """Makes the folder hold these files, as a compile does."""
-    write_artifacts(compiled, artifacts(files))
+    return write_artifacts(compiled, artifacts(files))
 
 
 def generation(number: int) -> Tree:
