@@ -69,7 +69,7 @@ def kept_files(kept: KeptFiles) -> list[Diagnostic]:
             detail=f"{'1 file' if n_files == 1 else f'{n_files:,} files'} in `{kept.folder}` "
             "changed by hand since modelc wrote there.",
             hints=(
-                "Say it in inventory.yaml or models.yaml if it should stay, and remove these files.",
+                "Say in inventory.yaml or models.yaml what should stay, and remove these files.",
             ),
             groups=groups,
             severity=Severity.WARNING,
@@ -102,5 +102,6 @@ def _state(tree: WrittenTree, artifact: Artifact) -> State | None:
         return "not-executable" if artifact.executable and not file.executable else None
     if artifact.path not in tree.owned:
         return "foreign"
+    # With both sides of a merge in the manifest, git has mixed the files as well.
     listed = tree.listed.get(artifact.path, {file.sha256})
-    return "outdated" if file.sha256 in listed else "edited"
+    return "outdated" if file.sha256 in listed or len(listed) > 1 else "edited"

@@ -23,7 +23,6 @@ LAYERS = (
         *("load", "check", "resolve", "estimate", "place", "assemble", "verify", "emit"),
         *("diff", "waves", "stale", "workspace", "discover"),
     ),
-    ("revision",),
     ("engines",),
     ("ir",),
     ("diagnostics",),
@@ -33,7 +32,7 @@ LEVELS = {unit: level for level, layer in enumerate(reversed(LAYERS)) for unit i
 ENGINES = ("llamacpp", "vllm")
 
 NETWORK = ("resolve/sources.py", "resolve/hub.py")
-WORLD = ("cli.py", "commands/", "workspace.py", *NETWORK)
+WORLD = ("cli.py", "commands/", "workspace/", *NETWORK)
 # A place is a file, or a folder with all that is in it.
 HOMES = {
     "click": ("cli.py", "commands/"),
@@ -42,7 +41,7 @@ HOMES = {
     "rich": ("commands/", "views/"),
     **dict.fromkeys(("http", "httpx", "huggingface_hub", "requests", "socket", "urllib"), NETWORK),
     **dict.fromkeys(("datetime", "random", "secrets", "time"), WORLD),
-    **dict.fromkeys(("fcntl", "glob", "mmap", "shutil", "tempfile"), ("workspace.py", "resolve/")),
+    **dict.fromkeys(("fcntl", "glob", "mmap", "shutil", "tempfile"), ("workspace/", "resolve/")),
 }
 ENVIRONMENT = {"environ", "environb", "getenv", "getenvb"}
 
@@ -156,11 +155,11 @@ def no_environment(module: Module) -> Iterator[Fault]:
 
 
 def no_disk(module: Module) -> Iterator[Fault]:
-    """Files are read and written only in workspace.py, resolve/ and the engines' data modules."""
-    if lives_in(module.place, ("workspace.py", "resolve/")) or is_engine_data(module.place):
+    """Files are read and written only in workspace/, resolve/ and the engines' data modules."""
+    if lives_in(module.place, ("workspace/", "resolve/")) or is_engine_data(module.place):
         return
     for line, call in disk_calls(module.tree):
-        yield Fault(module.place, line, f"`{call}` touches the disk; only workspace.py may")
+        yield Fault(module.place, line, f"`{call}` touches the disk; only workspace/ may")
 
 
 def heavy_packages_are_lazy(module: Module) -> Iterator[Fault]:

@@ -37,7 +37,7 @@ def compile_command(
 ) -> int:  # fmt: skip
     """Place the fleet and write compiled/; prints the diff."""
     from compiler.pipeline import compile_plan
-    from compiler.stale import stale_output
+    from compiler.stale import kept_files, stale_output
     from compiler.views.plan import plan_markdown, plan_text_view
     from compiler.workspace import COMPILED, read_tree, write_artifacts
 
@@ -50,10 +50,11 @@ def compile_command(
         compilation = compile_plan(inputs, reporter)
     artifacts = compilation.artifacts
     stale = stale_output(read_tree(compiled, [each.path for each in artifacts]), artifacts)
+    kept = []
     if stale and not check:
-        write_artifacts(compiled, artifacts)
+        kept = kept_files(write_artifacts(compiled, artifacts))
         stale = []
-    report((*compilation.warnings, *stale))
+    report((*compilation.warnings, *stale, *kept))
     if ledger:
         as_text = style == "text"
         plan = compilation.plan

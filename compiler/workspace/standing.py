@@ -26,6 +26,12 @@ _MAX_DEPTH = 64
 _WORK_NAME = re.compile(r"[.](.+)[.]modelc-work-[a-z0-9_]{8}")
 
 
+_MANIFEST_HINT = (
+    "Bring it back with git; or if modelc never wrote it, move it away, or write to another folder "
+    "with `--out`."
+)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Standing:
     """Every name in a folder; all paths are relative to it, with forward slashes."""
@@ -106,18 +112,12 @@ def manifest_digests(compiled: Path, manifest: Path) -> dict[str, frozenset[str]
         return {}
     except ValueError as error:
         detail = f"`{shown_path(manifest)}`: {error}."
-        raise failure("edited-output", detail, *_MANIFEST_HINTS) from None
+        raise failure("edited-output", detail, _MANIFEST_HINT) from None
     except OSError as error:
         detail = f"`{shown_path(manifest)}`: {error.strerror or error}."
-        raise failure("unsafe-path", detail, *_MANIFEST_HINTS) from None
+        raise failure("unsafe-path", detail, _MANIFEST_HINT) from None
     folder = manifest.parent.relative_to(compiled)
     return {(folder / path).as_posix(): digests for path, digests in listed.items()}
-
-
-_MANIFEST_HINTS = (
-    "Bring it back with git; or if modelc never wrote it, move it away, or write to another folder "
-    "with `--out`.",
-)
 
 
 def is_as_listed(folder: Path, path: str, found: Standing) -> bool:
@@ -178,7 +178,7 @@ def standing(compiled: Path) -> Path:
 
 def _is_ours(work: Path) -> bool:
     try:
-        names = os.listdir(work)
+        names = [path.name for path in work.iterdir()]
         text = read_bytes(work / WORK_MARKER) if names else b""
     except OSError:
         return False
