@@ -13,6 +13,7 @@ from compiler.engines.registry import engine_of
 from compiler.ir.demand import ArgumentProblem, request_of
 from compiler.ir.document import Document
 from compiler.ir.inventory import HIDDEN_FROM_UNITS, EngineInstall, EngineName, Inventory
+from compiler.ir.kind_names import kind_hints
 from compiler.ir.lock import Lock, LockedSource
 from compiler.ir.rules import engine_hosts, gpus_of, hosts_of
 from compiler.ir.spec import Service, Spec, Variant
@@ -146,7 +147,7 @@ def _check_names(checked: Checked, service: Service) -> Iterator[Diagnostic]:
                 detail=f"Service `{service.name}` asks for `{kind}`; the hosts of the inventory "
                 f"have {_list(kinds)}.",
                 location=checked.key(*place, "gpus", "kinds", index),
-                hints=did_you_mean(kind, kinds),
+                hints=kind_hints(kind, kinds),
             )
     host_names = {host.name for host in checked.inventory.hosts}
     written = _listed(checked, *place, "hosts", "name")

@@ -6,13 +6,14 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from compiler.diagnostics import LIST_KINDS, CompileError, Diagnostic, did_you_mean
+from compiler.diagnostics import LIST_KINDS, CompileError, Diagnostic
 from compiler.engines.companions import companion_facts
 from compiler.engines.registry import engine_of
 from compiler.ir.catalog import builtin_kinds
 from compiler.ir.demand import Demand, Endpoint, Launch, Located, Refusal, Request, Site
 from compiler.ir.facts import Task
 from compiler.ir.inventory import EngineName, GpuKind
+from compiler.ir.kind_names import kind_hints
 from compiler.ir.lock import LockedSource
 from compiler.ir.spec import ArgValue, Offload
 
@@ -146,7 +147,7 @@ def _site(names: tuple[str, ...]) -> Site:
                 Diagnostic(
                     code="unknown-gpu-kind",
                     detail=f"`{name}` is not in the built-in catalog.",
-                    hints=(*did_you_mean(name, catalog), LIST_KINDS),
+                    hints=(*kind_hints(name, catalog), LIST_KINDS),
                 )
             )
     if faults:

@@ -31,7 +31,7 @@ LAYERS = (
 LEVELS = {unit: level for level, layer in enumerate(reversed(LAYERS)) for unit in layer}
 ENGINES = ("llamacpp", "vllm")
 
-NETWORK = ("resolve/sources.py", "resolve/hub.py")
+NETWORK = ("resolve/sources.py", "resolve/hub.py", "resolve/connection.py")
 WORLD = ("cli.py", "commands/", "workspace/", *NETWORK)
 # A place is a file, or a folder with all that is in it.
 HOMES = {

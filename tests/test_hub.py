@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import socket
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
-from threading import Event
+from threading import Event, Thread
 from time import monotonic
 
 import pytest
@@ -36,7 +38,7 @@ def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[HubServer]:
     monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
     for name in ("HF_TOKEN", "HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_HUB_CACHE"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr("compiler.resolve.hub._stopped_within", lambda *_: False)
+    monkeypatch.setattr("compiler.resolve.connection._stopped_within", lambda *_: False)
     folder = tmp_path / "repositories"
     write_safetensors(folder / "tiny" / "model.safetensors", qwen3_tensors())
     write_folder(folder / "tiny", {"config.json": qwen3_config(), "tokenizer.json": {}})
@@ -246,7 +248,7 @@ def waited(hub: HubServer, monkeypatch: pytest.MonkeyPatch, **headers: str) -> f
         waits.append(seconds)
         return stopped.is_set()
 
-    monkeypatch.setattr("compiler.resolve.hub._stopped_within", pause)
+    monkeypatch.setattr("compiler.resolve.connection._stopped_within", pause)
     told = {name.replace("_", "-"): text for name, text in headers.items()}
     hub.faults["tiny"] = [Fault(status=429, headers=told)]
     resolve("org/tiny")
@@ -285,7 +287,7 @@ def test_retry_after_is_heeded(hub: HubServer, monkeypatch: pytest.MonkeyPatch) 
         waits.append(seconds)
         return stopped.is_set()
 
-    monkeypatch.setattr("compiler.resolve.hub._stopped_within", pause)
+    monkeypatch.setattr("compiler.resolve.connection._stopped_within", pause)
     hub.faults["tiny"] = [
         Fault(status=429, headers={"Retry-After": "7"}),
         Fault(status=429, headers={"Retry-After": "9999"}),
@@ -339,11 +341,54 @@ def test_nobody_listens(hub: HubServer, monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_a_hub_that_is_slow(hub: HubServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """Longer than the timeout is tried again; shorter is waited for."""
-    monkeypatch.setattr("compiler.resolve.hub._TIMEOUT_SECONDS", 0.4)
+    monkeypatch.setattr("compiler.resolve.connection._TIMEOUT_SECONDS", 0.4)
     hub.faults["config.json"] = [Fault(delay_seconds=0.1)]
     hub.faults["tiny"] = [Fault(delay_seconds=0.8)]
     assert resolve("org/tiny").facts.layers == 2
     assert [request.path for request in hub.seen].count("/api/models/org/tiny") == 2
+
+
+@pytest.mark.parametrize("begins", [b"HTTP/1.1 200 OK\r\nContent-Length: 60000000\r\n\r\n", b""])
+def test_a_hub_that_drips_is_given_up(
+    hub: HubServer, monkeypatch: pytest.MonkeyPatch, begins: bytes
+) -> None:
+    """A byte now and then, of the answer or of its headers: no read of one takes too long."""
+    monkeypatch.setattr("compiler.resolve.connection._TIMEOUT_SECONDS", 0.3)
+    monkeypatch.setattr("compiler.resolve.connection._ATTEMPTS", 2)
+    told: list[str] = []
+    with dripping(begins) as endpoint:
+        monkeypatch.setenv("HF_ENDPOINT", endpoint)
+        with pytest.raises(CompileError) as caught:
+            resolve_source("org/tiny", Path(), report=lambda step: told.append(step.item))
+    assert caught.value.diagnostics[0].code == "source-network"
+    assert "(2 attempts)" in caught.value.diagnostics[0].detail
+    assert any("attempt 2 of 2 in 0.5 s" in line for line in told)
+    assert hub.seen == []
+
+
+@contextmanager
+def dripping(begins: bytes) -> Iterator[str]:
+    """An address at which every answer begins like this and goes on with a byte each 50 ms."""
+    over = Event()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def drip(client: socket.socket) -> None:
+            with client, suppress(OSError):
+                client.recv(65536)
+                client.sendall(begins)
+                while not over.wait(0.05):
+                    client.sendall(b"H")
+
+        def serve_all() -> None:
+            with suppress(OSError):
+                while not over.is_set():
+                    Thread(target=drip, args=(server.accept()[0],), daemon=True).start()
+
+        Thread(target=serve_all, daemon=True).start()
+        try:
+            yield f"http://127.0.0.1:{server.getsockname()[1]}"
+        finally:
+            over.set()
 
 
 def test_a_hub_without_ranges(hub: HubServer) -> None:

@@ -84,15 +84,22 @@ def read_inputs(folder: Path, compiled: Path, previous: str | None) -> Inputs:
 def find_model(model: str, report: Reporter) -> LockedSource:
     """The facts of a model: from a modelc.lock in this folder, else read from its files."""
     from compiler.inputs import read_lock
-    from compiler.ir.progress import Step
+    from compiler.ir.progress import WAITING, Step
     from compiler.resolve.sources import resolve_source
     from compiler.workspace import read_optional
 
     text = read_optional(Path("modelc.lock"))
     locked = read_lock(text).find(model) if text else None
-    if locked is None:
-        report(Step(stage="read headers of", item=model))
-    return locked or resolve_source(model, Path())
+    if locked is not None:
+        return locked
+    report(Step(stage="read headers of", item=model))
+
+    def told(step: Step) -> None:
+        if step.stage == WAITING:
+            say(step.item)
+        report(step)
+
+    return resolve_source(model, Path(), report=told)
 
 
 def usual_engine(locked: LockedSource) -> EngineName:

@@ -16,15 +16,16 @@ _PERMILLE = 1000
 
 # A word of a name; a dot joins the two halves of a MIG profile such as 1g.10gb.
 _WORD = re.compile(r"[a-z0-9]+(?:\.[a-z0-9]+)*")
-# Words that tell no card from another one: brands, forms of cooling, kinds of memory. Laptop GPUs
-# share the name of a desktop card; which of them are the same for us, their memory says.
+# Words that tell no card from another one: brands, forms of cooling, kinds of memory. A laptop GPU
+# shares the name of a desktop card; it is of that kind if none of laptops has its memory.
 _NOISE = frozenset(
     {
         *("nvidia", "geforce", "tesla", "generation", "blackwell", "edition", "ac", "mig"),
-        *("workstation", "server", "laptop", "gpu", "with", "max", "q", "design", "me"),
+        *("workstation", "server", "laptop", "gpu", "with", "max", "q", "design", "me", "active"),
     }
 )
-_MEMORY_TYPE = re.compile(r"hbm\w*|gddr\w*")
+# H20-3e is the H20 with HBM3e.
+_MEMORY_TYPE = re.compile(r"hbm\w*|gddr\w*|3e")
 _SIZE = re.compile(r"[0-9]+gb?")
 # NVML writes SXM2 to SXM6 by generation, the catalog one SXM for each card.
 _SXM = re.compile(r"sxm[0-9]?")
@@ -42,8 +43,9 @@ def kind_of(gpu: FoundGpu, kinds: Mapping[str, GpuKind]) -> str | None:
             continue
         # The SXM cards of a series are those whose name says no form: "NVIDIA H200".
         form = 0 if forms == kind_forms else 1 if kind_forms in ({"sxm"}, set()) else 2
-        ranked.append((form, abs(kind.memory_bytes - gpu.memory_bytes), name))
-    return min(ranked)[2] if ranked else None
+        other_body = ("laptop" in name) != ("laptop" in gpu.name.lower())
+        ranked.append((form, other_body, abs(kind.memory_bytes - gpu.memory_bytes), name))
+    return min(ranked)[-1] if ranked else None
 
 
 def agrees(kind: GpuKind, gpu: FoundGpu) -> bool:

@@ -35,6 +35,8 @@ class GpuKind:
     """Memory bandwidth, bytes a second; 0 when unknown."""
     multiprocessors: int = 0
     """SMs; the size of a CUDA context grows with them. 0 when unknown."""
+    assumed: bool = False
+    """Nobody was found who had seen the driver print its memory."""
     mig: bool = False
     """A MIG slice: a device of its own, tensor parallelism is not possible."""
 

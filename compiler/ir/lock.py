@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from math import isfinite
 from typing import Any
 
 from pydantic import ValidationError
@@ -14,6 +15,10 @@ from compiler.ir.textfile import TextFile
 
 LOCK_VERSION = 1
 _CONFLICT = re.compile(r"^(?:<{7}|={7}|>{7})(?: |\r?$)", re.MULTILINE)
+
+
+# Half of a character of UTF-16 can be escaped, and no file can hold it.
+_ESCAPED_HALF = re.compile(r"\\ud[89a-f]", re.IGNORECASE)
 
 
 class LockedFile(Record):
@@ -82,7 +87,9 @@ def read_lock_text(text: str) -> Lock:
     ValueError for anything else that is no lock.
     """
     try:
-        document = json.loads(text)
+        document = json.loads(text, parse_constant=_no_number, parse_float=_finite)
+        if _ESCAPED_HALF.search(text):
+            json.dumps(document, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as fault:
         conflict = _CONFLICT.search(text)
         if conflict:
@@ -105,6 +112,18 @@ def read_lock_text(text: str) -> Lock:
             raise ValueError(f"`{entry.source[:80]}` is locked twice")
         known.add(entry.source)
     return lock
+
+
+def _no_number(name: str) -> float:
+    """Python reads and writes what JSON does not have."""
+    raise ValueError(f"`{name}` is no number of JSON")
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not isfinite(number):
+        raise ValueError(f"`{text[:40]}` is too large for a number")
+    return number
 
 
 def partial_lock_text(so_far: Lock, before: str) -> str:

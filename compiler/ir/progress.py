@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
+WAITING = "wait for the hub"
+"""The stage of each wait for the hub, which is told in a line even where no terminal is."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:

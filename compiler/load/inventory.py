@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from compiler.diagnostics import LIST_KINDS, Diagnostic, did_you_mean
+from compiler.diagnostics import LIST_KINDS, Diagnostic, Location, Severity
 from compiler.ir.catalog import builtin_kinds
 from compiler.ir.document import Document
 from compiler.ir.inventory import (
@@ -16,6 +16,7 @@ from compiler.ir.inventory import (
     Host,
     Inventory,
 )
+from compiler.ir.kind_names import kind_hints
 from compiler.ir.names import natural_key
 from compiler.ir.units import format_size
 from compiler.load.faults import validate
@@ -49,6 +50,7 @@ def load_inventory(document: Document) -> tuple[Inventory | None, list[Diagnosti
     loader.check_names(hosts)
     loader.check_uuids(hosts)
     loader.check_minors(hosts)
+    loader.tell_assumed(hosts)
     inventory = Inventory(
         hosts=tuple(sorted((each for each, _ in hosts), key=lambda h: natural_key(h.name)))
     )
@@ -134,6 +136,15 @@ class _Loader:
                         "Write what `nvidia-smi -q | grep -E 'Minor|UUID'` prints.",
                         "hosts", key, "gpus", gpu.index,
                     )  # fmt: skip
+
+    def tell_assumed(self, hosts: list[tuple[Host, str]]) -> None:
+        """A warning for each kind whose memory nobody has seen, at the first host that has it."""
+        told: set[str] = set()
+        for host, key in hosts:
+            for kind in (gpu.kind for gpu in host.gpus):
+                if kind.assumed and kind.name not in told:
+                    told.add(kind.name)
+                    self.faults.append(_assumed(kind, self.document.key("hosts", key, "gpus")))
 
     def _host(self, name: str, entry: HostEntry) -> Host:
         """The host of an entry; a range differs in name and address only."""
@@ -308,7 +319,7 @@ class _Loader:
             "unknown-gpu-kind",
             f"Host `{host}` has a GPU of kind `{kind[:60]}`, which is neither in the built-in "
             "catalog nor under `gpu_kinds`.",
-            (*did_you_mean(kind, self.kinds), f"{LIST_KINDS} {_DESCRIBE_KIND}"),
+            (*kind_hints(kind, self.kinds), f"{LIST_KINDS} {_DESCRIBE_KIND}"),
             *place,
         )
         return None
@@ -355,6 +366,18 @@ class _Loader:
         hints = (hint,) if isinstance(hint, str) else hint
         location = self.document.key(*place)
         self.faults.append(Diagnostic(code=code, detail=detail, location=location, hints=hints))
+
+
+def _assumed(kind: GpuKind, location: Location) -> Diagnostic:
+    size = format_size(kind.memory_bytes)
+    return Diagnostic(
+        code="assumed",
+        detail=f"The memory of `{kind.name}`, {size}, is what its box says less what cards like it "
+        "lose; no report of its driver is known.",
+        location=location,
+        hints=("If `nvidia-smi` prints another size, give the kind that under `gpu_kinds`.",),
+        severity=Severity.WARNING,
+    )
 
 
 def _version(entry: EngineEntry | None) -> str | None:

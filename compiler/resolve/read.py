@@ -124,7 +124,7 @@ def _read_documents(tree: Tree, chosen: Selection) -> dict[str, bytes]:
         for name in chosen.documents
         if name in READ_DOCUMENTS or name.endswith("Pooling/config.json")
     ]
-    if BIN_INDEX in chosen.documents and chosen.weights[0].endswith(".bin"):
+    if BIN_INDEX in chosen.documents and chosen.weights[:1] and chosen.weights[0].endswith(".bin"):
         wanted.append(BIN_INDEX)
     return {name: _guarded(name, partial(_whole, tree, name)) for name in wanted}
 

@@ -9,6 +9,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import replace
 from pathlib import Path
 from threading import Event
+from typing import NamedTuple
 
 from compiler.diagnostics import CompileError, Diagnostic, Location
 from compiler.ir.lock import Lock, LockedSource
@@ -39,10 +40,10 @@ def lock_sources(
 
     An entry of the previous lock is kept as it is unless its source is in `update`; entries that no
     source asks for are dropped. Local paths are relative to `root`. `report` is told each source
-    when it is begun. `keep` is given the lock so far after each source that was resolved, so that
-    an interrupted or partly failing lock can be written down and continued later. Both are called
-    in the caller's own thread. Raises CompileError with the faults of all sources, at the places
-    that `sources` gives them, if it gives any.
+    when it is begun, and each wait for the hub. `keep` is given the lock so far after each source
+    that was resolved, in the caller's own thread, so that an interrupted or partly failing lock can
+    be written down and continued later. Raises CompileError with the faults of all sources, at the
+    places that `sources` gives them, if it gives any.
     """
     places = sources if isinstance(sources, Mapping) else {}
     entries = {} if previous is None else {entry.source: entry for entry in previous.sources}
@@ -94,17 +95,22 @@ def _difference(locked: LockedSource, now: LockedSource) -> str | None:
     return f"`{locked.source}` has changed since it was locked: `{names[0]}`{more}."
 
 
-def resolve_source(source: str, root: Path, stopped: Event | None = None) -> LockedSource:
+def resolve_source(
+    source: str,
+    root: Path,
+    stopped: Event | None = None,
+    report: Reporter = silent,
+) -> LockedSource:
     """One source with its files and facts, read now; raises CompileError.
 
-    Once `stopped` is set, the hub is not asked again.
+    Once `stopped` is set, the hub is not asked again. `report` is told each wait.
     """
     try:
         name = parse_source(source)
     except ValueError as fault:
         raise _error("source-invalid", source, str(fault)) from fault
     try:
-        return _resolve(source, name, root, stopped or Event())
+        return _resolve(source, name, root, _Asking(stopped or Event(), report))
     except SourceMissingError as fault:
         hints = (*fault.hints, *_ollama_hint(name), *_hub_hint(name))
         raise _error("source-missing", source, str(fault), *hints) from fault
@@ -157,7 +163,7 @@ def _resolve_all(
     running: dict[Future[LockedSource | CompileError], str] = {}
     for source in filter(is_local, sources):
         begin(source)
-        yield source, _attempt(source, root, stopped)
+        yield source, _attempt(source, root, _Asking(stopped, report))
     waiting = deque(source for source in sources if not is_local(source))
     with ThreadPoolExecutor(_SOURCES_AT_ONCE) as pool:
         # An interruption must not wait for a hub that is tried again and again.
@@ -166,23 +172,30 @@ def _resolve_all(
                 while waiting and len(running) < _SOURCES_AT_ONCE:
                     source = waiting.popleft()
                     begin(source)
-                    running[pool.submit(_attempt, source, root, stopped)] = source
+                    running[pool.submit(_attempt, source, root, _Asking(stopped, report))] = source
                 for future in wait(running, return_when=FIRST_COMPLETED).done:
                     yield running.pop(future), future.result()
         finally:
             stopped.set()
 
 
-def _attempt(source: str, root: Path, stopped: Event) -> LockedSource | CompileError:
+def _attempt(source: str, root: Path, asking: _Asking) -> LockedSource | CompileError:
     try:
-        return resolve_source(source, root, stopped)
+        return resolve_source(source, root, *asking)
     except CompileError as error:
         return error
 
 
-def _resolve(source: str, name: SourceName, root: Path, stopped: Event) -> LockedSource:
+class _Asking(NamedTuple):
+    """When to stop asking the hub, and who is told of waits."""
+
+    stopped: Event
+    report: Reporter
+
+
+def _resolve(source: str, name: SourceName, root: Path, asking: _Asking) -> LockedSource:
     if name.repository is not None:
-        hub = replace(hub_from_environment(), stopped=stopped)
+        hub = replace(hub_from_environment(), stopped=asking.stopped, report=asking.report)
         tree, commit = hub_tree(hub, name.repository, name.revision)
         files, facts = read_tree(tree, name.selector)
         if hub.offline and facts.format == "config" and not has_weights(files):

@@ -11,7 +11,7 @@ from compiler.views.terminal import columns, json_text, safe_text
 
 def kinds_text(kinds: Sequence[GpuKind]) -> str:
     """One line a kind; of the two sizes NVML reports the first and CUDA the second."""
-    header = ("kind", "memory", "CUDA total", "compute", "link", "GB/s")
+    header = ("kind", "memory", "CUDA total", "compute", "link", "GB/s", "")
     rows = [
         (
             safe_text(kind.name),
@@ -20,6 +20,7 @@ def kinds_text(kinds: Sequence[GpuKind]) -> str:
             ".".join(map(str, kind.compute)),
             "MIG slice" if kind.mig else kind.link,
             f"{kind.bandwidth_bytes // 10**9:,}" if kind.bandwidth_bytes else "",
+            "memory assumed" if kind.assumed else "",
         )
         for kind in kinds
     ]
@@ -38,6 +39,7 @@ def kinds_json(kinds: Sequence[GpuKind]) -> str:
                     "compute": ".".join(map(str, kind.compute)),
                     "link": kind.link,
                     "mig": kind.mig,
+                    "assumed": kind.assumed,
                     "bandwidth_bytes": kind.bandwidth_bytes or None,
                 }
                 for kind in kinds

@@ -129,7 +129,7 @@ def write_folder(folder: Path, documents: Mapping[str, Any]) -> Path:
             path.write_bytes(content)
         else:
             text = content if isinstance(content, str) else json.dumps(content)
-            path.write_text(text, encoding="utf-8")
+            path.write_text(text, encoding="utf-8", errors="replace")
     return folder
 
 

@@ -137,6 +137,10 @@ def read_layers(
                 thinned=arch == "gemma3n" and index < _GEMMA3N_THINNED,
             )
         )
+    if any(
+        layer.attention and min(layer.heads, layer.head_k, layer.head_v) < 1 for layer in layers
+    ):
+        raise FactsError("the attention heads are of no usable number or size")
     return tuple(layers)
 
 

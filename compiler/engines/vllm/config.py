@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from compiler.engines.vllm.audio import audio_of
+from compiler.engines.vllm.quantization import quantization_fault
 from compiler.engines.vllm.recurrent import PURE_MAMBA, listed_kinds, named_layers, recurrent_of
 from compiler.engines.vllm.rope import position_limit, rope_of
 from compiler.engines.vllm.sections import Header, first_whole, number, section, whole
@@ -39,6 +40,9 @@ class ShapeError(ValueError):
 def shape_of(header: Header) -> Shape:
     """The shape that a config.json describes. Raises ShapeError when sizes are missing."""
     shape = _read(header)
+    fault = quantization_fault(shape.quantization)
+    if fault:
+        raise ShapeError(f"config.json says in `quantization_config` {fault}")
     missing = ", ".join(_missing(shape))
     if missing:
         raise ShapeError(f"config.json does not say the {missing}")
@@ -64,7 +68,17 @@ def _missing(shape: Shape) -> Iterator[str]:
             yield name
 
 
+def _named(header: Header) -> dict[str, HeaderValue]:
+    """The header without a `model_type` that is no text, in it or in its sections."""
+    return {
+        key: _named(value) if isinstance(value, dict) else value
+        for key, value in header.items()
+        if key != "model_type" or isinstance(value, str)
+    }
+
+
 def _read(header: Header) -> Shape:
+    header = _named(header)
     text = canonical(_text_section(header))
     _require(text, "hidden_size", "num_hidden_layers", "vocab_size")
     hidden, layers = whole(text, "hidden_size"), whole(text, "num_hidden_layers")

@@ -28,6 +28,12 @@ _BYTE_BITS = 8
 _MXFP4_GROUP = 32
 _FP8_COMPUTE = (8, 9)
 _MACHETE_COMPUTE = (9, 0)
+# Weights are at most 16 bits wide; packed ones take whole bytes at least.
+_MOST_BITS = 16
+_REPEATED_GROUP = re.compile(r"\)[*+?]?[*+{]")
+_REPETITION = re.compile(r"(?<!\\)(?:[*+]|\{\d*,\d*\})")
+_NAME_LETTERS = 100
+_MOST_STEPS = 4 * _NAME_LETTERS**3
 _FUSED = {
     "qkv_proj": ("q_proj", "k_proj", "v_proj"),
     "gate_up_proj": ("gate_proj", "up_proj"),
@@ -171,6 +177,53 @@ def scheme_of(config: Mapping[str, HeaderValue] | None, requested: str | None) -
     return Scheme(kind="unknown", ignored=ignored)
 
 
+def quantization_fault(config: Mapping[str, HeaderValue] | None) -> str | None:
+    """What no checkpoint can mean in its quantization_config, as the end of a sentence."""
+    if not config:
+        return None
+    parts = [config, *_weight_groups(config)]
+    for part in parts:
+        for key in ("weight_block_size", "block_structure"):
+            pair = _pair(part.get(key))
+            if pair is not None and min(pair) < 1:
+                return f"a `{key}` of {list(pair)}"
+        bits = _first_int(part, ("bits", "w_bit", "num_bits"), _BYTE_BITS)
+        if not 0 < bits <= _MOST_BITS:
+            return f"weights of {bits} bits"
+    return _pattern_fault(config)
+
+
+def _weight_groups(config: Mapping[str, HeaderValue]) -> list[Mapping[str, HeaderValue]]:
+    """What compressed-tensors says of the weights of each group."""
+    groups = config.get("config_groups")
+    listed = list(groups.values()) if isinstance(groups, dict) else []
+    weights = [each.get("weights") for each in listed if isinstance(each, dict)]
+    return [each for each in weights if isinstance(each, dict)]
+
+
+def _pattern_fault(config: Mapping[str, HeaderValue]) -> str | None:
+    """Patterns of module names are the checkpoint's own: one can be wrong, or never end.
+
+    A repeated group can take time that doubles with each letter of a name, and each repetition
+    multiplies it by the name's length, some hundred letters.
+    """
+    steps = 0
+    for text in _ignore_list(config):
+        pattern = _pattern_text(text)
+        if pattern is None:
+            continue
+        try:
+            re.compile(pattern)
+        except (re.error, OverflowError, RecursionError):
+            return f"a pattern of module names that is none, `{text[:60]}`"
+        if _REPEATED_GROUP.search(pattern):
+            return f"a pattern of module names that could take forever, `{text[:60]}`"
+        steps += _NAME_LETTERS ** len(_REPETITION.findall(pattern))
+        if steps > _MOST_STEPS:
+            return f"patterns of module names that could take forever, `{text[:60]}`"
+    return None
+
+
 def _online(requested: str | None) -> Scheme:
     """Quantizing 16-bit weights while loading: fp8 per tensor, or bitsandbytes in four bits."""
     if requested in {"fp8", "fp8_per_tensor", "ptpc_fp8"}:
@@ -231,16 +284,24 @@ def _ignored(config: Mapping[str, HeaderValue]) -> Ignored:
     parts: list[str] = []
     patterns: list[re.Pattern[str]] = []
     for text in _ignore_list(config):
-        if text.startswith("re:"):
-            patterns.append(re.compile(text[3:]))
-        elif "*" in text or "?" in text:
-            glob = re.escape(text.rstrip(".*")).replace(r"\*", ".*").replace(r"\?", ".")
-            patterns.append(re.compile(rf"(?:.*\.)?{glob}(?:\.|$)"))
+        pattern = _pattern_text(text)
+        if pattern is not None:
+            patterns.append(re.compile(pattern))
         elif any(piece.isdigit() for piece in text.split(".")):
             exact.add(text)
         else:
             parts.append(text)
     return Ignored(exact=frozenset(exact), parts=tuple(parts), patterns=tuple(patterns))
+
+
+def _pattern_text(text: str) -> str | None:
+    """The pattern that an entry of the list stands for; None for a name."""
+    if text.startswith("re:"):
+        return text[3:]
+    if "*" in text or "?" in text:
+        glob = re.escape(text.rstrip(".*")).replace(r"\*", ".*").replace(r"\?", ".")
+        return rf"(?:.*\.|){glob}(?:\.|$)"
+    return None
 
 
 def _ignore_list(config: Mapping[str, HeaderValue]) -> Iterable[str]:
