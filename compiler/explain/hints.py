@@ -203,7 +203,7 @@ def _other_gpus(case: Case, service: Service) -> list[str]:
     """The smallest kind of which one GPU would do, or two, or four, or as many as a rule says."""
     rules = service.placement
     kinds = sorted(
-        (kind for kind in builtin_kinds().values() if not kind.mig),
+        (kind for kind in builtin_kinds().values() if not (kind.mig or kind.assumed)),
         key=lambda kind: (kind.memory_bytes, kind.name),
     )
     kinds = [
