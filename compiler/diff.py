@@ -73,7 +73,7 @@ IGNORED = frozenset(
     {
         *("ram_bytes", "ram_breakdown", "layers", "assumed", "passed_over"),
         *("context", "concurrency", "kv_tokens", "kv_requests_permille"),
-        *("tensor_parallel", "gpu_layers", "host_layers"),
+        *("tensor_parallel", "gpu_layers", "host_layers", "host_experts"),
     }
 )
 

@@ -260,6 +260,15 @@ def _offload(replica: Replica, variant: Variant) -> Iterator[str]:
         yield f"`{replica.name}` takes GPUs though `offload` is `cpu`"
     if not 0 <= replica.host_layers <= replica.layers:
         yield f"`{replica.name}` keeps {replica.host_layers} of {replica.layers} layers in RAM"
+    if not 0 <= replica.host_experts <= replica.layers - replica.host_layers:
+        on_gpus = replica.layers - replica.host_layers
+        yield f"`{replica.name}` keeps experts of {replica.host_experts} of {on_gpus} layers in RAM"
+    if replica.host_experts and not _sends_experts(replica):
+        yield f"`{replica.name}` keeps experts in RAM and its command does not say so"
+
+
+def _sends_experts(replica: Replica) -> bool:
+    return bool({"--cpu-moe", "--n-cpu-moe", "--override-tensor"} & set(replica.argv))
 
 
 def _installed(replica: Replica, host: Host) -> Iterator[str]:

@@ -85,6 +85,7 @@ OTHERS: dict[str, object] = {
     "tensor_parallel": 2,
     "gpu_layers": 1,
     "host_layers": 1,
+    "host_experts": 3,
     "layers": 1,
     "port": 8_001,
     "argv": [ENGINE],

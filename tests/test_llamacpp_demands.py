@@ -167,7 +167,7 @@ def test_a_smaller_quantization_fits_the_two_cards_whole() -> None:
     assert fits(demand)
 
 
-@pytest.mark.parametrize("model", ["llama31-8b", "qwen35-27b", "gemma3-4b", "gpt-oss-20b"])
+@pytest.mark.parametrize("model", ["llama31-8b", "qwen35-27b", "gemma3-4b", "falcon-h1"])
 def test_fewer_layers_on_the_gpu_take_less_of_it(model: str) -> None:
     ladder = demands(request(model, offload="auto"), site(RTX_4090))
     counts = [demand.split.gpu_layers for demand in ladder]

@@ -161,6 +161,7 @@ def _replica(sources: Sources, named: Named, port: int, start_after: list[str]) 
         tensor_parallel=demand.split.tensor_parallel,
         gpu_layers=demand.split.gpu_layers,
         host_layers=demand.host_layers,
+        host_experts=demand.host_experts,
         layers=locked.facts.layers,
         port=port,
         argv=list(launch.argv),

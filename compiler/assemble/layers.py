@@ -26,7 +26,7 @@ def with_more_layers(inventory: Inventory, spec: Spec, placements: Placements) -
     )
     for number in order:
         placement = chosen[number]
-        if placement.gpus and placement.demand.host_layers:
+        if placement.gpus and placement.demand.partial:
             chosen[number] = _deeper(placement, left)
     return replace(placements, chosen=tuple(chosen))
 
@@ -40,7 +40,7 @@ def _deeper(placement: Placement, left: dict[GpuKey, int]) -> Placement:
     site = replace(demand.site, budgets_bytes=tuple(room))
     answer = engine_of(demand.request.engine).demands(demand.request, site)
     for better in () if isinstance(answer, Refusal) else answer:
-        if better.host_layers >= demand.host_layers:
+        if better.host_permille >= demand.host_permille:
             break
         sizes = _sizes(better)
         fits = all(size <= most for size, most in zip(sizes, room, strict=True))

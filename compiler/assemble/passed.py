@@ -21,7 +21,7 @@ def _passed(demands: Demands, service: Service, position: int) -> PassedOver:
     refused = [each for each in demands.refused[service.name] if each.variant == position]
     mine = [option for option in options if option.variant == position]
     if mine or not (too_large or refused):
-        whole = not mine or any(o.n_gpus and not d.host_layers for o in mine for d in o.demands)
+        whole = not mine or any(o.n_gpus and not d.partial for o in mine for d in o.demands)
         why: Literal["crowded", "offload"] = "crowded" if whole else "offload"
         return PassedOver(variant=variant, why=why, device=None, missing_bytes=0, detail="")
     if too_large:

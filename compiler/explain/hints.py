@@ -19,6 +19,8 @@ Trial = Callable[[Service], bool]
 
 # Steps of the bisections: 256 tokens is llama.cpp's own padding of a context.
 _CONTEXT_STEP = 256
+# More layers than any model has; llama.cpp takes what is beyond for all of them.
+_MOST_LAYERS = 512
 
 # Of so many frozen services each is tried alone.
 _MAX_THAWS = 4
@@ -31,6 +33,7 @@ def changes_of(service: Service, fits: Trial) -> list[str]:
         *_less_concurrency(service, fits),
         *_smaller_cache(service, fits),
         *_shared_cache(service, fits),
+        *_more_experts(service, fits),
         *_more_offload(service, fits),
         *_no_offload(service, fits),
     ]
@@ -171,6 +174,34 @@ def _shared_cache(service: Service, fits: Trial) -> Iterator[str]:
     ]
     if max(guaranteed) > longest and fits(_with_variants(service, kv_tokens=longest)):
         yield f"Write `kv_tokens: {longest}`: requests then share one pool of that size."
+
+
+def _more_experts(service: Service, fits: Trial) -> Iterator[str]:
+    """The least number of layers whose experts must stay in RAM, where the spec gives one."""
+    given = [variant.args.get("n_cpu_moe") for variant in service.variants]
+    counts = [count for count in given if isinstance(count, int) and not isinstance(count, bool)]
+    if not counts:
+        return
+
+    def with_experts(count: int) -> Service:
+        variants = tuple(
+            replace(variant, args={**variant.args, "n_cpu_moe": count})
+            if "n_cpu_moe" in variant.args
+            else variant
+            for variant in service.variants
+        )
+        return replace(service, variants=variants)
+
+    low, high = max(counts) + 1, _MOST_LAYERS
+    if not fits(with_experts(high)):
+        return
+    while low < high:
+        middle = (low + high) // 2
+        if fits(with_experts(middle)):
+            high = middle
+        else:
+            low = middle + 1
+    yield f"Write `n_cpu_moe: {low}` (now {max(counts)}): the experts of so many layers in RAM."
 
 
 def _more_offload(service: Service, fits: Trial) -> Iterator[str]:

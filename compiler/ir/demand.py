@@ -252,7 +252,9 @@ class Split:
     """How a replica is cut over its devices.
 
     vLLM: tensor_parallel x pipeline_parallel x data_parallel = number of GPUs. llama.cpp:
-    gpu_layers (as -ngl counts them) and tensor_split (as -ts, one number a GPU; empty for one GPU).
+    gpu_layers (as -ngl counts them), tensor_split (as -ts, one number a GPU; empty for one GPU) and
+    expert_layers (as --n-cpu-moe counts them) where the law chose it; None leaves it to the
+    arguments.
     """
 
     tensor_parallel: int = 1
@@ -260,11 +262,16 @@ class Split:
     data_parallel: int = 1
     gpu_layers: int | None = None
     tensor_split: tuple[int, ...] = ()
+    expert_layers: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Demand:
-    """What a request takes on a site. `host_layers` > 0: that many layers stay in RAM."""
+    """What a request takes on a site.
+
+    `host_layers` > 0: that many layers stay in RAM. `host_experts` > 0: of the layers on GPUs, so
+    many have their experts in RAM.
+    """
 
     request: Request
     site: Site
@@ -279,8 +286,17 @@ class Demand:
     utilization_permille: int | None = None
     """Share of each GPU's CUDA total that was asked for; None: as the share of the plan allows."""
     host_layers: int = 0
+    host_experts: int = 0
+    host_permille: int = 0
+    """What the law's offload costs: of the bytes that a token reads, the thousandths that lie in
+    RAM; 0 where arguments alone send something there."""
     assumed: tuple[str, ...] = ()
     """Whole sentences: what the law had to guess, for warnings."""
+
+    @property
+    def partial(self) -> bool:
+        """Whether the law left layers, or experts of layers, in RAM; arguments aside."""
+        return self.host_permille > 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

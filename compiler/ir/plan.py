@@ -118,6 +118,8 @@ class Replica(Record):
     tensor_parallel: int
     gpu_layers: int | None
     host_layers: int
+    host_experts: int = 0
+    """Of the layers on GPUs, those whose experts stay in RAM."""
     layers: int
     port: int
     argv: list[str]

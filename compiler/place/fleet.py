@@ -152,8 +152,8 @@ def refine(fleet: Fleet, chosen: tuple[Placement, ...]) -> Fleet | None:
 
 def thin(ladder: tuple[Demand, ...]) -> tuple[Demand, ...]:
     """All whole offloads, and at most MAX_LADDER partial ones, evenly spaced with both ends."""
-    whole = tuple(demand for demand in ladder if not demand.host_layers)
-    partial = tuple(demand for demand in ladder if demand.host_layers)
+    whole = tuple(demand for demand in ladder if not demand.partial)
+    partial = tuple(demand for demand in ladder if demand.partial)
     if len(partial) <= MAX_LADDER:
         return ladder
     last = len(partial) - 1
@@ -387,14 +387,12 @@ def loss(service: Service, column: Column) -> int:
 
     Every rung on GPUs comes before any that keeps layers in RAM: a replica that computes partly on
     the CPU is several times slower than a smaller quantization on the GPU, so offload is what is
-    left when no rung fits.
+    left when no rung fits. It counts as the share of a token's reads that it moves to RAM.
     """
     position = column.option.variant
     offload = service.variants[position].offload
     asked_for = offload == "cpu" or isinstance(offload, int)
-    demand = column.demand
-    layers = max(1, demand.request.facts.layers)
-    in_ram = layers if not column.gpus else min(demand.host_layers, layers)
+    in_ram = min(column.demand.host_permille, 999) if column.gpus else 999
     if asked_for or not in_ram:
         return 1000 * position
-    return 1000 * (len(service.variants) + position) + 999 * in_ram // layers
+    return 1000 * (len(service.variants) + position) + in_ram

@@ -112,7 +112,8 @@ def _split(demand: Demand) -> str:
             text += f" of {counted(cut.data_parallel, 'data parallel engine')}"
         return text
     layers = demand.request.facts.layers
-    return f"{layers - demand.host_layers} of {counted(layers, 'layer')} on GPUs"
+    text = f"{layers - demand.host_layers} of {counted(layers, 'layer')} on GPUs"
+    return text + (f", experts of {demand.host_experts} in RAM" if demand.host_experts else "")
 
 
 def _assumed(demand: Demand, *, color: bool, width: int | None) -> list[str]:

@@ -37,7 +37,8 @@ def split_words(replica: Replica) -> str:
         n_gpus = len(replica.shares)
         more = f" on {n_gpus} GPUs" if n_gpus > replica.tensor_parallel else ""
         return f"tp {replica.tensor_parallel}{more}"
-    return f"{replica.layers - replica.host_layers} of {replica.layers} layers"
+    text = f"{replica.layers - replica.host_layers} of {replica.layers} layers"
+    return text + (f", experts of {replica.host_experts} in RAM" if replica.host_experts else "")
 
 
 def has_cache(replica: Replica) -> bool:

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from compiler.engines.llamacpp import host, runtime
-from compiler.engines.llamacpp.builds import Build
+from compiler.engines.llamacpp.builds import Build, graphs
 from compiler.engines.llamacpp.extras import Extra, extras, with_extras
 from compiler.engines.llamacpp.law import Usage, usage
 from compiler.engines.llamacpp.options import Options
+from compiler.engines.llamacpp.reads import experts_on_host, host_permille
 from compiler.engines.llamacpp.requests import pooling_name
 from compiler.engines.llamacpp.shape import Shape
 from compiler.engines.llamacpp.weights import adapter_bytes_by_device
@@ -39,6 +40,8 @@ class Taken:
     beside: tuple[Extra, ...]
     split: Split
     host_layers: int
+    host_experts: int
+    host_permille: int
 
 
 def demand_for(
@@ -70,16 +73,23 @@ def demand_of(request: Request, site: Site, found: Taken, assumed: tuple[str, ..
         host=found.host,
         kv_tokens=found.options.all_cells,
         host_layers=found.host_layers if site.kinds else 0,
+        host_experts=found.host_experts,
+        host_permille=found.host_permille if site.kinds else 0,
         assumed=assumed,
     )
 
 
 @lru_cache(maxsize=8192)
-def taken(shape: Shape, options: Options, build: Build) -> Taken:
-    """What a model takes under explicit options, whatever the kinds of the GPUs."""
+def taken(shape: Shape, options: Options, build: Build, expert_layers: int | None = None) -> Taken:
+    """What a model takes under explicit options, whatever the kinds of the GPUs.
+
+    `expert_layers`: of how many layers the law itself, and no argument, sends experts to RAM.
+    """
     found = usage(shape, options, build)
     beside = extras(shape, options, build)
     running = found.layout.layers[: len(shape.layers)]
+    host_layers = running.count(found.layout.host)
+    chosen = expert_layers is not None or host_layers
     return Taken(
         options=options,
         devices=tuple(
@@ -90,8 +100,13 @@ def taken(shape: Shape, options: Options, build: Build) -> Taken:
         split=Split(
             gpu_layers=min(options.gpu_layers, shape.layers_in_file + 1),
             tensor_split=options.tensor_split,
+            expert_layers=expert_layers,
         ),
-        host_layers=running.count(found.layout.host),
+        host_layers=host_layers,
+        host_experts=experts_on_host(shape, options, found.layout),
+        host_permille=host_permille(shape, options, found.layout, graphs(build.number)[-1])
+        if chosen
+        else 0,
     )
 
 

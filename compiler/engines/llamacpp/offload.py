@@ -1,10 +1,12 @@
-"""Ways to run a request on a site: everything on the GPUs, and each smaller number of layers."""
+"""Ways to run a request on a site: everything on the GPUs, and each step with less on them."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import lru_cache
 
+from compiler.engines.llamacpp import builds
 from compiler.engines.llamacpp.arguments import choice_word
 from compiler.engines.llamacpp.builds import Build
 from compiler.engines.llamacpp.cuda import attention_runs
@@ -12,13 +14,17 @@ from compiler.engines.llamacpp.demands import Taken, assumptions, demand_for, de
 from compiler.engines.llamacpp.job import telling_capabilities
 from compiler.engines.llamacpp.options import NO_MOVES, Options
 from compiler.engines.llamacpp.quants import is_quantized
+from compiler.engines.llamacpp.reads import is_expert
 from compiler.engines.llamacpp.requests import MAX_CELLS, MAX_SLOTS, options_for
 from compiler.engines.llamacpp.shape import Shape
-from compiler.engines.llamacpp.splits import best_split, next_split
+from compiler.engines.llamacpp.splits import best_split, budgets_of, next_split, too_large
+from compiler.engines.llamacpp.weights import loads
 from compiler.ir.demand import Demand, Refusal, Request, Site
 
 # llama.cpp is built for this many devices (llama.h `llama_max_devices`).
 _MAX_GPUS = 16
+# Steps of each kind that the ladder of a mixture has below the first that fits: about so many.
+_MIXTURE_STEPS = 12
 
 
 def demands_for(
@@ -52,15 +58,20 @@ def options_of(demand: Demand, shape: Shape, build: Build) -> Options:
     gpu_layers = demand.split.gpu_layers or 0
     if not gpu_layers or not gpus:
         return _without_gpus(whole)
-    return replace(whole, gpu_layers=gpu_layers, tensor_split=demand.split.tensor_split)
+    options = replace(whole, gpu_layers=gpu_layers, tensor_split=demand.split.tensor_split)
+    experts = demand.split.expert_layers
+    return options if experts is None else _with_experts_in_ram(options, experts)
 
 
 def _ladder(
     request: Request, site: Site, shape: Shape, whole: Options, build: Build
 ) -> tuple[Demand, ...]:
-    """Full offload, then every smaller number of layers."""
+    """Full offload, then experts in RAM layer by layer, then whole layers one by one."""
     without = demand_for(request, site, shape, _without_gpus(whole), build)
     assumed = assumptions(request, site, shape, whole, build)
+    experts = tuple(_expert_steps(shape, whole, build))
+    if experts:
+        return (*_mixture_ladder(request, site, shape, whole, build, experts, assumed), without)
     if whole.gpus == 1:
         telling = replace(whole, capabilities=telling_capabilities(shape, whole))
         rungs = _rungs(shape, telling, build)
@@ -80,6 +91,70 @@ def _rungs(shape: Shape, whole: Options, build: Build) -> tuple[Taken, ...]:
         taken(shape, replace(whole, gpu_layers=gpu_layers), build)
         for gpu_layers in (whole.gpu_layers, *range(shape.layers_in_file, 0, -1))
     )
+
+
+def _mixture_ladder(  # noqa: PLR0913, PLR0917 - one a thing that decides a step
+    request: Request,
+    site: Site,
+    shape: Shape,
+    whole: Options,
+    build: Build,
+    experts: tuple[int, ...],
+    assumed: tuple[str, ...],
+) -> Iterator[Demand]:
+    """The ladder of a mixture of experts.
+
+    Experts go first: they are most of its bytes and few of those that a token reads, while
+    attention and its cache, which each token reads whole, stay on the GPUs. Whole layers go when
+    that is not enough. What is too large for these GPUs by weights and cache alone is left out,
+    and below the first step that fits an empty site only some are given: what others leave of it
+    is asked about anew.
+    """
+    options = best_split(shape, whole, build, site)
+    above = demand_of(request, site, taken(shape, options, build), assumed)
+    yield above
+    fits = _fits(above)
+    low = _with_experts_in_ram(whole, experts[-1])
+    layers = tuple(range(shape.layers_in_file, 0, -1))
+    for steps, lighten in (
+        (experts, lambda step: (_with_experts_in_ram(whole, step), step)),
+        (layers, lambda step: (replace(low, gpu_layers=step), experts[-1])),
+    ):
+        below = 0
+        for place, step in enumerate(steps):
+            options, kept = lighten(step)
+            last = place == len(steps) - 1
+            if not last and not fits and too_large(shape, options, build, site):
+                continue
+            below += fits
+            if fits and not last and below % (1 + len(steps) // _MIXTURE_STEPS):
+                continue
+            if fits:
+                options = next_split(shape, options, build, above)
+            else:
+                options = best_split(shape, options, build, site)
+            above = demand_of(request, site, taken(shape, options, build, kept), assumed)
+            yield above
+            fits = fits or _fits(above)
+
+
+def _fits(demand: Demand) -> bool:
+    """Whether a demand fits the budgets of its site, when nobody else takes of them."""
+    devices = zip(demand.devices, budgets_of(demand.site), strict=True)
+    return all(device.high_bytes <= budget for device, budget in devices)
+
+
+def _expert_steps(shape: Shape, whole: Options, build: Build) -> Iterator[int]:
+    """Values of --n-cpu-moe that send one more layer's experts to RAM than the one before."""
+    if whole.moves != NO_MOVES or build.number < builds.N_CPU_MOE_FLAG:
+        return
+    for index, layer in enumerate(loads(shape, NO_MOVES).layers):
+        if any(is_expert(weight.suffix) for weight, _ in layer.weights):
+            yield index + 1
+
+
+def _with_experts_in_ram(options: Options, layers: int) -> Options:
+    return replace(options, moves=replace(options.moves, cpu_moe_layers=layers))
 
 
 def _whole(request: Request, site: Site, shape: Shape, build: Build) -> Options:

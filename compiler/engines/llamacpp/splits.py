@@ -30,7 +30,7 @@ def best_split(shape: Shape, options: Options, build: Build, site: Site) -> Opti
     """
     if options.gpus < 2 or options.split_mode == "none" or not options.gpu_layers:  # noqa: PLR2004
         return options
-    budgets = _budgets(site)
+    budgets = budgets_of(site)
     costs = _layer_costs(shape, options, build)
     fixed = [0] * options.gpus
     best: tuple[int, Options] | None = None
@@ -55,11 +55,17 @@ def next_split(shape: Shape, options: Options, build: Build, above: Demand) -> O
         each.compute.high_bytes + each.runtime.high_bytes + sum(more.held(gpu) for more in beside)
         for gpu, each in enumerate(above.devices)
     ]
-    counts = _deal(_layer_costs(shape, options, build), _budgets(above.site), fixed)
+    counts = _deal(_layer_costs(shape, options, build), budgets_of(above.site), fixed)
     return replace(options, tensor_split=counts)
 
 
-def _budgets(site: Site) -> list[int]:
+def too_large(shape: Shape, options: Options, build: Build, site: Site) -> bool:
+    """Whether weights and cache alone are more than all GPUs of a site together have."""
+    return sum(_layer_costs(shape, options, build)) > sum(budgets_of(site))
+
+
+def budgets_of(site: Site) -> list[int]:
+    """Bytes of each GPU of a site that may be taken, at least one."""
     if len(site.budgets_bytes) == len(site.kinds):
         return [max(1, budget) for budget in site.budgets_bytes]
     return [max(1, kind.cuda_total_bytes) for kind in site.kinds]
