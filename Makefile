@@ -5,6 +5,7 @@ PYTHON ?= python3
 JOBS ?= 2
 PYTEST_ARGS ?=
 ORACLE_ARGS ?=
+CHECK ?=
 DEMO ?= inventories/homelab
 
 BIN := .venv/bin
@@ -12,7 +13,7 @@ STAMP := .venv/.complete
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help env demo test oracle e2e hosts lint format accuracy lock clean
+.PHONY: help env demo test oracle e2e hosts lint format accuracy tables lock clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z0-9]*\):.*## \(.*\)/  make \1\t\2/p' Makefile
@@ -51,6 +52,10 @@ format: $(STAMP) ## format the code and repair what ruff can repair
 accuracy: $(STAMP) ## print how right the memory laws are over the measured rows
 	$(BIN)/python benchmarks/llamacpp_accuracy.py
 	$(BIN)/python benchmarks/vllm_accuracy.py
+
+tables: $(STAMP) ## write the generated documents; CHECK=1 compares instead
+	$(BIN)/python -m tables.keys $(if $(CHECK),--check)
+	$(BIN)/python -m tables.errors $(if $(CHECK),--check)
 
 # Universal: one lock for every platform and Python >= 3.11. No header and no annotations, so that
 # the lock depends only on what it locks, and not on where it was made.

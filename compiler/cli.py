@@ -11,6 +11,7 @@ import click
 from compiler import __version__
 from compiler.commands.common import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, report
 from compiler.commands.compile import compile_command
+from compiler.commands.completion import completion_command
 from compiler.commands.diff import diff_command
 from compiler.commands.discover import discover_command
 from compiler.commands.estimate import estimate_command
@@ -32,6 +33,7 @@ COMMANDS = (
     inspect_command,
     kinds_command,
     schema_command,
+    completion_command,
 )
 
 

@@ -26,6 +26,7 @@ LAYERS = (
     ("engines",),
     ("ir",),
     ("diagnostics",),
+    ("codes",),
     ("__init__",),
 )
 LEVELS = {unit: level for level, layer in enumerate(reversed(LAYERS)) for unit in layer}

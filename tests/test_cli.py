@@ -185,10 +185,11 @@ def test_a_bug_says_that_it_is_one(fleet: Path, tmp_path: Path) -> None:
 
 def test_a_first_compile_then_nothing_to_do(fleet: Path, call: Call) -> None:
     first = call("compile", "--detailed-exitcode")
-    assert (first.code, first.err) == (2, "")
+    assert first.code == 2
+    assert first.err.startswith("\ncompiled/ is written: ")
     assert first.out.startswith("Plan: 1 to create,")
     second = call("compile", "--detailed-exitcode")
-    assert (second.code, second.err) == (0, "")
+    assert (second.code, second.err) == (0, "\ncompiled/ is up to date.\n")
     assert call("compile").code == 0
     assert (fleet / "compiled" / "plan.json").is_file()
 
@@ -321,14 +322,15 @@ def test_an_output_elsewhere_is_compared_with_what_is_committed(
     outside = tmp_path_factory.mktemp("outside") / "new"
     for out in (str(outside), "preview"):
         found = call("compile", "--out", out, "--previous", "git:HEAD", "--detailed-exitcode")
-        assert (found.code, found.err) == (0, "")
+        assert found.code == 0
+        assert found.err.startswith(f"\n{out}/ is written: ")
         assert "1 kept" in found.out
     # An output that is committed itself is compared with itself.
     git("add", "preview")
     git("rm", "--quiet", "--cached", "-r", "compiled")
     git("commit", "--quiet", "--message", "preview")
     found = call("compile", "--out", "preview", "--previous", "git:HEAD", "--detailed-exitcode")
-    assert (found.code, found.err) == (0, "")
+    assert (found.code, found.err) == (0, "\npreview/ is up to date.\n")
     missing = call("compile", "--out", str(outside), "--previous", "git:HEAD")
     assert missing.code == 1
     assert "compiled/plan.json" in missing.err
@@ -494,9 +496,32 @@ def test_all_files_that_are_missing_are_named_together(
     monkeypatch.chdir(tmp_path)
     found = call("compile", "--previous", "nowhere.json")
     assert (found.code, found.out) == (1, "")
-    for name in ("inventory.yaml", "models.yaml", "modelc.lock", "nowhere.json"):
-        assert f"There is no `{name}`." in found.err
+    assert "This folder holds no fleet: no inventory.yaml, no models.yaml" in found.err
+    assert "hint: Run `modelc init` to begin one there." in found.err
+    assert "There is no `nowhere.json`." in found.err
+    assert found.err.endswith("\n2 errors.\n")
     assert list(tmp_path.iterdir()) == []
+    (tmp_path / "models.yaml").write_text("version: 1\n", encoding="utf-8")
+    found = call("compile")
+    for name in ("inventory.yaml", "modelc.lock"):
+        assert f"There is no `{name}`." in found.err
+
+
+def test_an_empty_folder_is_answered_with_how_to_begin(call: Call, tmp_path: Path) -> None:
+    found = call("compile", str(tmp_path / "my fleet"))
+    assert f"hint: Run `modelc init '{tmp_path.as_posix()}/my fleet'` to begin one" in found.err
+
+
+def test_a_compile_ends_with_what_it_wrote_and_what_comes_next(fleet: Path, call: Call) -> None:
+    first = call("compile")
+    n_files = sum(1 for path in (fleet / "compiled").rglob("*") if path.is_file())
+    *_, written, following = first.err.splitlines()
+    assert written == f"compiled/ is written: {n_files} files for 1 host."
+    assert following.startswith("Next: commit it, ")
+    assert call("compile").err.endswith("\ncompiled/ is up to date.\n")
+    assert call("compile", "--check").err.endswith("\ncompiled/ is up to date.\n")
+    (fleet / "compiled/PLAN.md").unlink()
+    assert "up to date" not in call("compile", "--check").err
 
 
 # Output

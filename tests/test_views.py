@@ -9,7 +9,8 @@ from dataclasses import replace
 
 import pytest
 
-from compiler.diagnostics import SUMMARIES, Diagnostic, Group, Location, Severity
+from compiler.codes import CODES
+from compiler.diagnostics import Diagnostic, Group, Location, Severity
 from compiler.diff import diff
 from compiler.ir.catalog import builtin_kinds
 from compiler.ir.changes import Diff
@@ -424,7 +425,7 @@ def test_a_finding_is_told_in_whole_sentences(
 
 
 def test_no_summary_is_a_sentence() -> None:
-    assert [text for text in SUMMARIES.values() if text.endswith((".", "?", "!"))] == []
+    assert [text.summary for text in CODES.values() if text.summary.endswith((".", "?", "!"))] == []
 
 
 def test_a_hub_that_is_out_of_reach_has_a_way_out_beside_other_hints() -> None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO, TypeVar
 
 import click
+
+from compiler.commands import names
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -35,6 +38,7 @@ FOLDER = click.argument(
 PREVIOUS = click.option(
     "--previous",
     metavar="PLAN",
+    shell_complete=names.plans,
     help="Plan to compare with: a file, git:REV, or none. Default: compiled/plan.json.",
 )
 
@@ -76,8 +80,27 @@ def read_inputs(folder: Path, compiled: Path, previous: str | None) -> Inputs:
     spec = attempt(lambda: read_text(folder / "models.yaml"))
     lock_file = attempt(lambda: read_text(folder / "modelc.lock"))
     plan = attempt(lambda: read_previous(folder, compiled, previous))
+    if [fault.code for fault in faults[:3]] == ["file-missing"] * 3:
+        faults[:3] = [_no_fleet(folder)]
     return Inputs(
         inventory=inventory, spec=spec, lock=lock_file, previous=plan, unreadable=tuple(faults)
+    )
+
+
+def _no_fleet(folder: Path) -> Diagnostic:
+    """For a folder without any of a fleet's files: one finding, and how to begin."""
+    from compiler.diagnostics import Diagnostic
+
+    here = folder == Path()
+    named = "This folder" if here else f"`{folder.as_posix()}`"
+    command = "modelc init" if here else shlex.join(["modelc", "init", folder.as_posix()])
+    return Diagnostic(
+        code="file-missing",
+        detail=f"{named} holds no fleet: no inventory.yaml, no models.yaml, no modelc.lock.",
+        hints=(
+            f"Run `{command}` to begin one there.",
+            "Or name the folder of a fleet: `modelc compile FOLDER`, elsewhere `-C FOLDER`.",
+        ),
     )
 
 

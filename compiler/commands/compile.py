@@ -15,10 +15,12 @@ from compiler.commands.common import (
     FOLDER,
     PREVIOUS,
     colored,
+    counted,
     print_diff,
     progress,
     read_inputs,
     report,
+    say,
     width_of,
 )
 
@@ -51,7 +53,8 @@ def compile_command(
     artifacts = compilation.artifacts
     stale = stale_output(read_tree(compiled, [each.path for each in artifacts]), artifacts)
     kept = []
-    if stale and not check:
+    written = bool(stale) and not check
+    if written:
         kept = kept_files(write_artifacts(compiled, artifacts))
         stale = []
     report((*compilation.warnings, *stale, *kept))
@@ -64,4 +67,15 @@ def compile_command(
     print_diff(compilation.diff, style)
     if stale:
         return EXIT_FAILED
+    n_hosts = len({each.path.partition("/")[0] for each in artifacts if "/" in each.path})
+    if written:
+        files = f"{counted(len(artifacts), 'file')} for {counted(n_hosts, 'host')}"
+        say(f"\n{compiled.as_posix()}/ is written: {files}.")
+        if out is None:
+            say(
+                "Next: commit it, have it reviewed, and bring each host its folder "
+                "(docs/targets.md says how)."
+            )
+    else:
+        say(f"\n{compiled.as_posix()}/ is up to date.")
     return EXIT_CHANGES if detailed_exitcode and not compilation.diff.empty else 0

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from compiler.commands import names
 from compiler.commands.common import (
     DETAILED,
     DIFF_STYLE,
@@ -18,8 +19,8 @@ from compiler.commands.common import (
 
 
 @click.command("diff")
-@click.argument("old", required=False)
-@click.argument("new", required=False)
+@click.argument("old", required=False, shell_complete=names.plans)
+@click.argument("new", required=False, shell_complete=names.plans)
 @DIFF_STYLE
 @IN_FOLDER
 @DETAILED

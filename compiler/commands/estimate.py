@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from compiler.commands import names
 from compiler.commands.common import (
     TEXT_OR_JSON,
     colored,
@@ -25,10 +26,13 @@ if TYPE_CHECKING:
 
 
 @click.command("estimate")
-@click.argument("model")
+@click.argument("model", shell_complete=names.sources)
 @click.option("--engine", type=click.Choice(["vllm", "llama.cpp"]), help="Default: by file format.")
 @click.option("--engine-version", metavar="VERSION", help="Default: the newest that is known.")
-@click.option("--gpu", "gpus", default="cpu", metavar="KIND[,KIND...]", help="Default: the CPU.")
+@click.option(
+    "--gpu", "gpus", default="cpu", metavar="KIND[,KIND...]", shell_complete=names.kinds,
+    help="Default: the CPU.",
+)  # fmt: skip
 @click.option("--context", type=click.IntRange(1, 10_000_000), help="Longest request in tokens.")
 @click.option("--concurrency", type=click.IntRange(1, 4096), help="Requests in flight at once.")
 @click.option("--kv-tokens", type=click.IntRange(1, 1_000_000_000), help="KV tokens guaranteed.")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from compiler.commands import names
 from compiler.commands.common import (
     IN_FOLDER,
     PREVIOUS,
@@ -20,9 +21,11 @@ from compiler.commands.common import (
 
 
 @click.command("explain")
-@click.argument("service")
+@click.argument("service", shell_complete=names.services)
 @IN_FOLDER
-@click.option("--on", "host", metavar="HOST", help="Only replicas on this host.")
+@click.option("--on", "host", metavar="HOST", shell_complete=names.hosts,
+    help="Only replicas on this host.",
+)  # fmt: skip
 @PREVIOUS
 @TEXT_OR_JSON
 def explain_command(
@@ -36,11 +39,11 @@ def explain_command(
     inputs = read_inputs(folder, folder / COMPILED, previous)
     with progress() as reporter:
         plan, left_out = plan_for(inputs, service, reporter)
-    names = replicas_of(plan, service, host)
+    found = replicas_of(plan, service, host)
     if style == "json":
-        click.echo(replicas_json(plan, names), nl=False)
+        click.echo(replicas_json(plan, found), nl=False)
     else:
         color, width = colored(sys.stdout), width_of(sys.stdout)
-        click.echo(replicas_text(plan, names, color=color, width=width), nl=False)
+        click.echo(replicas_text(plan, found, color=color, width=width), nl=False)
     report(left_out)
     return 0

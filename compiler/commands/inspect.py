@@ -6,11 +6,12 @@ import sys
 
 import click
 
+from compiler.commands import names
 from compiler.commands.common import TEXT_OR_JSON, colored, find_model, progress, usual_engine
 
 
 @click.command("inspect")
-@click.argument("source")
+@click.argument("source", shell_complete=names.sources)
 @TEXT_OR_JSON
 def inspect_command(source: str, style: str) -> int:
     """Say what is known of a model: from modelc.lock of this folder, else from its headers."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from compiler.commands import names
 from compiler.commands.common import EXIT_FAILED, FOLDER, counted, progress, report, say
 
 if TYPE_CHECKING:
@@ -16,7 +17,11 @@ if TYPE_CHECKING:
 @click.command("lock")
 @FOLDER
 @click.option(
-    "--update", multiple=True, metavar="NAME", help="A service or source to resolve anew."
+    "--update",
+    multiple=True,
+    metavar="NAME",
+    shell_complete=names.services_and_sources,
+    help="A service or source to resolve anew.",
 )
 @click.option(
     "--check",

@@ -89,4 +89,4 @@ def failure(code: str, detail: str, *hints: str) -> CompileError:
 def _missing_hint(path: Path) -> str:
     if path.name == "modelc.lock":
         return "Run `modelc lock` to write it."
-    return "Name the folder that holds inventory.yaml and models.yaml."
+    return "Name the folder that holds inventory.yaml and models.yaml; `modelc init` begins one."

@@ -40,6 +40,15 @@ def write_file(path: Path, text: str) -> None:
         raise failure("write-failed", detail) from None
 
 
+def write_own(path: Path, text: str) -> None:
+    """Writes a file of modelc's own into the user's settings, with the folders on the way."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise failure("write-failed", f"`{shown_path(path.parent)}`: {error.strerror}.") from None
+    write_file(path, text)
+
+
 def replace_file(path: Path, before: str, text: str) -> None:
     """Writes a file that was read as `before`, which is empty where there was none.
 

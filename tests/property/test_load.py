@@ -9,7 +9,8 @@ from datetime import timedelta
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from compiler.diagnostics import SUMMARIES, CompileError, Diagnostic
+from compiler.codes import CODES
+from compiler.diagnostics import CompileError, Diagnostic
 from compiler.inputs import Inputs, load
 from compiler.ir.lock import Lock, lock_text
 from compiler.ir.textfile import TextFile
@@ -133,7 +134,7 @@ def loads(inventory: str, spec: str) -> list[Diagnostic]:
         return []
     assert faults
     for fault in faults:
-        assert fault.code in SUMMARIES
+        assert fault.code in CODES
         assert fault.location is not None
         n_lines = len(texts[fault.location.path].splitlines())
         # What is missing at the end is missed on the line after it.
