@@ -95,17 +95,31 @@ def summary(points: Iterable[Point]) -> tuple[int, float, float, float, float]:
 
 def main() -> None:
     """Print the tables; with -v also every row."""
-    print(f"{'':34}{'n':>4}{'median':>9}{'p95':>9}{'under':>9}{'over':>9}")
-    _line("weights per rank", weight_points())
-    _line("KV tokens from the KV size", layout_points())
-    _line("memory to start", start_points())
-    for name, peer in PEERS.items():
-        _line(f"  by {name}", start_points(lambda row, e, peer=peer: peer(shape_for(row), e)))  # type: ignore[misc]
-    _line("KV tokens at a utilization", utilization_points())
-    for name, peer in PEERS.items():
-        _line(f"  by {name}", utilization_points(lambda row, e, peer=peer: peer(shape_for(row), e)))  # type: ignore[misc]
+    for title, late in (("fitted on", False), ("late 2026", True)):
+        print(f"{title:34}{'n':>4}{'median':>9}{'p95':>9}{'under':>9}{'over':>9}")
+        _table(late=late)
+        print()
     if "-v" in sys.argv[1:]:
         _rows_table()
+
+
+def of_age(points: list[Point], *, late: bool) -> list[Point]:
+    """The points of the older launches, or of those of late 2026."""
+    return [point for point in points if point.row.late is late]
+
+
+def _table(*, late: bool) -> None:
+    """One table: the law, and beside it the formulas of others."""
+    _line("weights per rank", of_age(weight_points(), late=late))
+    _line("KV tokens from the KV size", of_age(layout_points(), late=late))
+    for title, measure in (
+        ("memory to start", start_points),
+        ("KV tokens at a utilization", utilization_points),
+    ):
+        _line(title, of_age(measure(), late=late))
+        for name, peer in PEERS.items():
+            points = measure(lambda row, e, peer=peer: peer(shape_for(row), e))  # type: ignore[misc]
+            _line(f"  by {name}", of_age(points, late=late))
 
 
 def _rows_table() -> None:

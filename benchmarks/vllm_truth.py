@@ -12,6 +12,7 @@ from typing import Any
 from ruamel.yaml import YAML
 
 from compiler.engines.vllm.config import shape_of
+from compiler.engines.vllm.decide import merged
 from compiler.engines.vllm.estimate import Estimate, estimate_on
 from compiler.engines.vllm.options import Options, batch_defaults
 from compiler.engines.vllm.shape import Shape
@@ -32,6 +33,8 @@ class Row:
 
     name: str
     source: str
+    late: bool
+    """Whether it was measured in late 2026, after the law was first fitted."""
     model: str
     config: str
     version: Version
@@ -74,14 +77,23 @@ class Row:
 
 @cache
 def read_rows() -> tuple[Row, ...]:
-    """All rows in the order of the file."""
-    raw = YAML(typ="safe").load(TRUTH / "vllm.yaml")
-    return tuple(_row(entry) for entry in raw["rows"])
+    """All rows in the order of the files."""
+    return tuple(
+        _row(entry, late=late)
+        for name, late in (("vllm.yaml", False), ("vllm_late_2026.yaml", True))
+        for entry in YAML(typ="safe").load(TRUTH / name)["rows"]
+    )
+
+
+def header_for(row: Row) -> dict[str, Any]:
+    """The row's config.json with what the launch laid over it."""
+    header = json.loads((TRUTH / "vllm_configs" / f"{row.config}.json").read_text())
+    return merged(header, row.launch.get("hf_overrides", {}))
 
 
 def shape_for(row: Row) -> Shape:
     """The shape of the row's model."""
-    return shape_of(json.loads((TRUTH / "vllm_configs" / f"{row.config}.json").read_text()))
+    return shape_of(header_for(row))
 
 
 def options_for(row: Row, shape: Shape) -> Options:
@@ -104,6 +116,10 @@ def options_for(row: Row, shape: Shape) -> Options:
         mxfp4_backend=launch.get("mxfp4_backend"),
         prefix_caching=launch.get("prefix_caching"),
         block_size=launch.get("block_size"),
+        images=launch.get("images", 999),
+        draft_method="mtp" if launch.get("mtp") else "",
+        draft_tokens=launch.get("mtp", 0),
+        draft_layers=shape.draft_layers if launch.get("mtp") else 0,
         pooling=launch.get("pooling", False) or shape.encoder,
         compiles=not launch.get("eager", False),
         cudagraph="none" if launch.get("eager") else "full_and_piecewise",
@@ -126,13 +142,14 @@ def warm(estimate: Estimate) -> Estimate:
     return replace(estimate, options=replace(estimate.options, cold_compile=False))
 
 
-def _row(entry: Mapping[str, Any]) -> Row:
+def _row(entry: Mapping[str, Any], *, late: bool) -> Row:
     version = parse_version(entry["version"])
     if version is None:
         raise ValueError(f"{entry['id']}: `{entry['version']}` is not a version")
     return Row(
         name=entry["id"],
         source=entry["source"],
+        late=late,
         model=entry["model"],
         config=entry["config"],
         version=version,

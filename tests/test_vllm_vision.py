@@ -16,7 +16,12 @@ from compiler.engines.vllm.options import Options
 from compiler.engines.vllm.shape import Shape
 from compiler.engines.vllm.versions import Version
 from compiler.engines.vllm.vision import vision_sizes
-from compiler.engines.vllm.weights import absorbed_sizes, decoder_sizes, weights_from_shape
+from compiler.engines.vllm.weights import (
+    absorbed_sizes,
+    decoder_sizes,
+    input_buffers,
+    weights_from_shape,
+)
 from compiler.ir.facts import HeaderValue, ModelFacts, Tensor
 from compiler.ir.units import MIB
 from compiler.resolve.hf_facts import hf_facts
@@ -61,6 +66,8 @@ def test_weights_are_those_of_the_class(name: str, ranks: int) -> None:
     if own.mla:
         # These are made once the weights are loaded.
         law -= own.layers * sum(absorbed_sizes(own, own.mla, launch))
+    # Buffers that are no parameters are not listed.
+    law -= sum(input_buffers(own, launch))
     # Positions of scaled latent attention are in 32 bits on GPUs, and in 16 in the CPU build.
     assert law == pytest.approx(measured["weights_bytes"], rel=1e-4)
 

@@ -1,6 +1,6 @@
 """Audio towers of models that hear and see.
 
-model_executor/models/qwen2_5_omni_thinker.py and qwen3_omni_moe_thinker.py, 0.32.
+model_executor/models/qwen2_5_omni_thinker.py, qwen3_omni_moe_thinker.py and gemma4_mm.py, 0.32.
 """
 
 from __future__ import annotations
@@ -16,19 +16,50 @@ _FLOAT_BYTES = 4
 _STEPS, _WINDOW = 3, 9
 # No published tower comes near; a damaged or hostile config can say anything.
 _MOST_LAYERS = 4096
+# Norms of a block of Gemma 4's: round both MLPs, attention and the convolution, and behind all.
+_GEMMA_NORMS = 10
 # Three convolutions of stride 2.
 _STRIDES = 8
 
 
 def audio_of(header: Header) -> tuple[Part, ...]:
     """Parameters of the audio tower that a config.json describes; none without one."""
-    found = section(section(header, "thinker_config"), "audio_config")
+    inner = section(header, "thinker_config") or header
+    found = section(inner, "audio_config")
     match header.get("model_type") if found else None:
         case "qwen2_5_omni":
             return tuple(_qwen2_5(found))
         case "qwen3_omni_moe":
             return tuple(_qwen3(found))
+        case "gemma4":
+            hidden = whole(section(header, "text_config"), "hidden_size")
+            return tuple(_gemma4(found, hidden))
     return ()
+
+
+def _gemma4(found: Header, hidden: int) -> Iterator[Part]:
+    """Transformers' conformer, which no rank shares: two MLPs, attention and a convolution."""
+    width = whole(found, "hidden_size") or 1024
+    copies = min(whole(found, "num_hidden_layers") or 12, _MOST_LAYERS)
+    out = whole(found, "output_proj_dims") or 1536
+    listed = found.get("subsampling_conv_channels")
+    channels = (
+        [size for size in listed if isinstance(size, int)] if isinstance(listed, list) else []
+    )
+    before = 1
+    for size in channels:
+        yield Part(size * before * _WINDOW)
+        yield Part(size)
+        before = size
+    yield Part(width * width)
+    yield Part(4 * width * width, copies=4 * copies)
+    yield Part(width * width, copies=5 * copies)
+    yield Part(2 * width * width, copies=copies)
+    yield Part(width * width, copies=copies)
+    yield Part(width * (whole(found, "conv_kernel_size") or 5), copies=copies)
+    yield Part(width, copies=_GEMMA_NORMS * copies)
+    yield from linear(out, width)
+    yield Part(hidden * out)
 
 
 def _qwen2_5(found: Header) -> Iterator[Part]:

@@ -49,6 +49,13 @@ def layer_caches(shape: Shape, options: Options) -> tuple[LayerCache, ...]:
         for kind, stage in zip(_kinds(shape)[:own], stages, strict=False)
         for cache in _of_layer(shape, options, kind, stage)
     ]
+    # MiniMax-M3's sparse layers keep a key a token, by which they pick blocks; it is never cut
+    # (models/minimax_m3/common/indexer.py, 0.24 to 0.33).
+    found += [
+        LayerCache(kind="full", size_bytes=shape.block_keys * 2, stage=stages[layer])
+        for layer in sorted(shape.block_layers)
+        if layer < own
+    ]
     for _ in range(options.draft_layers):
         found += _of_layer(shape, options, "full", last)
     return (*found, *_of_draft(options, last))

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from compiler.engines.vllm.audio import audio_of
-from compiler.engines.vllm.quantization import quantization_fault
-from compiler.engines.vllm.recurrent import PURE_MAMBA, listed_kinds, named_layers, recurrent_of
+from compiler.engines.vllm.mixtures import experts_of
+from compiler.engines.vllm.quantization_faults import quantization_fault
+from compiler.engines.vllm.recurrent import PURE_MAMBA, listed_kinds, recurrent_of
 from compiler.engines.vllm.rope import position_limit, rope_of
 from compiler.engines.vllm.sections import Header, first_whole, number, section, whole
-from compiler.engines.vllm.shape import Attention, Experts, Mla, Shape
+from compiler.engines.vllm.shape import Attention, Compressed, Mla, Shape
 from compiler.engines.vllm.vision import vision_of
 from compiler.ir.facts import HeaderValue
 from compiler.ir.units import round_up
@@ -60,6 +61,7 @@ def _missing(shape: Shape) -> Iterator[str]:
         yield "size of its sliding window"
     for part, name in (
         (shape.mla, "sizes of its latent attention"),
+        (shape.compressed, "sizes of its compressed attention"),
         (shape.recurrent, "sizes of its recurrent layers"),
         (shape.experts, "width of its experts"),
         (shape.vision, "sizes of its vision tower"),
@@ -92,6 +94,9 @@ def _read(header: Header) -> Shape:
     mla, attention = _mla(text), _attention(text, model_type, layers)
     positions = whole(text, "max_position_embeddings") or 4096
     quantization = text.get("quantization_config") or text.get("compression_config")
+    if model_type in COMPRESSED_TYPES and isinstance(quantization, dict):
+        # models/deepseek_v4/quant_config.py: experts are in MXFP4 unless config.json says other.
+        quantization = {"expert_dtype": text.get("expert_dtype") or "fp4", **quantization}
     return Shape(
         architecture=architecture,
         model_type=model_type,
@@ -126,8 +131,12 @@ def _read(header: Header) -> Shape:
         type_vocabulary=whole(text, "type_vocab_size") if encoder else 0,
         learnt_positions=_learnt_positions(text, model_type, encoder=encoder),
         mla=mla,
+        compressed=compressed_of(text, layers),
+        block_keys=whole(section(text, "sparse_attention_config"), "sparse_index_dim"),
+        block_key_heads=whole(section(text, "sparse_attention_config"), "sparse_num_index_heads"),
+        block_layers=_block_layers(text, layers),
         recurrent=recurrent_of(text, model_type, hidden, attention),
-        experts=_experts(text, model_type, layers),
+        experts=experts_of(text, model_type, layers),
         vision=vision_of(header, hidden),
         audio=audio_of(header),
         per_layer_width=whole(text, "hidden_size_per_layer_input") if gemma_4 else 0,
@@ -246,11 +255,18 @@ def _head_dim(text: Header, hidden: int, heads: int) -> int:
     return named or (hidden // heads if heads else 0)
 
 
+# Mixtures whose dense layers have a width of their own name it first: MiniMax-M3, Llama 4.
+_INNER = (
+    *("dense_intermediate_size", "intermediate_size_mlp"),
+    *("intermediate_size", "shared_intermediate_size"),
+)
+
+
 def _inner(text: Header, model_type: str, hidden: int) -> int:
     """The width of the MLP; 0 for models without one."""
     if model_type in PURE_MAMBA:
         return 0
-    own = first_whole(text, ("intermediate_size", "shared_intermediate_size"))
+    own = first_whole(text, _INNER)
     if model_type == "lfm2":
         return _lfm2_inner(text, own or 4 * hidden)
     if model_type == "granitemoehybrid":
@@ -332,90 +348,51 @@ def _mla(text: Header) -> Mla | None:
     )
 
 
-_EXPERT_COUNTS = ("num_experts", "n_routed_experts", "num_local_experts", "moe_num_experts")
-_EXPERT_WIDTHS = ("moe_intermediate_size", "expert_intermediate_size", "intermediate_size")
-_SHARED_COUNTS = ("n_shared_experts", "num_shared_experts", "moe_num_shared_experts")
-_SHARED_WIDTHS = (
-    "shared_expert_intermediate_size",
-    "moe_shared_expert_intermediate_size",
-    "share_expert_dim",
-)
-_ACTIVE_COUNTS = (
-    "num_experts_per_tok",
-    "num_experts_per_token",
-    "experts_per_token",
-    "moe_top_k",
-    "top_k_experts",
-    "moe_k",
-)
+COMPRESSED_TYPES = frozenset({"deepseek_v4"})
+"""Model types with compressed attention as `compressed.py` knows it."""
 
 
-def _experts(text: Header, model_type: str, layers: int) -> Experts | None:
-    count = first_whole(text, _EXPERT_COUNTS)
-    if count <= 1:
+def compressed_of(text: Header, layers: int) -> Compressed | None:
+    """DeepSeek-V4's attention (models/deepseek_v4/attention.py, 0.25 to 0.33)."""
+    if text.get("model_type") not in COMPRESSED_TYPES:
         return None
-    width = first_whole(text, _EXPERT_WIDTHS)
-    shared = first_whole(text, _SHARED_WIDTHS)
-    if not shared:
-        shared = first_whole(text, _SHARED_COUNTS) * width
-    if model_type == "granitemoehybrid":
-        shared = whole(text, "shared_intermediate_size")
-    active = first_whole(text, _ACTIVE_COUNTS) or 1
-    found = _expert_layers(text, layers)
-    if not found:
-        return None
-    if model_type.startswith("llama4"):
-        shared = width
-    return Experts(
-        count=count,
-        active=active,
-        width=width,
-        shared_width=shared,
-        beside_dense=model_type.startswith("gemma4"),
-        picture_width=whole(text, "picture_expert_width"),
-        shared_gate=bool(shared) and model_type.startswith("qwen"),
-        router_bias=text.get("topk_method") == "noaux_tc"
-        or text.get("scoring_func") == "sigmoid"
-        or model_type == "gpt_oss",
-        layers=found,
+    return Compressed(
+        ratios=_ratios(text, layers),
+        window=whole(text, "sliding_window"),
+        head_dim=whole(text, "head_dim"),
+        query_rank=whole(text, "q_lora_rank"),
+        output_rank=whole(text, "o_lora_rank"),
+        output_groups=whole(text, "o_groups"),
+        index_heads=whole(text, "index_n_heads"),
+        index_dim=whole(text, "index_head_dim"),
+        streams=whole(text, "hc_mult"),
+        hash_layers=whole(text, "num_hash_layers"),
     )
 
 
-def _expert_layers(text: Header, layers: int) -> frozenset[int]:
-    listed = named_layers(text)
-    if text.get("model_type") == "nemotron_h" and listed:
-        # A layer of experts is a layer of its own.
-        return frozenset(index for index, kind in enumerate(listed) if kind in {"E", "moe"})
-    frequency = text.get("moe_layer_freq")
-    if isinstance(frequency, list):
-        return frozenset(index for index, on in enumerate(frequency) if on)
-    numbered = text.get("moe_layers")
-    if isinstance(named := text.get("moe_layers_enum"), str):
-        # Step 3 writes them with commas.
-        return frozenset(int(index) for index in named.split(",") if index.strip().isdecimal())
-    if isinstance(numbered, list) and numbered:
-        return frozenset(index for index in numbered if isinstance(index, int))
-    dense = text.get("mlp_only_layers")
-    skipped = (
-        {index for index in dense if isinstance(index, int)} if isinstance(dense, list) else set()
-    )
-    period = whole(text, "expert_layer_period")
-    if period:
-        # Jamba counts from an offset.
-        offset = whole(text, "expert_layer_offset")
-        return frozenset(range(offset % period, layers, period))
-    if "moe_layer_start_index" in text:
-        # Ernie 4.5 (models/ernie45_moe.py); an end of -1 or none is the last layer.
-        end = whole(text, "moe_layer_end_index")
-        last = end if 0 < end < layers else layers - 1
-        step = whole(text, "moe_layer_interval") or 1
-        start = whole(text, "moe_layer_start_index")
-        return frozenset(index for index in range(start, last + 1) if (index + 1) % step == 0)
-    step = whole(text, "decoder_sparse_step") or whole(text, "interleave_moe_layer_step") or 1
-    first = first_whole(text, ("first_k_dense_replace", "num_dense_layers"))
-    return frozenset(
-        index for index in range(first, layers) if index not in skipped and (index + 1) % step == 0
-    )
+def _block_layers(text: Header, layers: int) -> frozenset[int]:
+    """MiniMax-M3's layers that pick blocks: those that `sparse_attention_freq` marks, or all."""
+    found = section(text, "sparse_attention_config")
+    if not found or found.get("use_sparse_attention") is False:
+        return frozenset()
+    marked = found.get("sparse_attention_freq")
+    if not isinstance(marked, list):
+        return frozenset(range(layers))
+    return frozenset(index for index, on in enumerate(marked[:layers]) if on)
+
+
+def _ratios(text: Header, layers: int) -> tuple[int, ...]:
+    """Listed for each layer, or by the kinds of layers; 0 there means that only a window is kept.
+
+    Layers that are not listed are an error of the config, which has then too few ratios.
+    """
+    listed = text.get("compress_ratios")
+    if not isinstance(listed, list):
+        rates, kinds = section(text, "compress_rates"), text.get("layer_types")
+        names = kinds if isinstance(kinds, list) else []
+        listed = [whole(rates, str(kind)) for kind in names]
+    found = tuple(max(1, ratio) for ratio in listed if isinstance(ratio, int))
+    return found[:layers] if len(found) >= layers else (0,)
 
 
 def _attention(text: Header, model_type: str, layers: int) -> tuple[Attention, ...]:

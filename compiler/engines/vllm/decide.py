@@ -68,7 +68,7 @@ def effective_header(request: Request) -> dict[str, HeaderValue]:
     """config.json with --hf-overrides laid over it, nested sections merged."""
     facts = request.facts
     base = config_of(facts) if facts.format == "gguf" else facts.header
-    return _merged(base, header_overrides(request))
+    return merged(base, header_overrides(request))
 
 
 def header_overrides(request: Request) -> dict[str, HeaderValue]:
@@ -80,7 +80,7 @@ def header_overrides(request: Request) -> dict[str, HeaderValue]:
     elif request.task == "rerank":
         needed = _RERANKER_OVERRIDES.get(request.facts.architecture, {})
     own = as_mapping(request.args.get("hf_overrides", {}))
-    return _merged(needed, own)
+    return merged(needed, own)
 
 
 def request_shape(request: Request) -> Shape:
@@ -130,6 +130,7 @@ def options_of(request: Request, shape: Shape, kind: GpuKind | None, ranks: int)
         profile_images=not args.get("skip_mm_profiling"),
         replicate_vision=args.get("mm_encoder_tp_mode") == "data",
         lora=_lora(args),
+        draft_method=_draft_method(method),
         draft_tokens=_whole(speculative, "num_speculative_tokens") or 0,
         draft_layers=shape.draft_layers if "mtp" in method else 0,
         draft=_draft(request, speculative, tensor_parallel),
@@ -151,6 +152,11 @@ def _draft(request: Request, config: Mapping[str, ArgValue], tensor_parallel: in
     if not companions or (method and method not in DRAFTING):
         return None
     return draft_of(config, companions[0], tensor_parallel)
+
+
+def _draft_method(method: str) -> str:
+    """The method with those of single families (`qwen3_next_mtp`, ...) under their common name."""
+    return "mtp" if method.endswith("mtp") else method
 
 
 def parallel_sizes(args: Mapping[str, ArgValue]) -> tuple[int, int]:
@@ -187,14 +193,15 @@ def half_forbidden(shape: Shape) -> bool:
     return shape.model_type in _NO_HALF
 
 
-def _merged(
+def merged(
     base: Mapping[str, HeaderValue], over: Mapping[str, ArgValue] | Mapping[str, HeaderValue]
 ) -> dict[str, HeaderValue]:
+    """One mapping laid over another, nested sections merged."""
     result = dict(base)
     for key, value in over.items():
         old = result.get(key)
         if isinstance(old, dict) and isinstance(value, dict):
-            result[key] = _merged(old, value)
+            result[key] = merged(old, value)
         else:
             result[key] = value
     return result

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from compiler.engines.vllm.activation import Activation, activation_of
 from compiler.engines.vllm.drafts import draft_weights
@@ -14,10 +14,11 @@ from compiler.engines.vllm.kv import (
     blocks_for,
     layout_of,
     logged_tokens,
-    request_blocks,
+    needed_blocks,
     reserved_blocks,
 )
 from compiler.engines.vllm.lora import lora_bytes
+from compiler.engines.vllm.mxfp4 import may_fall_back
 from compiler.engines.vllm.options import Options
 from compiler.engines.vllm.runtime import Runtime, runtime_of
 from compiler.engines.vllm.shape import Shape
@@ -33,6 +34,8 @@ class Estimate:
     options: Options
     layout: Layout
     weights_bytes: int
+    possible_weights_bytes: int
+    """More that the weights take where kernels are missing that vLLM prefers."""
     draft_bytes: int
     """Part of the weights that is a draft model's."""
     offloaded_bytes: int
@@ -75,7 +78,7 @@ class Estimate:
         """KV of one full-length request, with the null block where the version sets one aside."""
         if not self.layout.exists:
             return 0
-        blocks = request_blocks(self.layout, self.options) + reserved_blocks(self.options)
+        blocks = needed_blocks(self.layout, self.options) + reserved_blocks(self.options)
         return blocks * self.layout.block_bytes
 
     def kv_bytes(self, tokens: int) -> int:
@@ -107,15 +110,11 @@ def estimate_on(
     facts: ModelFacts | None, shape: Shape, options: Options, kind: GpuKind, *, linked: bool
 ) -> Estimate:
     """The estimate for one GPU of a launch; facts with tensors are weighed tensor by tensor."""
-    weights_bytes = None
-    if facts is not None and facts.tensors:
-        weights_bytes = (
-            gguf_weights(facts, shape, options)
-            if facts.format == "gguf"
-            else weights_from_tensors(facts, shape, options, kind)
-        )
-    if weights_bytes is None:
-        weights_bytes = weights_from_shape(shape, options, kind)
+    weights_bytes = _weights(facts, shape, options, kind)
+    possible_bytes = 0
+    if shape.model_type == "gpt_oss" and may_fall_back(options, kind):
+        without = _weights(facts, shape, replace(options, mxfp4_backend="marlin"), kind)
+        possible_bytes = max(0, without - weights_bytes)
     weights_bytes += lora_bytes(shape, options)
     # models/utils.py `make_layers`, 0.8 to 0.33: only layers are offloaded, not the tables.
     movable_bytes = max(0, weights_bytes - sum(table_sizes(shape, options)))
@@ -126,8 +125,21 @@ def estimate_on(
         layout=layout_of(shape, options),
         weights_bytes=weights_bytes - offloaded_bytes + draft_bytes,
         offloaded_bytes=offloaded_bytes,
+        possible_weights_bytes=possible_bytes,
         draft_bytes=draft_bytes,
         activation=activation_of(shape, options, kind),
         graphs=graphs_of(shape, options, kind, linked=linked or kind.link == "nvlink"),
         runtime=runtime_of(shape, options, kind, linked=linked),
     )
+
+
+def _weights(facts: ModelFacts | None, shape: Shape, options: Options, kind: GpuKind) -> int:
+    """From the tensors where there are any and they decide; from the shape otherwise."""
+    found = None
+    if facts is not None and facts.tensors:
+        found = (
+            gguf_weights(facts, shape, options)
+            if facts.format == "gguf"
+            else weights_from_tensors(facts, shape, options, kind)
+        )
+    return weights_from_shape(shape, options, kind) if found is None else found

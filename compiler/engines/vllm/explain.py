@@ -11,7 +11,7 @@ from compiler.engines.vllm.kv import Layout, logged_tokens
 from compiler.engines.vllm.options import Options
 from compiler.engines.vllm.quantization import scheme_of
 from compiler.engines.vllm.recurrent import names_recurrent_layers
-from compiler.engines.vllm.runtime import keeps_delta_tuning
+from compiler.engines.vllm.runtime import tunes_delta
 from compiler.engines.vllm.shape import Shape
 from compiler.engines.vllm.stages import stage_layers
 from compiler.engines.vllm.versions import NEWEST, OLDEST, show_version
@@ -124,10 +124,10 @@ def _about_version(
     old_gpu = kind is not None and kind.compute < _FIRST_V1_COMPUTE and version < (0, 9, 0)
     if old_gpu or (shape.encoder and version < (0, 10, 0)):
         yield f"{shown} runs this on its V0 engine, which the law does not cover."
-    if kind is not None and keeps_delta_tuning(shape, options, kind):
+    if kind is not None and tunes_delta(shape, options, kind):
         yield (
-            f"{shown} keeps what tuning the kernels of `{shape.architecture}` took, but on Hopper: "
-            "3.4 GiB on an RTX 5090, and no other GPU was measured."
+            f"{shown} may keep what tuning the kernels of `{shape.architecture}` took: 3.4 GiB on "
+            "an RTX 5090, nothing on an L40S and on Hopper; no other GPU was measured."
         )
     if options.rules.charges_whole_device:
         yield "vLLM 0.8 charges all memory in use on a GPU to itself, so it should not share one."

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from compiler.engines.vllm.mxfp4 import SWIZZLED, mxfp4_backend
+from compiler.engines.vllm.mxfp4 import mxfp4_backend
 from compiler.engines.vllm.options import Options, uses_runner_v2
 from compiler.engines.vllm.shape import Shape
 from compiler.engines.vllm.stages import stage_layers
@@ -29,7 +29,13 @@ _V1_BASE_BYTES = 3100 * KIB
 _V1_LAYER_BYTES = 165 * KIB
 _V1_EXPERT_LAYER_BYTES = 30 * KIB
 _V1_LATENT_LAYER_BYTES = 290 * KIB
-# triton_kernels route and sort in kernels of their own: two logs of gpt-oss-20b on H100 (0.19).
+# The same for layers that pick rows or blocks by keys: DeepSeek-V4 (one log, 0.25).
+_V1_COMPRESSED_LAYER_BYTES = 510 * KIB
+# What the pool has beside its graphs with gated delta nets, be there 9 of them or 102: four logs of
+# Qwen3.5 and 3.6 on 0.18 to 0.28.
+_V1_DELTA_BYTES = 480 * MIB
+# triton_kernels route and sort in kernels of their own: two logs of gpt-oss-20b on H100 (0.19). A
+# log of gpt-oss-120b on 0.25 has none of it.
 _V1_TRITON_LAYER_BYTES = 400 * KIB
 # NCCL keeps the arguments of each captured all-reduce: two logs over PCIe, Qwen2.5-72B on four L40S
 # (0.19) and Qwen3-8B-AWQ on two GPUs without peer access (0.17). Custom all-reduce keeps none.
@@ -81,7 +87,7 @@ def graphs_of(shape: Shape, options: Options, kind: GpuKind, *, linked: bool) ->
     pool_bytes = round(full_mib * (graphs / _REFERENCE_GRAPHS) ** 0.7) * MIB
     return Graphs(
         sizes=len(sizes),
-        charged_bytes=pool_bytes if rules.graphs_in_budget else 0,
+        charged_bytes=pool_bytes if rules.v2_charges_graphs else 0,
         actual_bytes=pool_bytes * _ACTUAL_PERCENT // 100,
     )
 
@@ -91,21 +97,26 @@ def _runner_v1_pool(
 ) -> int:
     """The pool of runner V1: a part of each graph, and a part of each layer of each graph."""
     graph_bytes = _V1_BASE_BYTES + layers * _V1_LAYER_BYTES
-    if shape.mla:
+    if shape.mla or shape.block_layers:
         graph_bytes += layers * _V1_LATENT_LAYER_BYTES
+    if shape.compressed:
+        graph_bytes += layers * _V1_COMPRESSED_LAYER_BYTES
+    delta_bytes = 0
+    if shape.recurrent and shape.recurrent.kind == "gdn":
+        delta_bytes = _V1_DELTA_BYTES
     captures_nccl = not linked and options.tensor_parallel > _CUSTOM_ALL_REDUCE_PCIE
     if captures_nccl and not options.rules.graphs_in_budget:
         # distributed/device_communicators/custom_all_reduce.py: not for more than two PCIe GPUs;
         # a log of 0.27 on four shows none of it.
         graph_bytes += 2 * layers * _NCCL_CALL_BYTES
-    return graphs * graph_bytes
+    return graphs * graph_bytes + delta_bytes
 
 
 def _expert_graph(shape: Shape, options: Options, kind: GpuKind) -> int:
     """What the experts of a layer add to one graph."""
     if not shape.experts:
         return 0
-    if shape.model_type == "gpt_oss" and mxfp4_backend(options, kind) in SWIZZLED:
+    if shape.model_type == "gpt_oss" and mxfp4_backend(options, kind) == "triton_doubled":
         return _V1_EXPERT_LAYER_BYTES + _V1_TRITON_LAYER_BYTES
     return _V1_EXPERT_LAYER_BYTES
 

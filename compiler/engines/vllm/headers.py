@@ -21,6 +21,7 @@ from compiler.engines.vllm.weights import (
     absorbed_sizes,
     classifies,
     index_sizes,
+    input_buffers,
     padded_rows,
     rope_bytes,
     vocabulary_rows,
@@ -45,7 +46,7 @@ _BY_OUTPUT = frozenset(
     | {"in_proj_ba", "in_proj_b", "in_proj_a", "conv1d", "A_log", "dt_bias", "D", "sinks"}
     | {"dt_proj", "f_b_proj", "g_b_proj", "b_proj", "q_conv1d", "k_conv1d", "v_conv1d", "A"}
     | {"conv", "output_gate"}
-    | {"qkv", "linear_fc1"}
+    | {"qkv", "linear_fc1", "index_q_proj"}
 )
 _BY_INPUT = frozenset(
     {
@@ -114,10 +115,11 @@ def weights_from_tensors(
 ) -> int | None:
     """Bytes that `Model loading took` reports for one rank, computed from the real tensors.
 
-    None where the tensors do not decide: when vLLM quantizes 16-bit weights while loading.
+    None where the tensors do not decide: when vLLM quantizes 16-bit weights while loading, and with
+    compressed attention, whose modules have names and cuts of their own.
     """
     scheme = scheme_of(shape.quantization, options.quantization)
-    if shape.quantization is None and scheme.kind != "none":
+    if shape.compressed or (shape.quantization is None and scheme.kind != "none"):
         return None
     if kind is not None:
         scheme = replace(scheme, compute=kind.compute)
@@ -333,6 +335,7 @@ def _computed_sizes(
     """What vLLM holds beside the checkpoint's tensors, or in another layout."""
     if not shape.learnt_positions:
         yield rope_bytes(shape, options)
+    yield from input_buffers(shape, options)
     if shape.second_embedding and has_embedding(shape, options):
         yield vocabulary_rows(shape, options) * shape.hidden * shape.dtype_bytes
     here = stage_layers(shape, options)

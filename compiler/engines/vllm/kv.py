@@ -6,11 +6,19 @@ import math
 from dataclasses import dataclass, replace
 
 from compiler.engines.vllm.caches import CacheKind, LayerCache, layer_caches, token_bytes
-from compiler.engines.vllm.options import Options
-from compiler.engines.vllm.shape import Recurrent, Shape
+from compiler.engines.vllm.compressed import (
+    COMPRESSED_BLOCK,
+    compressed_caches,
+    packed_block_bytes,
+    packed_groups,
+)
+from compiler.engines.vllm.options import Options, uses_runner_v2
+from compiler.engines.vllm.shape import Compressed, Recurrent, Shape
 
 # v1/attention/backends: the block size of every CUDA backend but FlashMLA.
 _BLOCK = 16
+# models/minimax_m3/common/sparse_attention.py: keys are picked by blocks of this many tokens.
+_SPARSE_BLOCK = 128
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +31,10 @@ class Group:
     window: int = 0
     states: int = 1
     """States that a request holds."""
+    batches: int = 1
+    """Batches whose tokens a window keeps."""
+    bytes: int = 0
+    """Bytes of its part of a block, where groups share a block unequally."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +47,9 @@ class Layout:
     groups: tuple[Group, ...]
     whole_block_bytes: int
     """The same with the layers of all pipeline stages."""
+
+    tuple_bytes: int = 0
+    """What a block of a request is counted as before start, where groups share it unequally."""
 
     @property
     def exists(self) -> bool:
@@ -59,12 +74,14 @@ def layout_of(shape: Shape, options: Options) -> Layout:
 
     Layers are grouped over the whole model, and each pipeline stage holds its part of every group.
     """
+    if shape.compressed is not None:
+        return _packed_layout(shape, shape.compressed, options)
     layers = _managed(layer_caches(shape, options), options)
     if not layers:
         return NO_CACHE
     block = _block_size(shape, options, layers)
     if not any(layer.kind == "state" for layer in layers) and _is_uniform(layers):
-        return _uniform_layout(layers, options, block)
+        return _uniform_layout(layers, shape, options, block)
     pages = _same_pages([_page(layer, block) for layer in layers], options)
     page_bytes = max(page.page_bytes for page in pages)
     buckets = _buckets(pages)
@@ -88,23 +105,48 @@ def layout_of(shape: Shape, options: Options) -> Layout:
 def request_blocks(layout: Layout, options: Options, tokens: int | None = None) -> int:
     """Blocks that one request of full length takes (v1/kv_cache_interface.py, max_memory_usage)."""
     length = options.context if tokens is None else tokens
-    return sum(_group_blocks(group, options, length) for group in layout.groups)
+    blocks = [_group_blocks(group, options, length) for group in layout.groups]
+    if not layout.tuple_bytes:
+        return sum(blocks)
+    # Until 0.28 each group counts by its bytes against the first (`get_max_concurrency_for_...`).
+    parts = zip(blocks, layout.groups, strict=True)
+    return -(-sum(count * group.bytes for count, group in parts) // layout.groups[0].bytes)
+
+
+def needed_blocks(layout: Layout, options: Options) -> int:
+    """Blocks that must be there before vLLM starts (`_max_memory_usage_bytes_from_groups`)."""
+    one = request_blocks(layout, options)
+    if not layout.tuple_bytes:
+        return one
+    blocks = sum(_group_blocks(group, options, options.context) for group in layout.groups)
+    return max(one, -(-blocks * layout.tuple_bytes // layout.whole_block_bytes))
 
 
 def blocks_for(layout: Layout, options: Options, tokens: int) -> int:
     """Blocks of a pool that holds this many tokens, one request of full length at least."""
     one = request_blocks(layout, options)
     wanted = -(-one * tokens // options.context)
-    least = one
+    least = needed_blocks(layout, options)
     if options.rules.stages_hold_all and layout.block_bytes:
         # Its memory is compared with what the layers of all stages would take.
-        least = -(-one * layout.whole_block_bytes // layout.block_bytes)
+        least = -(-least * layout.whole_block_bytes // layout.block_bytes)
     return max(least, wanted) + reserved_blocks(options)
 
 
 def reserved_blocks(options: Options) -> int:
     """The null block, which vLLM >= 0.30 sets aside before it checks that a request fits."""
     return 1 if options.rules.null_block else 0
+
+
+def held_tokens(layout: Layout, options: Options, blocks: int) -> int:
+    """Tokens of full-length requests that this many blocks hold.
+
+    Where layers of several kinds share the pool, a request takes other numbers of blocks of each,
+    and what versions before 0.20 log divides the blocks by the kinds alone.
+    """
+    if len(layout.groups) < 2:  # noqa: PLR2004, one kind of layers.
+        return logged_tokens(layout, options, blocks)
+    return blocks * options.context // request_blocks(layout, options)
 
 
 def logged_tokens(layout: Layout, options: Options, blocks: int) -> int:
@@ -119,6 +161,29 @@ def logged_tokens(layout: Layout, options: Options, blocks: int) -> int:
         case "concurrency":
             # int(max_concurrency * max_model_len), where max_concurrency is a float there.
             return blocks * options.context // request_blocks(layout, options)
+
+
+def _packed_layout(shape: Shape, own: Compressed, options: Options) -> Layout:
+    """DeepSeek-V4: pages of several sizes lie side by side in one block."""
+    groups = packed_groups(compressed_caches(shape, own, options), options)
+    batches = _batches(shape, options)
+    tuple_bytes = 0
+    if not options.rules.packs_largest_group:
+        sizes = [size for size, _, _ in groups[0].pages]
+        tuple_bytes = sum(sizes) * max(count for group in groups for _, count, _ in group.pages)
+    return Layout(
+        block_size=COMPRESSED_BLOCK,
+        block_bytes=packed_block_bytes(groups, options, here=True),
+        groups=tuple(
+            Group(
+                kind="full" if group.kind == "rows" else "sliding",
+                block=group.block, window=group.window, batches=batches, bytes=group.bytes,
+            )
+            for group in groups
+        ),
+        whole_block_bytes=packed_block_bytes(groups, options, here=False),
+        tuple_bytes=tuple_bytes,
+    )  # fmt: skip
 
 
 def _managed(layers: tuple[LayerCache, ...], options: Options) -> tuple[LayerCache, ...]:
@@ -138,9 +203,8 @@ def _block_size(shape: Shape, options: Options, layers: tuple[LayerCache, ...]) 
     `_align_hybrid_block_size`, 0.20 to 0.33.
     """
     rules = options.rules
-    block = options.block_size or (
-        rules.mla_block if shape.mla and not shape.mla.expanded else _BLOCK
-    )
+    own = rules.mla_block if shape.mla and not shape.mla.expanded else _BLOCK
+    block = options.block_size or (_SPARSE_BLOCK if shape.block_layers else own)
     states = [layer.size_bytes for layer in layers if layer.kind == "state"]
     if not states or all(layer.kind == "state" for layer in layers):
         return block
@@ -156,13 +220,15 @@ def _is_uniform(layers: tuple[LayerCache, ...]) -> bool:
     return len({(layer.kind, layer.window) for layer in layers}) == 1
 
 
-def _uniform_layout(layers: tuple[LayerCache, ...], options: Options, block: int) -> Layout:
-    first = layers[0]
+def _uniform_layout(
+    layers: tuple[LayerCache, ...], shape: Shape, options: Options, block: int
+) -> Layout:
+    first, batches = layers[0], _batches(shape, options)
     here = sum(layer.size_bytes for layer in layers if layer.stage == options.stage)
     return Layout(
         block_size=block,
         block_bytes=block * here,
-        groups=(Group(kind=first.kind, block=block, window=first.window),),
+        groups=(Group(kind=first.kind, block=block, window=first.window, batches=batches),),
         whole_block_bytes=block * sum(layer.size_bytes for layer in layers),
     )
 
@@ -199,7 +265,8 @@ def _buckets(pages: list[_Page]) -> list[list[_Page]]:
 def _group(page: _Page, shape: Shape, options: Options) -> Group:
     kind, window = page.layer.kind, page.layer.window
     if kind != "state" or shape.recurrent is None:
-        return Group(kind=kind, block=page.block, window=window)
+        batches = _batches(shape, options)
+        return Group(kind=kind, block=page.block, window=window, batches=batches)
     if _keeps_every_block(shape, shape.recurrent, options):
         return Group(kind="full", block=page.block)
     return Group(kind=kind, block=page.block, states=_states(shape, shape.recurrent, options))
@@ -242,14 +309,19 @@ def _group_blocks(group: Group, options: Options, length: int) -> int:
         case "full":
             return -(-length // group.block)
         case "sliding":
-            in_flight = options.batched_tokens * _batches(options)
+            in_flight = options.batched_tokens * group.batches
             return -(-min(group.window - 1 + in_flight, length) // group.block) + 1
         case "state":
             return group.states
 
 
-def _batches(options: Options) -> int:
-    """Batches whose tokens a window keeps (config/vllm.py `max_concurrent_batches`, from 0.28)."""
+def _batches(shape: Shape, options: Options) -> int:
+    """Batches whose tokens a window keeps (config/vllm.py `max_concurrent_batches`, from 0.26).
+
+    Runner V1 has no asynchronous scheduling over pipeline stages.
+    """
     if not options.rules.async_batches:
         return 1
-    return options.pipeline_parallel + int(options.async_scheduling)
+    stages = options.pipeline_parallel
+    overlaps = options.async_scheduling and (stages == 1 or uses_runner_v2(shape, options))
+    return stages + int(overlaps)

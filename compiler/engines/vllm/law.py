@@ -16,7 +16,7 @@ from compiler.engines.vllm.explain import (
     why_runtime,
     why_weights,
 )
-from compiler.engines.vllm.kv import logged_tokens
+from compiler.engines.vllm.kv import held_tokens
 from compiler.engines.vllm.options import Options
 from compiler.engines.vllm.refusals import site_refusal
 from compiler.engines.vllm.runtime import process_bytes
@@ -100,7 +100,7 @@ def _why_kv(estimate: Estimate, blocks: int) -> str:
 
 def _held_tokens(estimate: Estimate, blocks: int) -> int:
     """Tokens of the whole replica: each data parallel rank has a cache of its own."""
-    tokens = logged_tokens(estimate.layout, estimate.options, blocks)
+    tokens = held_tokens(estimate.layout, estimate.options, blocks)
     return tokens * estimate.options.data_parallel
 
 
@@ -134,7 +134,7 @@ def _blocks(tokens: int, estimates: tuple[Estimate, ...]) -> int:
 def _device(shape: Shape, estimate: Estimate, blocks: int) -> Breakdown:
     kv_bytes = blocks * estimate.layout.block_bytes
     return Breakdown(
-        weights=_part("weights", estimate.weights_bytes, why_weights(shape, estimate)),
+        weights=_weights_part(shape, estimate),
         kv=Part.exact(kv_bytes, _why_kv(estimate, blocks)),
         compute=_compute_part(estimate, kv_bytes),
         graphs=_part("graphs", estimate.graphs.larger_bytes, why_graphs(estimate)),
@@ -216,6 +216,12 @@ def _compute_part(estimate: Estimate, kv_bytes: int) -> Part:
     return replace(part, high_bytes=max(part.high_bytes, cold_bytes))
 
 
+def _weights_part(shape: Shape, estimate: Estimate) -> Part:
+    """The weights; on the high side in the layout that other installed kernels want."""
+    part = _part("weights", estimate.weights_bytes, why_weights(shape, estimate))
+    return replace(part, high_bytes=part.high_bytes + estimate.possible_weights_bytes)
+
+
 def _runtime_part(estimate: Estimate) -> Part:
     bands, runtime = learnt_bands(), estimate.runtime
     charged = bands["charged"].around(runtime.charged_bytes, "")
@@ -223,7 +229,7 @@ def _runtime_part(estimate: Estimate) -> Part:
     return Part(
         bytes=charged.bytes + context.bytes,
         low_bytes=charged.low_bytes + context.low_bytes,
-        high_bytes=charged.high_bytes + context.high_bytes,
+        high_bytes=charged.high_bytes + context.high_bytes + runtime.possible_bytes,
         why=why_runtime(estimate),
     )
 

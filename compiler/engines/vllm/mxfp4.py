@@ -12,11 +12,12 @@ from compiler.ir.units import round_up
 Backend = Literal[
     "marlin", "trtllm", "triton", "triton_padded", "triton_doubled", "triton_swizzled"
 ]
-SWIZZLED: frozenset[Backend] = frozenset({"triton_doubled", "triton_swizzled"})
 
 _HOPPER = (9, 0)
 _BLACKWELL = 10
 _BEYOND_BLACKWELL = (11, 0)
+# vLLM carries triton_kernels itself (third_party/triton_kernels) from here on.
+_WITH_TRITON_KERNELS = (0, 15, 0)
 
 
 def mxfp4_backend(options: Options, kind: GpuKind | None) -> Backend:
@@ -36,6 +37,15 @@ def mxfp4_backend(options: Options, kind: GpuKind | None) -> Backend:
     return "triton_doubled" if options.rules.mxfp4_scales_stay else "triton_swizzled"
 
 
+def may_fall_back(options: Options, kind: GpuKind) -> bool:
+    """Whether Hopper's kernels may be missing: pip brings no triton_kernels with 0.10 to 0.14.
+
+    vLLM then takes Marlin (quantization/mxfp4.py `get_mxfp4_backend`), and no argument says so.
+    """
+    own = options.mxfp4_backend is None and mxfp4_backend(options, kind) == "triton_padded"
+    return own and options.version < _WITH_TRITON_KERNELS
+
+
 def mxfp4_sizes(hidden: int, width: int, count: int, backend: Backend) -> Iterator[int]:
     """Bytes of values, scales and biases of both stacks of `count` experts.
 
@@ -45,7 +55,7 @@ def mxfp4_sizes(hidden: int, width: int, count: int, backend: Backend) -> Iterat
     match backend:
         case "triton_doubled" | "triton_swizzled":
             kept = backend == "triton_doubled"
-            yield from _swizzled(hidden, round_up(width, 64), count, scales_stay=kept)
+            yield from _swizzled(hidden, width, count, doubled=kept)
             return
         case "marlin":
             width, hidden = round_up(width, 128), round_up(hidden, 256)
@@ -66,18 +76,20 @@ def mxfp4_sizes(hidden: int, width: int, count: int, backend: Backend) -> Iterat
     yield count * hidden * bias_bytes
 
 
-def _swizzled(hidden: int, width: int, count: int, *, scales_stay: bool) -> Iterator[int]:
+def _swizzled(hidden: int, width: int, count: int, *, doubled: bool) -> Iterator[int]:
     """triton_kernels on Hopper: values and scales in layouts of their own, biases in 32 bits.
 
     quantization/mxfp4.py `_setup_kernel` (0.19) replaces the values, but leaves the scales of the
     checkpoint registered beside the swizzled ones; oracle/mxfp4.py drops them (0.32, taken to be so
     from 0.25 on). Scales have 256 rows or a multiple, and an even number of columns
-    (triton_kernels, `HopperMXScaleLayout`); values have a multiple of 64 bytes of inputs, which
-    both logs of gpt-oss-20b on H100 show (0.19, one and two ranks).
+    (triton_kernels, `HopperMXScaleLayout`). In 0.19 the width is a multiple of 64 and values have a
+    multiple of 64 bytes of inputs, which both logs of gpt-oss-20b on H100 show (one and two ranks);
+    a log of gpt-oss-120b on 0.25 shows neither.
     """
+    width, step = (round_up(width, 64), 64) if doubled else (width, 1)
     for rows, columns in ((2 * width, hidden), (hidden, width)):
-        yield count * rows * round_up(columns // 2, 64)
+        yield count * rows * round_up(columns // 2, step)
         yield count * round_up(rows, 256) * round_up(columns // 32, 2)
-        if scales_stay:
+        if doubled:
             yield count * rows * (columns // 32)
         yield count * rows * 4

@@ -73,6 +73,8 @@ class Options:
     profile_images: bool = True
     replicate_vision: bool = False
     lora: Lora | None = None
+    draft_method: str = ""
+    """The method of speculative decoding; empty without it."""
     draft_tokens: int = 0
     """Tokens proposed a step by speculative decoding."""
     draft_layers: int = 0
@@ -155,15 +157,20 @@ _BIG_BYTES = 139 * GIB // 2
 
 
 def uses_runner_v2(shape: Shape, options: Options) -> bool:
-    """Whether model runner V2 serves this model (config/vllm.py, 0.23 to 0.33)."""
+    """Whether model runner V2 serves this model (config/vllm.py `use_v2_model_runner`, 0.23 on)."""
     if options.runner_v2 is not None:
         return options.runner_v2
     rules = options.rules
-    if options.draft is not None and options.draft.method == "medusa":
+    if options.draft_method not in rules.v2_drafts:
         return False
     if rules.v2_all:
         return True
-    if not rules.v2_dense or shape.experts or options.pooling or shape.recurrent or shape.encoder:
+    if options.pooling or shape.recurrent or shape.encoder:
         return False
-    named = shape.architecture in {"LlamaForCausalLM", "MistralForCausalLM", "Qwen3ForCausalLM"}
-    return "ForCausalLM" in shape.architecture and (named or rules.v2_decoders)
+    if shape.experts:
+        return shape.architecture in rules.v2_mixtures
+    return rules.v2_decoders or (rules.v2_dense and shape.architecture in _FIRST_V2)
+
+
+# The classes that model runner V2 began with.
+_FIRST_V2 = frozenset({"LlamaForCausalLM", "MistralForCausalLM", "Qwen3ForCausalLM"})

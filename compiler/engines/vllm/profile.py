@@ -48,8 +48,9 @@ def profile_of(facts: ModelFacts) -> ModelProfile:
 
 def _profile(shape: Shape, weights: list[WeightType] | None, *, mixed: bool) -> ModelProfile:
     experts = shape.experts
-    if mixed and set(shape.attention) == {"full"}:
-        # The shape does not tell these layers apart, and all of one kind would be wrong.
+    if shape.compressed or (mixed and set(shape.attention) == {"full"}):
+        # The shape does not tell these layers apart, and all of one kind would be wrong; rows of
+        # several kinds that are compressed have no figure a token.
         return ModelProfile(
             engine="vllm",
             width=shape.hidden,

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from compiler.engines.vllm.modules import NO_NAMES, Names, Role, names_of, role_of, shards
 from compiler.ir.facts import HeaderValue
 
 SchemeKind = Literal[
@@ -18,6 +18,8 @@ SchemeKind = Literal[
     "int8",
     "nvfp4",
     "mxfp4",
+    "mxfp8",
+    "mixed",
     "bnb4",
     "bnb8",
     "gguf",
@@ -28,44 +30,6 @@ _BYTE_BITS = 8
 _MXFP4_GROUP = 32
 _FP8_COMPUTE = (8, 9)
 _MACHETE_COMPUTE = (9, 0)
-# Weights are at most 16 bits wide; packed ones take whole bytes at least.
-_MOST_BITS = 16
-_REPEATED_GROUP = re.compile(r"\)[*+?]?[*+{]")
-_REPETITION = re.compile(r"(?<!\\)(?:[*+]|\{\d*,\d*\})")
-_NAME_LETTERS = 100
-_MOST_STEPS = 4 * _NAME_LETTERS**3
-_FUSED = {
-    "qkv_proj": ("q_proj", "k_proj", "v_proj"),
-    "gate_up_proj": ("gate_proj", "up_proj"),
-    "in_proj_qkvz": ("in_proj_qkv", "in_proj_z"),
-    "in_proj_ba": ("in_proj_b", "in_proj_a"),
-    "fused_qkv_a_proj": ("q_a_proj", "kv_a_proj_with_mqa"),
-}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ignored:
-    """Modules that stay in the model's dtype, as the checkpoint lists them."""
-
-    exact: frozenset[str] = frozenset()
-    parts: tuple[str, ...] = ()
-    patterns: tuple[re.Pattern[str], ...] = ()
-
-    def covers(self, name: str) -> bool:
-        """Whether the module of this full name is left alone (all shards of a fused one count)."""
-        names = (name, *_shards(name))
-        return any(self._covers_one(candidate) for candidate in names)
-
-    def _covers_one(self, name: str) -> bool:
-        pieces = name.split(".")
-        if self.exact and any(
-            ".".join(pieces[:n]) in self.exact for n in range(1, len(pieces) + 1)
-        ):
-            return True
-        dotted = f".{name}."
-        if any(f".{part}." in dotted for part in self.parts):
-            return True
-        return any(pattern.match(name) for pattern in self.patterns)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,13 +50,19 @@ class Scheme:
     """GPTQ with act order: inputs are permuted."""
     compute: tuple[int, int] | None = None
     """Compute capability of the GPU, which decides about the kernel."""
-    ignored: Ignored = Ignored()
+    ignored: Names = NO_NAMES
+    of_roles: Mapping[Role, Scheme] = field(default_factory=dict, compare=False, hash=False)
+    """Mixed precision: the schemes of modules that the checkpoint names one by one."""
+    of_names: tuple[tuple[Names, Scheme], ...] = field(default=(), compare=False, hash=False)
+    """Mixed precision: the schemes of modules that it means by patterns, first match first."""
+    of_output: Scheme | None = None
+    """Mixed precision: the scheme of the output."""
 
     def sizes(self, rows: int, columns: int, dtype_bytes: int) -> list[int]:
         """Bytes of each tensor that holds a weight of `rows` outputs and `columns` inputs."""
         count = rows * columns
         match self.kind:
-            case "none" | "unknown":
+            case "none" | "unknown" | "mixed":
                 return [count * dtype_bytes]
             case "awq" | "gptq" | "wna16":
                 groups = -(-columns // (self.group or columns or 1))
@@ -108,6 +78,8 @@ class Scheme:
                 return [count // 2, count // 16]
             case "mxfp4":
                 return [count // 2, count // 32]
+            case "mxfp8":
+                return [count, count // 32]
             case "bnb4":
                 # 4 bits and one fp32 absmax a block of 64 weights.
                 return [count // 2, count // 16]
@@ -137,7 +109,24 @@ class Scheme:
 
     def for_module(self, name: str) -> Scheme:
         """The scheme of one module: none when the checkpoint leaves it alone."""
-        return PLAIN if self.kind == "none" or self.ignored.covers(name) else self
+        if self.kind == "none" or self.ignored.cover(name):
+            return PLAIN
+        return self if self.kind != "mixed" else self._own_of(name)
+
+    def _own_of(self, name: str) -> Scheme:
+        """The scheme that mixed precision gives a module: that of its first shard with one."""
+        roles = (role for spelt in shards(name) if (role := role_of(spelt)))
+        found = next((self.of_roles[role] for role in roles if role in self.of_roles), None)
+        if found is None:
+            found = next((own for names, own in self.of_names if names.cover(name)), PLAIN)
+        return replace(found, compute=self.compute)
+
+    def kinds(self) -> frozenset[SchemeKind]:
+        """Every kind that a module can have."""
+        if self.kind != "mixed":
+            return frozenset({self.kind})
+        named = (own.kind for _, own in self.of_names)
+        return frozenset({*(own.kind for own in self.of_roles.values()), *named})
 
 
 PLAIN = Scheme()
@@ -157,9 +146,7 @@ def scheme_of(config: Mapping[str, HeaderValue] | None, requested: str | None) -
         case "gptq" | "gptq_marlin" | "auto-round" | "auto_round":
             return _integer("gptq", config, ignored, zero_points=not config.get("sym", True))
         case "fp8" | "fbgemm_fp8":
-            return Scheme(
-                kind="fp8", bits=8, block=_pair(config.get("weight_block_size")), ignored=ignored
-            )
+            return _fp8(config, ignored)
         case "mxfp4":
             return Scheme(kind="mxfp4", bits=4, group=32, ignored=ignored)
         case "bitsandbytes":
@@ -170,58 +157,59 @@ def scheme_of(config: Mapping[str, HeaderValue] | None, requested: str | None) -
         case "compressed-tensors":
             return _compressed(config, ignored)
     algorithm = str(config.get("quant_algo") or "").upper()
+    if algorithm == "MIXED_PRECISION":
+        return _mixed_modelopt(config, ignored)
     if method.startswith("modelopt") or algorithm:
-        if "FP4" in algorithm:
-            return Scheme(kind="nvfp4", bits=4, group=16, ignored=ignored)
-        return Scheme(kind="fp8", bits=8, ignored=ignored)
+        return replace(_modelopt(algorithm), ignored=ignored)
     return Scheme(kind="unknown", ignored=ignored)
 
 
-def quantization_fault(config: Mapping[str, HeaderValue] | None) -> str | None:
-    """What no checkpoint can mean in its quantization_config, as the end of a sentence."""
-    if not config:
-        return None
-    parts = [config, *_weight_groups(config)]
-    for part in parts:
-        for key in ("weight_block_size", "block_structure"):
-            pair = _pair(part.get(key))
-            if pair is not None and min(pair) < 1:
-                return f"a `{key}` of {list(pair)}"
-        bits = _first_int(part, ("bits", "w_bit", "num_bits"), _BYTE_BITS)
-        if not 0 < bits <= _MOST_BITS:
-            return f"weights of {bits} bits"
-    return _pattern_fault(config)
+def _fp8(config: Mapping[str, HeaderValue], ignored: Names) -> Scheme:
+    """FP8 by tensor, row or block; experts may be in four bits beside it."""
+    own = Scheme(kind="fp8", bits=8, block=pair(config.get("weight_block_size")))
+    if config.get("expert_dtype") != "fp4":
+        return replace(own, ignored=ignored)
+    experts = Scheme(kind="mxfp4", bits=4, group=_MXFP4_GROUP)
+    named = ((names_of([r"re:.*\.experts\."]), experts), (names_of(["re:.*"]), own))
+    return Scheme(kind="mixed", ignored=ignored, of_names=named)
 
 
-def _weight_groups(config: Mapping[str, HeaderValue]) -> list[Mapping[str, HeaderValue]]:
-    """What compressed-tensors says of the weights of each group."""
-    groups = config.get("config_groups")
-    listed = list(groups.values()) if isinstance(groups, dict) else []
-    weights = [each.get("weights") for each in listed if isinstance(each, dict)]
-    return [each for each in weights if isinstance(each, dict)]
+# modelopt.py, 0.33: algorithms whose weights lie as named; FP8's are in blocks, a row or a tensor.
+_MODELOPT: dict[str, Scheme] = {
+    "FP8": Scheme(kind="fp8", bits=8),
+    "FP8_PER_CHANNEL_PER_TOKEN": Scheme(kind="fp8", bits=8),
+    "FP8_PB_WO": Scheme(kind="fp8", bits=8, block=(128, 128)),
+    "FP8_PB": Scheme(kind="fp8", bits=8, block=(128, 128)),
+    "FP8_BLOCK": Scheme(kind="fp8", bits=8, block=(128, 128)),
+    "NVFP4": Scheme(kind="nvfp4", bits=4, group=16),
+    "NVFP4_AWQ": Scheme(kind="nvfp4", bits=4, group=16),
+    "W4A16_NVFP4": Scheme(kind="nvfp4", bits=4, group=16),
+    "MXFP8": Scheme(kind="mxfp8", bits=8, group=32),
+    "MXFP4": Scheme(kind="mxfp4", bits=4, group=32),
+}
 
 
-def _pattern_fault(config: Mapping[str, HeaderValue]) -> str | None:
-    """Patterns of module names are the checkpoint's own: one can be wrong, or never end.
+def _modelopt(algorithm: str) -> Scheme:
+    return _MODELOPT.get(algorithm, Scheme(kind="unknown"))
 
-    A repeated group can take time that doubles with each letter of a name, and each repetition
-    multiplies it by the name's length, some hundred letters.
-    """
-    steps = 0
-    for text in _ignore_list(config):
-        pattern = _pattern_text(text)
-        if pattern is None:
-            continue
-        try:
-            re.compile(pattern)
-        except (re.error, OverflowError, RecursionError):
-            return f"a pattern of module names that is none, `{text[:60]}`"
-        if _REPEATED_GROUP.search(pattern):
-            return f"a pattern of module names that could take forever, `{text[:60]}`"
-        steps += _NAME_LETTERS ** len(_REPETITION.findall(pattern))
-        if steps > _MOST_STEPS:
-            return f"patterns of module names that could take forever, `{text[:60]}`"
-    return None
+
+def _mixed_modelopt(config: Mapping[str, HeaderValue], ignored: Names) -> Scheme:
+    """ModelOpt names the algorithm of every quantized module (modelopt.py, 0.24 to 0.33)."""
+    listed = config.get("quantized_layers")
+    modules = listed if isinstance(listed, dict) else {}
+    roles: dict[Role, Scheme] = {}
+    output: Scheme | None = None
+    for name, recipe in modules.items():
+        algorithm = recipe.get("quant_algo") if isinstance(recipe, dict) else None
+        own = _modelopt(str(algorithm or "").upper())
+        role = role_of(name)
+        if role is not None:
+            roles.setdefault(role, own)
+        elif name.endswith("lm_head"):
+            output = own
+    if not roles:
+        return Scheme(kind="unknown", ignored=ignored)
+    return Scheme(kind="mixed", ignored=ignored, of_roles=roles, of_output=output)
 
 
 def _online(requested: str | None) -> Scheme:
@@ -234,10 +222,10 @@ def _online(requested: str | None) -> Scheme:
 
 
 def _integer(
-    kind: SchemeKind, config: Mapping[str, HeaderValue], ignored: Ignored, *, zero_points: bool
+    kind: SchemeKind, config: Mapping[str, HeaderValue], ignored: Names, *, zero_points: bool
 ) -> Scheme:
-    bits = _first_int(config, ("bits", "w_bit"), 4)
-    group = _first_int(config, ("group_size", "q_group_size"), 128)
+    bits = first_int(config, ("bits", "w_bit"), 4)
+    group = first_int(config, ("group_size", "q_group_size"), 128)
     return Scheme(
         kind=kind,
         bits=bits,
@@ -248,63 +236,77 @@ def _integer(
     )
 
 
-def _compressed(config: Mapping[str, HeaderValue], ignored: Ignored) -> Scheme:
-    """compressed-tensors: the first group of weights decides; checkpoints in use have one."""
-    groups = config.get("config_groups")
-    first = next(iter(groups.values()), {}) if isinstance(groups, dict) else {}
-    weights = first.get("weights") if isinstance(first, dict) else None
-    if not isinstance(weights, dict):
+def _compressed(config: Mapping[str, HeaderValue], ignored: Names) -> Scheme:
+    """compressed-tensors: groups of modules, each with a scheme of its own.
+
+    Modules are matched by name or pattern before their class (compressed_tensors/utils.py
+    `find_matched_target`); a group of the class `Linear` has all that no other group names.
+    """
+    found = config.get("config_groups")
+    groups = [group for group in found.values() if isinstance(group, dict)] if isinstance(
+        found, dict
+    ) else []  # fmt: skip
+    schemes = [(_targets(group), _group_scheme(group, config)) for group in groups]
+    if not schemes:
         return Scheme(kind="unknown", ignored=ignored)
-    bits = _first_int(weights, ("num_bits",), 8)
+    everywhere = [own for targets, own in schemes if not targets]
+    named = [(names_of(targets), own) for targets, own in schemes if targets]
+    if not named:
+        return replace(everywhere[0], ignored=ignored)
+    rest = [(names_of(["re:.*"]), everywhere[0])] if everywhere else []
+    output = next((own for names, own in named if names.cover("lm_head")), None)
+    return Scheme(
+        kind="mixed", ignored=ignored, of_names=(*named, *rest), of_output=output
+    )  # fmt: skip
+
+
+def _targets(group: Mapping[str, HeaderValue]) -> list[str]:
+    """The names and patterns of a group; none where it means a class of modules."""
+    targets = group.get("targets")
+    listed = (
+        [item for item in targets if isinstance(item, str)] if isinstance(targets, list) else []
+    )
+    return [] if any(item in _CLASSES for item in listed) else listed
+
+
+# Classes that a group may mean.
+_CLASSES = frozenset({"Linear", "LinearBase", "FusedMoE"})
+
+
+def _group_scheme(group: Mapping[str, HeaderValue], config: Mapping[str, HeaderValue]) -> Scheme:
+    weights = group.get("weights")
+    if not isinstance(weights, dict):
+        return Scheme(kind="unknown")
+    bits = first_int(weights, ("num_bits",), 8)
+    layout = str(group.get("format") or config.get("format") or "")
     if weights.get("type") == "float":
-        return _compressed_float(weights, bits, ignored)
-    if bits == _BYTE_BITS and str(config.get("format", "")).startswith("int"):
-        return Scheme(kind="int8", bits=8, ignored=ignored)
+        return _compressed_float(weights, bits)
+    if bits == _BYTE_BITS and layout.startswith("int"):
+        return Scheme(kind="int8", bits=8)
     return Scheme(
         kind="wna16",
         bits=bits,
-        group=max(0, _first_int(weights, ("group_size",), 0)),
+        group=max(0, first_int(weights, ("group_size",), 0)),
         zero_points=not weights.get("symmetric", True),
-        ignored=ignored,
     )
 
 
-def _compressed_float(weights: Mapping[str, HeaderValue], bits: int, ignored: Ignored) -> Scheme:
+def _compressed_float(weights: Mapping[str, HeaderValue], bits: int) -> Scheme:
     if bits == _BYTE_BITS:
-        block = _pair(weights.get("block_structure"))
-        return Scheme(kind="fp8", bits=8, block=block, ignored=ignored)
+        if weights.get("group_size") == _MXFP4_GROUP:
+            return Scheme(kind="mxfp8", bits=8, group=_MXFP4_GROUP)
+        return Scheme(kind="fp8", bits=8, block=pair(weights.get("block_structure")))
     if weights.get("group_size") == _MXFP4_GROUP:
-        return Scheme(kind="mxfp4", bits=4, group=_MXFP4_GROUP, ignored=ignored)
-    return Scheme(kind="nvfp4", bits=4, group=16, ignored=ignored)
+        return Scheme(kind="mxfp4", bits=4, group=_MXFP4_GROUP)
+    return Scheme(kind="nvfp4", bits=4, group=16)
 
 
-def _ignored(config: Mapping[str, HeaderValue]) -> Ignored:
-    """Exact names go into a set: some checkpoints list every layer by name."""
-    exact: set[str] = set()
-    parts: list[str] = []
-    patterns: list[re.Pattern[str]] = []
-    for text in _ignore_list(config):
-        pattern = _pattern_text(text)
-        if pattern is not None:
-            patterns.append(re.compile(pattern))
-        elif any(piece.isdigit() for piece in text.split(".")):
-            exact.add(text)
-        else:
-            parts.append(text)
-    return Ignored(exact=frozenset(exact), parts=tuple(parts), patterns=tuple(patterns))
+def _ignored(config: Mapping[str, HeaderValue]) -> Names:
+    return names_of(ignore_list(config))
 
 
-def _pattern_text(text: str) -> str | None:
-    """The pattern that an entry of the list stands for; None for a name."""
-    if text.startswith("re:"):
-        return text[3:]
-    if "*" in text or "?" in text:
-        glob = re.escape(text.rstrip(".*")).replace(r"\*", ".*").replace(r"\?", ".")
-        return rf"(?:.*\.|){glob}(?:\.|$)"
-    return None
-
-
-def _ignore_list(config: Mapping[str, HeaderValue]) -> Iterable[str]:
+def ignore_list(config: Mapping[str, HeaderValue]) -> Iterable[str]:
+    """The modules that stay in 16 bits, under the name of the list that the method has."""
     for key in (
         "modules_to_not_convert",
         "ignore",
@@ -318,19 +320,16 @@ def _ignore_list(config: Mapping[str, HeaderValue]) -> Iterable[str]:
     return []
 
 
-def _shards(name: str) -> Iterable[str]:
-    stem, _, last = name.rpartition(".")
-    return (f"{stem}.{shard}" for shard in _FUSED.get(last, ()))
-
-
-def _pair(value: HeaderValue) -> tuple[int, int] | None:
+def pair(value: HeaderValue) -> tuple[int, int] | None:
+    """Two whole numbers of a list; None for anything else."""
     match value:
         case [int(first), int(second)]:
             return first, second
     return None
 
 
-def _first_int(config: Mapping[str, HeaderValue], keys: tuple[str, ...], default: int) -> int:
+def first_int(config: Mapping[str, HeaderValue], keys: tuple[str, ...], default: int) -> int:
+    """The first of several names that holds a whole number."""
     for key in keys:
         value = config.get(key)
         if isinstance(value, int):

@@ -34,6 +34,7 @@ _LEAST_COMPUTE: dict[SchemeKind, tuple[int, int]] = {
     "int8": (7, 5),
     "nvfp4": (8, 0),
     "mxfp4": (8, 0),
+    "mxfp8": (8, 0),
     "bnb4": (7, 0),
     "bnb8": (7, 0),
     "gguf": (7, 0),
@@ -121,12 +122,12 @@ def _cpu_refusal(request: Request, shape: Shape) -> Refusal | None:
     if parallel_sizes(request.args) != (1, 1):
         detail = "Pipeline stages and data parallel engines stand on GPUs, of which there is none."
         return Refusal(code="ranks", detail=detail)
-    kind = scheme_of(shape.quantization, None).kind
-    if kind in _ON_CPU:
+    without = sorted(scheme_of(shape.quantization, None).kinds() - _ON_CPU)
+    if not without:
         return None
     return Refusal(
         code="compute-capability",
-        detail=f"vLLM's CPU backend has no kernels for weights in {kind}.",
+        detail=f"vLLM's CPU backend has no kernels for weights in {without[0]}.",
     )
 
 
@@ -135,8 +136,11 @@ def _compute_refusal(shape: Shape, options: Options, kind: GpuKind) -> Refusal |
     if kind.compute < _OLDEST_COMPUTE:
         detail = f"vLLM needs compute capability 7.0; {kind.name} has {shown}."
         return Refusal(code="compute-capability", detail=detail)
-    scheme = scheme_of(shape.quantization, options.quantization).kind
-    least = _LEAST_COMPUTE.get(scheme, _OLDEST_COMPUTE)
+    kinds = scheme_of(shape.quantization, options.quantization).kinds()
+    least, scheme = max(
+        ((_LEAST_COMPUTE.get(own, _OLDEST_COMPUTE), own) for own in sorted(kinds)),
+        default=(_OLDEST_COMPUTE, "none"),
+    )
     if kind.compute < least:
         detail = (
             f"Weights in {scheme} need compute capability {least[0]}.{least[1]} in vLLM "
@@ -242,7 +246,9 @@ def _tower_divisibility(shape: Shape, options: Options) -> Refusal | None:
 
 def _block_divisibility(shape: Shape, options: Options, ranks: int) -> Refusal | None:
     """Quantized shards must end on a scale: fp8 blocks and integer groups are not cut."""
-    scheme = scheme_of(shape.quantization, options.quantization)
+    whole = scheme_of(shape.quantization, options.quantization)
+    matrix = "mlp.experts.0.down_proj" if shape.experts else "mlp.down_proj"
+    scheme = whole.for_module(f"model.layers.{shape.layers - 1}.{matrix}")
     step = scheme.block[1] if scheme.block else scheme.group
     widths = [(shape.inner, ranks)]
     if shape.experts:

@@ -37,7 +37,7 @@ def rope_of(text: Header, family: str, *, head_dim: int, positions: int, mla: Ml
     """
     scaling = _scaling(text)
     kind, factor = _kind(scaling), number(scaling, "factor", 1)
-    rows = positions
+    rows = token_rows = positions
     if kind in _YARN:
         rows = int((whole(scaling, "original_max_position_embeddings") or positions) * factor)
     elif kind in _STRETCHED:
@@ -50,19 +50,21 @@ def rope_of(text: Header, family: str, *, head_dim: int, positions: int, mla: Ml
         # Each layer makes a cache of its own (models/ernie45_vl_moe.py).
         rows = positions * 4 * whole(text, "num_hidden_layers")
     elif "mrope_section" in scaling or family.startswith(_MROPE_FAMILIES):
-        # MRotaryEmbedding quadruples its cache (mrope.py).
-        rows = positions * 4
+        # MRotaryEmbedding quadruples its cache, stretched by YaRN or not (mrope.py).
+        token_rows = rows if kind in _YARN else positions
+        rows = token_rows * 4
     local = str(text.get("model_type") or "").startswith(_TWO_CACHES)
+    compressed = text.get("model_type") == "deepseek_v4"
     wide = whole(text, "global_head_dim")
     return Rope(
         positions=rows,
-        dim=_rotated_dim(text, wide or head_dim, mla),
+        dim=_rotated_dim(text, wide or head_dim),
         local_dim=head_dim if wide else 0,
         # DeepSeek's own scaling keeps 32 bits (deepseek_scaling_rope.py).
-        number_bytes=4 if mla and not mla.expanded and kind in _YARN else 2,
-        local_positions=positions if local else 0,
+        number_bytes=4 if compressed or (mla and not mla.expanded and kind in _YARN) else 2,
+        local_positions=positions if local or compressed else 0,
         trained_positions=positions if kind == _DYNAMIC else 0,
-        token_positions=positions if family.startswith(_TOKEN_POSITIONS) else 0,
+        token_positions=token_rows if family.startswith(_TOKEN_POSITIONS) else 0,
     )
 
 
@@ -106,7 +108,7 @@ def _kind(scaling: Header) -> str:
     return str(scaling.get("rope_type") or scaling.get("type") or "")
 
 
-def _rotated_dim(text: Header, head_dim: int, mla: Mla | None) -> int:
+def _rotated_dim(text: Header, head_dim: int) -> int:
     """Numbers of a head that are rotated; hybrids may leave positions to their recurrent layers."""
     kind = text.get("position_embedding_type")
     off = kind == "nope" or text.get("mla_use_nope") is True or text.get("use_mem_rope") is False
@@ -115,7 +117,9 @@ def _rotated_dim(text: Header, head_dim: int, mla: Mla | None) -> int:
     if _kind(_scaling(text)) == "proportional":
         # Heads keep their size, and the rest of a row is not rotated.
         return head_dim
-    return mla.rope_dim if mla else int(head_dim * _rotated_part(text))
+    if own := whole(text, "qk_rope_head_dim"):
+        return own
+    return int(head_dim * _rotated_part(text))
 
 
 def _rotated_part(text: Header) -> float:

@@ -22,10 +22,14 @@ _HOPPER_KERNELS_BYTES = 256 * MIB
 # and eight ranks were not measured and are taken to need what Hopper and four do.
 _FUSED_BYTES = {2: 2130 * MIB, 4: 2222 * MIB}
 _LINEAR_ATTENTION_BYTES = 358 * MIB
-# Triton's tuning of the gated delta net, which 0.18 and 0.19 run before the KV cache is sized and
-# do not get back (models/qwen3_next.py `_warmup_prefill_kernels`). Two reports, both of an RTX
-# 5090: 3.42 GiB less KV with it than without, and a log of 3.81 GiB of non-torch memory.
+# Triton's tuning of the gated delta net, which 0.18 and 0.19 run before the KV cache is sized
+# (models/qwen3_next.py `_warmup_prefill_kernels`). An RTX 5090 does not get back what it took (two
+# reports: 3.42 GiB less KV with it than without, and a log of 3.81 GiB of non-torch memory); an
+# L40S keeps nothing (a log of 0.18, 2.05 GiB beside the weights in all), and Hopper takes
+# FlashInfer's kernels, which are not tuned. What other GPUs keep was not measured.
 _DELTA_TUNING_BYTES = 3482 * MIB
+_KEEPS_TUNING = 12
+_FREES_TUNING = frozenset({(8, 9), (9, 0)})
 _OLD_CONTEXT_BYTES = 461 * MIB
 _CONTEXT_BYTES = {7: 307 * MIB, 8: 430 * MIB, 9: 543 * MIB, 10: 614 * MIB, 12: 512 * MIB}
 _CONTEXT_OTHER_BYTES = 461 * MIB
@@ -53,6 +57,8 @@ class Runtime:
     """Non-torch memory inside vLLM's budget."""
     context_bytes: int
     """CUDA context and what else lies outside the budget."""
+    possible_bytes: int = 0
+    """More that may lie inside the budget, on GPUs that were not measured."""
 
 
 def runtime_of(shape: Shape, options: Options, kind: GpuKind, *, linked: bool) -> Runtime:
@@ -83,18 +89,24 @@ def runtime_of(shape: Shape, options: Options, kind: GpuKind, *, linked: bool) -
         charged_bytes += channels_bytes
     if shape.recurrent:
         charged_bytes += _LINEAR_ATTENTION_BYTES
-    if keeps_delta_tuning(shape, options, kind):
-        charged_bytes += _DELTA_TUNING_BYTES
+    possible_bytes = 0
+    if tunes_delta(shape, options, kind):
+        if kind.compute[0] == _KEEPS_TUNING:
+            charged_bytes += _DELTA_TUNING_BYTES
+        else:
+            possible_bytes = _DELTA_TUNING_BYTES
     if rules.charges_whole_device:
         charged_bytes += _OLD_CONTEXT_BYTES
         context_bytes = max(0, context_bytes - _OLD_CONTEXT_BYTES)
-    return Runtime(charged_bytes=charged_bytes, context_bytes=context_bytes)
+    return Runtime(
+        charged_bytes=charged_bytes, context_bytes=context_bytes, possible_bytes=possible_bytes
+    )
 
 
-def keeps_delta_tuning(shape: Shape, options: Options, kind: GpuKind) -> bool:
-    """Whether tuned Triton kernels keep memory: Hopper takes FlashInfer's, which are not tuned."""
+def tunes_delta(shape: Shape, options: Options, kind: GpuKind) -> bool:
+    """Whether tuned Triton kernels keep memory, or may."""
     delta = shape.recurrent is not None and shape.recurrent.kind == "gdn"
-    return delta and options.rules.keeps_delta_tuning and kind.compute[0] != _HOPPER
+    return delta and options.rules.keeps_delta_tuning and kind.compute not in _FREES_TUNING
 
 
 def fuses_all_reduce(options: Options, kind: GpuKind) -> bool:

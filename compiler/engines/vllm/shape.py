@@ -44,6 +44,34 @@ class Mla:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Compressed:
+    """DeepSeek-V4's attention: a window of rows, and one row more for some number of tokens."""
+
+    ratios: tuple[int, ...]
+    """For each layer: tokens that one compressed row stands for; 1 with the window alone."""
+    window: int
+    head_dim: int
+    query_rank: int
+    output_rank: int
+    output_groups: int
+    index_heads: int
+    index_dim: int
+    streams: int
+    """Residual streams (hyper-connections)."""
+    hash_layers: int
+    """First layers whose experts are looked up by token."""
+
+    @property
+    def least(self) -> int:
+        """The smallest of the sizes that no such model has as zero."""
+        known = all(ratio in {1, 4, 128} for ratio in self.ratios)
+        return min(
+            self.window, self.head_dim, self.query_rank, self.output_rank, self.output_groups,
+            self.index_heads, self.index_dim, self.streams, int(known),
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Recurrent:
     """Layers that keep a state of fixed size a request instead of keys and values.
 
@@ -136,6 +164,8 @@ class Vision:
     patches_a_token: int = 1
     frames: int = 1
     """Frames that share a patch; a picture stands for all of them."""
+    deep_levels: int = 0
+    """Layers of the language model that pictures reach, each by a buffer of its own."""
     cuts_heads: bool = True
     """Attention is cut by heads, and ranks must divide them."""
     parts: tuple[Part, ...] = ()
@@ -208,6 +238,12 @@ class Shape:
     learnt_positions: int = 0
     """Rows of a position table; 0 for rotary positions."""
     mla: Mla | None = None
+    compressed: Compressed | None = None
+    block_keys: int = 0
+    """Numbers of the key by which a sparse layer picks blocks (MiniMax-M3); 0 without any."""
+    block_key_heads: int = 0
+    block_layers: frozenset[int] = frozenset()
+    """Layers that pick blocks by such keys."""
     recurrent: Recurrent | None = None
     experts: Experts | None = None
     vision: Vision | None = None

@@ -69,9 +69,15 @@ class Rules:
     v2_dense: bool = False
     """Model runner V2 for Llama, Mistral and dense Qwen3."""
     v2_decoders: bool = False
-    """Model runner V2 for every dense decoder without linear attention."""
+    """Model runner V2 for every dense model that generates and has no recurrent layers."""
     v2_all: bool = False
     """Model runner V2 for all models."""
+    v2_mixtures: frozenset[str] = frozenset()
+    """Mixtures of experts that model runner V2 serves before it serves all models."""
+    v2_charges_graphs: bool = False
+    """Model runner V2 takes an estimate of its graphs off the budget; before, it said 0."""
+    v2_drafts: frozenset[str] = frozenset()
+    """Speculative methods that model runner V2 can do; with others V1 serves the model."""
     v2_ignores_offload: bool = False
     """Model runner V2 takes --cpu-offload-gb and does nothing with it."""
     null_block: bool = False
@@ -94,6 +100,8 @@ class Rules:
     """Least step of the block size of latent attention beside recurrent layers."""
     pads_pages: bool = False
     """Pages that do not divide the largest are padded; before, such layers cannot share a pool."""
+    packs_largest_group: bool = False
+    """Where pages of several sizes share a block, it is as large as the largest group of layers."""
     stages_hold_all: bool = False
     """Each pipeline stage must have room for a full-length request of the whole model."""
     servers_by_rank: bool = False
@@ -106,6 +114,10 @@ class Rules:
     """Dynamic scaling of rotary positions has rows for the trained length only."""
     rope_of_tokens: bool = False
     """Qwen3-VL's cache of rotary positions has a row a token; before, four."""
+    quantized_output: bool = False
+    """The output may be quantized like any other matrix."""
+    queries_alone: bool = False
+    """Layers that read the KV of others have no projections of keys and values (Gemma 4)."""
     load_without_splits: bool = False
     """Weights load under max_split_size_mb=20: a tensor from 20 MiB keeps its whole segment."""
     mxfp4_swizzled: bool = False
@@ -131,6 +143,14 @@ class Rules:
     snapshot_after_nccl: bool = False
     """NCCL is up before the first memory snapshot, so that it lies outside the budget."""
 
+
+# What model runner V2 serves and can do (config/vllm.py `DEFAULT_V2_MODEL_RUNNER_ARCHITECTURES`,
+# `_get_v2_model_runner_unsupported_features`, read in 0.25.1, 0.26, 0.28, 0.29 and 0.33).
+_MIXTURES = frozenset({"DeepseekV2ForCausalLM", "GraniteMoeForCausalLM", "Qwen2MoeForCausalLM"})
+_MORE_MIXTURES = frozenset(
+    {"InklingForCausalLM", "InklingForConditionalGeneration", "LongcatFlashNgramForCausalLM"}
+)
+_DRAFTS = frozenset({"", "dflash", "dspark", "eagle", "eagle3", "mtp"})
 
 # Each row: first version, what changes. From vLLM's source of the named versions:
 # v1/worker/gpu_worker.py (budget), v1/worker/gpu_model_runner.py and v1/worker/gpu/ (graphs,
@@ -186,36 +206,64 @@ _CHANGES: tuple[tuple[Version, dict[str, Any]], ...] = (
         {"load_without_splits": True, "rope_of_trained": True},
     ),
     ((0, 22, 0), {"fuses_all_reduce_of_ranks": True}),
-    ((0, 23, 0), {"v2_dense": True, "v2_ignores_offload": True}),
+    (
+        (0, 23, 0),
+        {
+            "v2_dense": True,
+            "v2_ignores_offload": True,
+            "v2_drafts": _DRAFTS,
+            "quantized_output": True,
+        },
+    ),
     (
         (0, 25, 0),
-        {"v2_decoders": True, "fuses_all_reduce_of_stages": True, "mxfp4_scales_stay": False},
+        {
+            "v2_decoders": True,
+            "v2_mixtures": _MIXTURES,
+            "fuses_all_reduce_of_stages": True,
+            "mxfp4_scales_stay": False,
+        },
     ),
-    ((0, 26, 0), {"hybrid_prefixes": True}),
+    (
+        (0, 26, 0),
+        {
+            "hybrid_prefixes": True,
+            "async_batches": True,
+            "v2_mixtures": _MIXTURES | _MORE_MIXTURES,
+        },
+    ),
     ((0, 27, 0), {"mla_state_block": 128}),
     (
         (0, 28, 0),
         {
             "gptq_zeros_are_whole": True,
-            "async_batches": True,
+            "v2_mixtures": _MIXTURES | _MORE_MIXTURES | {"DeepseekV4ForCausalLM"},
             "huge_gpus": True,
             "v2_ignores_offload": False,
             "mamba_every_block": False,
             "pads_pages": True,
         },
     ),
-    ((0, 29, 0), {"gb10_is_small": True}),
+    (
+        (0, 29, 0),
+        {
+            "gb10_is_small": True,
+            "v2_all": True,
+            "v2_charges_graphs": True,
+            "packs_largest_group": True,
+        },
+    ),
     (
         (0, 30, 0),
         {
-            "v2_all": True,
+            "queries_alone": True,
             "null_block": True,
             "cold_compile_stays": False,
             "cold_compile_peaks": True,
         },
     ),
     ((0, 32, 0), {"mamba_checkpoints": True, "rope_of_tokens": True}),
-    ((0, 33, 0), {"medusa": False}),
+    ((0, 33, 0), {"medusa": False, "v2_drafts": _DRAFTS | {"ngram", "draft_model"}}),
 )
 
 

@@ -69,7 +69,7 @@ def qwen3_vision(picture: Picture) -> Vision:
         *(Part(tower.width, copies=2), Part(merged, copies=2 * layers)),
         *(replace(part, copies=1 + layers) for part in merger),
     )
-    return _qwen(picture, tower, projector)
+    return replace(_qwen(picture, tower, projector), deep_levels=layers)
 
 
 def _qwen(picture: Picture, tower: Tower, projector: Iterable[Part]) -> Vision:

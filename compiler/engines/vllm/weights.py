@@ -8,6 +8,7 @@ from itertools import chain
 
 from compiler.engines.vllm.allocator import allocated_bytes
 from compiler.engines.vllm.architectures import architectures
+from compiler.engines.vllm.compressed import compressed_sizes, draft_sizes
 from compiler.engines.vllm.mixers import mixer_sizes
 from compiler.engines.vllm.mxfp4 import mxfp4_backend, mxfp4_sizes
 from compiler.engines.vllm.options import Options
@@ -38,7 +39,7 @@ def decoder_sizes(shape: Shape, options: Options, kind: GpuKind | None) -> Itera
     scheme = scheme_of(shape.quantization, options.quantization)
     if kind is not None:
         scheme = replace(scheme, compute=kind.compute)
-    yield from table_sizes(shape, options)
+    yield from table_sizes(shape, options, scheme)
     # Every pipeline stage builds the tower, though only the first runs it.
     yield from vision_sizes(shape, options)
     yield from _shared_sizes(shape, options)
@@ -46,17 +47,21 @@ def decoder_sizes(shape: Shape, options: Options, kind: GpuKind | None) -> Itera
         yield from layer_sizes(shape, options, scheme, layer, kind)
     for _ in range(options.draft_layers if options.is_last_stage else 0):
         # A prediction layer has a projection of two hidden states and two norms beside its block.
-        yield from layer_sizes(shape, options, scheme, shape.layers - 1, kind)
+        place = shape.layers if shape.compressed else shape.layers - 1
+        yield from layer_sizes(shape, options, scheme, place, kind)
         yield 2 * shape.hidden * shape.hidden * shape.dtype_bytes
+        if shape.compressed:
+            yield from draft_sizes(shape, options)
     if options.is_last_stage:
         yield shape.hidden * shape.dtype_bytes
     if shape.mla:
         yield from index_sizes(shape.mla, options)
+    yield from input_buffers(shape, options)
     if options.is_first_stage or not shape.learnt_positions:
         yield position_bytes(shape, options)
 
 
-def table_sizes(shape: Shape, options: Options) -> Iterator[int]:
+def table_sizes(shape: Shape, options: Options, scheme: Scheme | None = None) -> Iterator[int]:
     """Bytes of the embedding and of the output on one rank."""
     table_bytes = vocabulary_rows(shape, options) * shape.hidden * shape.dtype_bytes
     if has_embedding(shape, options):
@@ -64,7 +69,9 @@ def table_sizes(shape: Shape, options: Options) -> Iterator[int]:
         yield from [table_bytes] * shape.second_embedding
         yield from per_layer_tables(shape, options)
     if options.is_last_stage and not shape.tied and not options.pooling:
-        yield table_bytes
+        output = scheme.of_output if scheme and options.rules.quantized_output else None
+        rows = vocabulary_rows(shape, options)
+        yield from output.sizes(rows, shape.hidden, 2) if output else [table_bytes]
 
 
 def vocabulary_rows(shape: Shape, options: Options) -> int:
@@ -99,7 +106,7 @@ def layer_sizes(
     """Bytes of each parameter of one decoder layer on one rank."""
     linear = _Linear(scheme, f"model.layers.{layer}.", shape.dtype_bytes)
     yield from chain(
-        _attention_sizes(shape, options, linear, layer),
+        _attention_sizes(shape, options, linear, layer, kind),
         _mlp_sizes(shape, options, linear, layer, kind),
         [shape.hidden * shape.dtype_bytes] * shape.norms,
         per_layer_sizes(shape),
@@ -120,24 +127,30 @@ class _Linear:
         return [*sizes, rows * self.dtype_bytes] if bias else sizes
 
 
-def _attention_sizes(shape: Shape, options: Options, linear: _Linear, layer: int) -> Iterator[int]:
-    kind = shape.attention[layer] if layer < len(shape.attention) else "full"
-    if shape.recurrent and kind in {"linear", "mamba", "both"}:
+def _attention_sizes(
+    shape: Shape, options: Options, linear: _Linear, layer: int, kind: GpuKind | None
+) -> Iterator[int]:
+    keeps = shape.attention[layer] if layer < len(shape.attention) else "full"
+    if shape.recurrent and keeps in {"linear", "mamba", "both"}:
         yield from mixer_sizes(shape, shape.recurrent, options, linear)
-    if kind in {"none", "linear", "mamba"} or shape.shared_blocks:
+    if keeps in {"none", "linear", "mamba"} or shape.shared_blocks:
         return
-    if shape.mla:
+    if shape.compressed:
+        yield from compressed_sizes(shape, shape.compressed, options, linear, layer, kind)
+    elif shape.mla:
         yield from _mla_sizes(shape, shape.mla, options, linear)
     else:
         shares_kv = shape.doubled_inner or shape.per_layer_width
         reads = bool(shares_kv) and layer >= shape.layers - shape.kv_shared_layers
-        yield from _gqa_sizes(shape, options, linear, is_full=kind != "sliding", reads=reads)
+        reads = reads and options.rules.queries_alone
+        yield from _gqa_sizes(shape, options, linear, layer, reads=reads)
 
 
 def _gqa_sizes(
-    shape: Shape, options: Options, linear: _Linear, *, is_full: bool, reads: bool
+    shape: Shape, options: Options, linear: _Linear, layer: int, *, reads: bool
 ) -> Iterator[int]:
     """Bytes of attention; a layer that reads the KV of another has queries alone."""
+    is_full = layer >= len(shape.attention) or shape.attention[layer] != "sliding"
     ranks, number = options.tensor_parallel, shape.dtype_bytes
     heads = shape.heads // ranks
     kv_heads, head_dim = kv_heads_and_dim(shape, ranks, is_full=is_full)
@@ -153,8 +166,18 @@ def _gqa_sizes(
     yield from linear("self_attn.o_proj", shape.hidden, heads * head_dim, bias=shape.out_bias)
     if shape.qk_norm:
         yield from [head_dim * number] * (1 if reads else 2)
+    if layer in shape.block_layers:
+        yield from _block_key_sizes(shape, ranks, linear)
     if shape.sinks:
         yield heads * number
+
+
+def _block_key_sizes(shape: Shape, ranks: int, linear: _Linear) -> Iterator[int]:
+    """MiniMax-M3's indexer: queries by head, one key for all (models/minimax_m3/, 0.24 to 0.33)."""
+    heads = max(1, shape.block_key_heads // ranks)
+    yield from linear("self_attn.index_q_proj", heads * shape.block_keys, shape.hidden)
+    yield from linear("self_attn.index_k_proj", shape.block_keys, shape.hidden)
+    yield from [shape.block_keys * shape.dtype_bytes] * 2
 
 
 def kv_heads_and_dim(shape: Shape, ranks: int, *, is_full: bool) -> tuple[int, int]:
@@ -206,6 +229,22 @@ def index_sizes(mla: Mla, options: Options) -> Iterator[int]:
     """What sparse attention picks for each token (models/deepseek_v2.py, 0.11 to 0.33)."""
     if mla.index_topk:
         yield options.batched_tokens * mla.index_topk * 4
+
+
+def input_buffers(shape: Shape, options: Options) -> Iterator[int]:
+    """What a batch gets beside its embeddings, in buffers made with the weights.
+
+    Pictures of Qwen3-VL reach the first layers too (models/qwen3_vl.py `deepstack_input_embeds`,
+    0.11 to 0.33), and Gemma 4 reads an embedding a layer (models/gemma4_mm.py
+    `per_layer_embeddings`, 0.19 to 0.33).
+    """
+    if not shape.multimodal:
+        return
+    token_bytes = options.batched_tokens * shape.dtype_bytes
+    if shape.vision and not options.language_model_only:
+        yield from [token_bytes * shape.hidden] * shape.vision.deep_levels
+    if shape.per_layer_width:
+        yield token_bytes * shape.layers * shape.per_layer_width
 
 
 def _mlp_sizes(

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Written by modelc; changes made here are lost. Digest: 45f88d728e204eb49ff4a67b3a8b93a078c537d8a0a763dc13e7d38f1373ed10
+# Written by modelc; changes made here are lost. Digest: b04198579dd9dcd5537cdf8c37568528957e9fcd17a7a709509fd4e80e8301db
 # Becomes the engine of one replica, in the foreground.
 set -euo pipefail
 umask 077
@@ -36,4 +36,4 @@ exec env -- \
   --gpu-memory-utilization \
   0.9483 \
   --kv-cache-memory-bytes \
-  12774277120
+  12782141440

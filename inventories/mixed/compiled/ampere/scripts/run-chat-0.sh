@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Written by modelc; changes made here are lost. Digest: afe8245bbc0c132bbe2ab882c7decfc9c8010b9016fb325554c717a057e778d3
+# Written by modelc; changes made here are lost. Digest: 4a0fdc94a65bc12b76f0a21f06be048c352084376c3a1a199c73e407f087f1ce
 # Becomes the engine of one replica, in the foreground.
 set -euo pipefail
 umask 077
@@ -34,6 +34,6 @@ exec env -- \
   --tensor-parallel-size \
   1 \
   --gpu-memory-utilization \
-  0.7430 \
+  0.7429 \
   --kv-cache-memory-bytes \
   17184063488

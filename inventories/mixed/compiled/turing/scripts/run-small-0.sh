@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Written by modelc; changes made here are lost. Digest: 22b05aaecdeafeeef6f9fd8b3b08d50cce48d6cdc73ce81d9b6274d7ac3789b4
+# Written by modelc; changes made here are lost. Digest: afd5b5fa40255ad108a40b6e9030566c279909d2626a271b558d9543c51828ef
 # Becomes the engine of one replica, in the foreground.
 set -euo pipefail
 umask 077
@@ -36,6 +36,6 @@ exec env -- \
   --dtype \
   half \
   --gpu-memory-utilization \
-  0.5226 \
+  0.5219 \
   --kv-cache-memory-bytes \
   1879506944
