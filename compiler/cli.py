@@ -20,6 +20,7 @@ from compiler.commands.init import init_command
 from compiler.commands.inspect import inspect_command
 from compiler.commands.kinds import kinds_command
 from compiler.commands.lock import lock_command
+from compiler.commands.reporting import Findings, report_option, write_reports
 from compiler.commands.schema import schema_command
 
 COMMANDS = (
@@ -46,8 +47,10 @@ def run(arguments: list[str]) -> int:
     """Runs modelc with these arguments and gives its exit code."""
     from compiler.diagnostics import CompileError
 
+    findings = Findings()
     try:
-        code = modelc.main(arguments, prog_name="modelc", standalone_mode=False)
+        code = _run_command(arguments, findings)
+        write_reports(findings)
     except CompileError as error:
         report(error.diagnostics)
         return EXIT_FAILED
@@ -74,6 +77,22 @@ def run(arguments: list[str]) -> int:
     return code if isinstance(code, int) else 0
 
 
+def _run_command(arguments: list[str], findings: Findings) -> object:
+    """Runs the command; what it cannot compile is told on stderr, and to a program on stdout."""
+    from compiler.diagnostics import CompileError
+
+    try:
+        return modelc.main(arguments, prog_name="modelc", standalone_mode=False, obj=findings)
+    except CompileError as error:
+        from compiler.views.diagnostics import diagnostics_json
+
+        findings.diagnostics += error.diagnostics
+        report(error.diagnostics)
+        if findings.as_json:
+            click.echo(diagnostics_json(findings.diagnostics), nl=False)
+        return EXIT_FAILED
+
+
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, message="modelc %(version)s")
 def modelc() -> None:
@@ -85,6 +104,7 @@ def modelc() -> None:
 
 
 for _command in COMMANDS:
+    _command.params.append(report_option())
     modelc.add_command(_command)
 
 

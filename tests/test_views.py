@@ -468,6 +468,7 @@ def test_diagnostics_as_json() -> None:
                 "groups": [],
             },
         ],
+        "format_version": "1.0",
         "errors": 2,
         "warnings": 0,
     }

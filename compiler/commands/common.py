@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, TextIO, TypeVar
 import click
 
 from compiler.commands import names
+from compiler.commands.reporting import note, remember_style
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -47,8 +48,8 @@ IN_FOLDER = click.option(
     help="The folder of inventory.yaml and models.yaml.",
 )  # fmt: skip
 DIFF_STYLE = click.option(
-    "--format", "style", type=click.Choice(["text", "markdown", "json"]), default="text",
-    help="How the diff is printed.",
+    "--format", "style", type=click.Choice(["text", "markdown", "json", "gitlab"]), default="text",
+    callback=remember_style, help="How the diff is printed; gitlab: its terraform report.",
 )  # fmt: skip
 DETAILED = click.option(
     "--detailed-exitcode", is_flag=True, help="Exit with 2 when there are changes."
@@ -57,7 +58,7 @@ DETAILED = click.option(
 
 TEXT_OR_JSON = click.option(
     "--format", "style", type=click.Choice(["text", "json"]), default="text",
-    help="How the answer is printed.",
+    callback=remember_style, help="How the answer is printed.",
 )  # fmt: skip
 
 
@@ -141,18 +142,25 @@ def parsed(parse: Callable[[str], Parsed], text: str, option: str) -> Parsed:
 def print_diff(found: Diff, style: str) -> None:
     """Prints a diff in the style asked for, on stdout."""
     from compiler.views.diff import diff_json, diff_markdown, diff_text
+    from compiler.views.forges import gitlab_terraform
 
-    if style == "text":
-        text = diff_text(found, color=colored(sys.stdout), width=width_of(sys.stdout))
-    else:
-        text = diff_json(found) if style == "json" else diff_markdown(found)
+    match style:
+        case "markdown":
+            text = diff_markdown(found)
+        case "json":
+            text = diff_json(found)
+        case "gitlab":
+            text = gitlab_terraform(found)
+        case _:
+            text = diff_text(found, color=colored(sys.stdout), width=width_of(sys.stdout))
     click.echo(text, nl=False)
 
 
 def report(diagnostics: tuple[Diagnostic, ...] | list[Diagnostic]) -> None:
-    """Diagnostics are talk: they go to stderr."""
+    """Diagnostics are talk: they go to stderr, and into the reports that were asked for."""
     from compiler.views.diagnostics import diagnostics_text
 
+    note(diagnostics)
     if diagnostics:
         text = diagnostics_text(diagnostics, color=colored(sys.stderr), width=width_of(sys.stderr))
         click.echo(text, err=True, nl=False)

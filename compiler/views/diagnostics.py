@@ -22,7 +22,7 @@ def diagnostics_text(
     """Every diagnostic as a block, and a last line with the count; empty without any."""
     if not diagnostics:
         return ""
-    blocks = [_block(each, color=color, width=width) for each in _sorted(diagnostics)]
+    blocks = [_block(each, color=color, width=width) for each in as_read(diagnostics)]
     counts = " and ".join(
         counted(number, severity.value)
         for severity, number in _counts(diagnostics).items()
@@ -31,21 +31,26 @@ def diagnostics_text(
     return "\n\n".join(["\n".join(block) for block in blocks] + [f"{counts}."]) + "\n"
 
 
+# Of the JSON: the second number grows with keys that are added, the first with all else.
+FORMAT_VERSION = "1.0"
+
+
 def diagnostics_json(diagnostics: Sequence[Diagnostic]) -> str:
     """The same for programs; `location` is null where no line of a file is to blame."""
     return json_text(
         {
+            "format_version": FORMAT_VERSION,
             "diagnostics": [
                 {**asdict(diagnostic), "summary": diagnostic.summary}
-                for diagnostic in _sorted(diagnostics)
+                for diagnostic in as_read(diagnostics)
             ],
             **{f"{severity}s": number for severity, number in _counts(diagnostics).items()},
         }
     )
 
 
-def _sorted(diagnostics: Sequence[Diagnostic]) -> list[Diagnostic]:
-    """In order, in whole sentences, and without what the user's files should not hold.
+def as_read(diagnostics: Sequence[Diagnostic]) -> list[Diagnostic]:
+    """As every view shows them: in order, in whole sentences, without what looks like a secret.
 
     A log of CI is read by many.
     """
