@@ -162,6 +162,24 @@ NAMES_AND_RULES = {
         "The version is misspelt, or older than what modelc knows.",
         "Write what `vllm --version` or `llama-server --version` prints.",
     ),
+    "other-release": Code(
+        "The engine that is started is not the one that is costed",
+        "An image's tag or a program's path names another release than `version` or `build`.",
+        "Write the same release in both: flags and memory change with it, and another engine than "
+        "the plan's does not start.",
+    ),
+    "open-service": Code(
+        "Others can reach this service without a key",
+        "`listen` lets other hosts in, and the engine asks nobody for a key.",
+        "Name `VLLM_API_KEY` or `LLAMA_API_KEY` under `secrets`, or write `listen: localhost` and "
+        "put a proxy before it.",
+    ),
+    "secret-name": Code(
+        "No secret can have this name",
+        "The shell, the system or a library reads a variable of this name: the value would be "
+        "obeyed, or printed as a wrong one.",
+        "Give the secret the name by which the engine asks for it, such as `HF_TOKEN`.",
+    ),
     "task-mismatch": Code(
         "The model cannot do this task",
         "`task` asks an embedder to chat, a chat model to rerank, or the like.",

@@ -44,6 +44,7 @@ SETTINGS = (
     "task",
     "target",
     "port",
+    "listen",
     "image",
     "secrets",
     "health_path",

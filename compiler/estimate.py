@@ -178,7 +178,7 @@ class _Estimator:
         """The same site on alike hosts: each group of each of them is a place."""
         host, names, groups = places
         gpus = tuple(host.gpus[index] for index in groups[0])
-        answer = self._ask(number, site)
+        answer = _unnamed(host, gpus, self.requests[number]) or self._ask(number, site)
         if isinstance(answer, Refusal):
             self.refused[service].append(
                 Refused(
@@ -292,9 +292,27 @@ def _classes(inventory: Inventory) -> dict[str, int]:
     for host in inventory.hosts:
         gpus = tuple(replace(gpu, uuid=None, minor=None) for gpu in host.gpus)
         engines = tuple(sorted((name, each.version) for name, each in host.engines.items()))
-        key = (gpus, host.ram_budget_bytes, engines)
+        # Slices are found by their UUIDs, or shown by a container's runtime.
+        slices = host.runs_containers if any(gpu.kind.mig for gpu in gpus) else None
+        key = (gpus, host.ram_budget_bytes, engines, slices)
         found[host.name] = numbers.setdefault(key, len(numbers))
     return found
+
+
+def _unnamed(host: Host, gpus: tuple[Gpu, ...], request: Request) -> Refusal | None:
+    """A MIG slice is found by its UUID alone, which not every version of an engine takes.
+
+    A container's runtime shows it one slice as its only GPU, so that it needs no name there.
+    """
+    named = not host.runs_containers and any(gpu.kind.mig and gpu.uuid for gpu in gpus)
+    if not named or engine_of(request.engine).takes_uuids(request.version):
+        return None
+    return Refusal(
+        code="mig",
+        detail=f"{request.engine} {request.version} takes no UUIDs in CUDA_VISIBLE_DEVICES, and a "
+        f"MIG slice has no other name; a newer one does, and with the target compose or quadlet "
+        f"the slice is the only GPU that it sees.",
+    )
 
 
 def _previous_groups(previous: Plan | None) -> dict[str, set[tuple[int, ...]]]:

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from fractions import Fraction
 from itertools import pairwise
 
+from compiler.engines.registry import engine_of
 from compiler.ir.credentials import looks_secret
-from compiler.ir.inventory import Gpu, Host, Inventory
+from compiler.ir.inventory import CONTAINER_TARGETS, NOT_PUBLISHED, Gpu, Host, Inventory
 from compiler.ir.names import natural_key
 from compiler.ir.plan import Plan, Replica, Share
 from compiler.ir.spec import Service, Spec, Variant
@@ -37,10 +38,11 @@ def verify(inventory: Inventory, spec: Spec, plan: Plan, previous: Plan | None) 
             continue
         for replica in replicas:
             faults += _rules(service, replica, hosts[replica.host])
-            faults += _wishes(service, replica)
+            faults += _wishes(service, replica, hosts[replica.host])
             faults += _installed(replica, hosts[replica.host])
         faults += _spread(service, replicas)
     faults += _apart(spec, plan)
+    faults += _alone(plan)
     faults += _moves(spec, plan, previous, frozen)
     for replica in plan.replicas:
         faults += _consistent(replica)
@@ -227,7 +229,7 @@ def _ranks(replica: Replica) -> int:
     return replica.tensor_parallel * stages * int(flags.get("--data-parallel-size", 1))
 
 
-def _wishes(service: Service, replica: Replica) -> Iterator[str]:
+def _wishes(service: Service, replica: Replica, host: Host) -> Iterator[str]:
     """What the spec says of the service and its variant is what runs."""
     variant = next((v for v in service.variants if v.name == replica.variant), None)
     if variant is None:
@@ -243,6 +245,10 @@ def _wishes(service: Service, replica: Replica) -> Iterator[str]:
     number = replica.name.removeprefix(f"{service.name}-")
     if not (number.isdecimal() and f"{service.name}-{int(number)}" == replica.name):
         yield f"`{replica.name}` is no name of a replica of `{service.name}`"
+    if replica.listen != (service.listen or host.listen):
+        yield f"`{replica.name}` listens on another address than its service"
+    if replica.listen == NOT_PUBLISHED and not host.runs_containers:
+        yield f"`{replica.name}` is no container and must listen on an address"
     if replica.secrets != list(service.secrets):
         yield f"`{replica.name}` gets other secrets than its service"
     changed = {k for k, v in service.env.items() if replica.env.get(k) != v}
@@ -277,7 +283,7 @@ def _installed(replica: Replica, host: Host) -> Iterator[str]:
     if install is None:
         yield f"`{replica.name}` needs `{replica.engine}`, which `{host.name}` does not have"
         return
-    if replica.engine_version != install.version:
+    if replica.engine_version != engine_of(replica.engine).release(install.version):
         yield f"`{replica.name}` is for another version than the `{install.version}` of its host"
     boxed = host.runs_containers
     if replica.target != host.target or replica.models_dir != host.models_dir:
@@ -299,6 +305,18 @@ def _spread(service: Service, replicas: list[Replica]) -> Iterator[str]:
     ]
     if len(set(places)) != len(places):
         yield f"replicas of `{service.name}` share a {service.placement.spread}"
+
+
+def _alone(plan: Plan) -> Iterator[str]:
+    """What charges all that its GPU holds to itself has no room beside others."""
+    on: dict[tuple[str, int], list[Replica]] = defaultdict(list)
+    for replica in plan.replicas:
+        for share in replica.shares:
+            on[replica.host, share.gpu].append(replica)
+    for place, here in sorted(on.items()):
+        for replica in here if len(here) > 1 else ():
+            if not engine_of(replica.engine).shares_gpus(replica.engine_version):
+                yield f"`{replica.name}` on `{place[0]}/{place[1]}` cannot share it"
 
 
 def _apart(spec: Spec, plan: Plan) -> Iterator[str]:
@@ -369,7 +387,11 @@ def _start_order(plan: Plan) -> Iterator[str]:
 def _consistent(replica: Replica) -> Iterator[str]:
     """The command line says what the plan says."""
     flags = _flags(replica)
-    expected = {"--port": str(replica.port)}
+    inside = replica.target in CONTAINER_TARGETS
+    expected = {
+        "--port": str(replica.port),
+        "--host": "0.0.0.0" if inside else replica.listen,  # noqa: S104  Its container's own.
+    }
     if replica.engine == "vllm":
         expected["--served-model-name"] = replica.service
         expected["--max-model-len"] = str(replica.context)

@@ -235,39 +235,48 @@ class TestEngines:
     @pytest.mark.parametrize("version", ["latest", "0.33.x", "9000"])
     def test_a_version_that_no_vllm_has(self, version: str) -> None:
         check_inventory(
-            INVENTORY.replace("vllm: {version: 0.33.0", f"»vllm: {{version: '{version}'"),
+            INVENTORY.replace("vllm: {version: 0.33.0", f"vllm: {{»version: '{version}'"),
             ("bad-engine-version", f"`{version}`", "`vllm --version`"),
         )
 
     def test_a_build_that_no_llama_cpp_has(self) -> None:
         check_inventory(
-            INVENTORY.replace("llama.cpp: {build: 9000", "»llama.cpp: {build: master"),
+            INVENTORY.replace("llama.cpp: {build: 9000", "llama.cpp: {»build: master"),
             ("bad-engine-version", "Engine `llama.cpp`", "`llama-server --version`"),
         )
 
     def test_an_engine_that_units_cannot_see(self) -> None:
-        hidden = "version: 0.33.0, bin: /home/me/vllm/bin/vllm"
+        hidden = "version: 0.33.0, »bin: /home/me/vllm/bin/vllm"
         check_inventory(
-            INVENTORY.replace("vllm: {version: 0.33.0", f"»vllm: {{{hidden}"),
+            INVENTORY.replace("vllm: {version: 0.33.0", f"vllm: {{{hidden}"),
             ("contradiction", "`/home/me/vllm/bin/vllm`", "write `target: script`"),
         )
+        hidden = hidden.replace("»", "")
         scripts = INVENTORY.replace("vllm: {version: 0.33.0", f"vllm: {{{hidden}")
         check_inventory(scripts.replace("defaults:", "defaults:\n  target: script", 1))
 
     def test_the_version_of_one_host(self) -> None:
         check_inventory(
-            INVENTORY.replace("tower: {", "tower: {engines: {»vllm: {version: x}}, "),
+            INVENTORY.replace("tower: {", "tower: {engines: {vllm: {»version: x}}, "),
             ("bad-engine-version", "of host `tower`", "`vllm --version`"),
         )
 
-    @pytest.mark.parametrize(("version", "knows"), [("0.10", True), ("0.1", False)])
-    def test_version_0_10_is_not_0_1(self, version: str, knows: bool) -> None:
+    @pytest.mark.parametrize(
+        ("version", "codes"), [("0.10", ["unsupported-argument"]), ("0.1", ["bad-engine-version"])]
+    )
+    def test_version_0_10_is_not_0_1(self, version: str, codes: list[str]) -> None:
         arguments = "vllm: {args: {kv_sharing_fast_prefill: true}}"
         found = faults_of(
             INVENTORY.replace("0.33.0", version),
             f"version: 1\nservices:\n  chat: {{model: {LLM}, {arguments}}}\n",
         )
-        assert ("unknown-argument" not in {fault.code for fault in found}) == knows
+        assert [fault.code for fault in found] == codes
+
+    def test_a_version_whose_flags_nobody_knows(self) -> None:
+        check_inventory(
+            INVENTORY.replace("vllm: {version: 0.33.0", "vllm: {»version: 0.8.4"),
+            ("bad-engine-version", "vLLM 0.8.4 is older than 0.8.5", "`vllm --version`"),
+        )
 
     def test_llama_cpp_reads_gguf_only(self) -> None:
         check_spec(
@@ -383,10 +392,35 @@ class TestEnvironment:
         check_service(f"env: {{»{name}: '1'}}", (code, f"`{name}`", " "), model=GGUF)
         check_service(f"secrets: [»{name}]", (code, f"`{name}`", " "), model=GGUF)
 
-    @pytest.mark.parametrize("name", ["HF_TOKEN", "VLLM_API_KEY", "NCCL_DEBUG", "LLAMA_CACHE"])
+    @pytest.mark.parametrize("name", ["NCCL_DEBUG", "LLAMA_CACHE", "LC_ALL", "TZ"])
     def test_variables_that_change_no_memory(self, name: str) -> None:
+        check_service(f"env: {{{name}: x}}")
+        check_service(f"env: {{{name}: x}}", model=GGUF)
+
+    @pytest.mark.parametrize(
+        "name",
+        [
+            *("HF_TOKEN", "VLLM_API_KEY", "LLAMA_API_KEY", "NVIDIA_API_KEY", "from", "secrets"),
+            *("value", "AWS_ACCESS_KEY_ID", "HTTPS_PROXY", "DATABASE_URL", "pip_token", "S"),
+        ],
+    )
+    def test_names_of_secrets(self, name: str) -> None:
         check_service(f"secrets: [{name}]")
-        check_service(f"secrets: [{name}]", model=GGUF)
+
+    @pytest.mark.parametrize(
+        "name",
+        [
+            *("UID", "EUID", "LC_ALL", "LANG", "PYTHONPATH", "PYTHONWARNINGS", "RANDOM"),
+            *("GLIBC_TUNABLES", "OMP_NUM_THREADS", "NCCL_DEBUG", "VLLM_LOGGING_LEVEL", "TMPDIR"),
+        ],
+    )
+    def test_names_that_no_secret_can_have(self, name: str) -> None:
+        check_service(f"secrets: [»{name}]", ("secret-name", f"`{name}`", f"env: {{{name}: ...}}"))
+
+    @pytest.mark.parametrize("name", ["ENV", "BASH_ENV", "SHELLOPTS", "IFS", "modelc_value"])
+    def test_names_that_are_the_shells_or_ours(self, name: str) -> None:
+        check_service(f"secrets: [»{name}]", ("managed-argument", f"`{name}`", " "))
+        check_service(f"env: {{»{name}: x}}", ("managed-argument", f"`{name}`", " "))
 
     def test_a_variable_of_the_other_engine_changes_nothing(self) -> None:
         check_service("env: {NCCL_BUFFSIZE: '1'}", model=GGUF)

@@ -17,9 +17,9 @@ def gpu(index: int, uuid: str | None = None, minor: int | None = None) -> Gpu:
     return replace(HOST.gpus[index], uuid=uuid, minor=minor)
 
 
-def shown(gpus: list[Gpu], host: Host = HOST, version: str = "0.33.0") -> tuple[str, list[object]]:
-    """CUDA_VISIBLE_DEVICES and the minors, of vLLM in a unit."""
-    found = devices_of(gpus, replace(host, target="systemd"), "vllm", version)
+def shown(gpus: list[Gpu], host: Host = HOST) -> tuple[str, list[object]]:
+    """CUDA_VISIBLE_DEVICES and the minors, in a unit."""
+    found = devices_of(gpus, replace(host, target="systemd"))
     assert found.env["CUDA_DEVICE_ORDER"] == "PCI_BUS_ID"
     return found.env["CUDA_VISIBLE_DEVICES"], list(found.minors)
 
@@ -35,11 +35,9 @@ def test_indices_are_counted_among_the_nodes_of_a_unit() -> None:
     assert shown([gpu(1, minor=3)]) == ("0", [3])
 
 
-def test_an_engine_that_takes_no_uuids_counts_the_nodes_that_are_known() -> None:
-    assert shown([gpu(1, "GPU-b", 3)], version="0.9.2") == ("0", [3])
+def test_one_gpu_without_a_uuid_makes_all_be_counted() -> None:
     # The node of a GPU with a UUID is not its place in the list.
-    assert shown([gpu(1, "GPU-b")], version="0.9.2") == ("1", [None])
-    assert shown([gpu(1, "GPU-b"), gpu(2)], version="0.9.2") == ("1,2", [None, None])
+    assert shown([gpu(1, "GPU-b"), gpu(2)]) == ("1,2", [None, None])
 
 
 def test_a_slice_has_no_node_of_its_own() -> None:
@@ -51,11 +49,11 @@ def test_a_slice_has_no_node_of_its_own() -> None:
 @pytest.mark.parametrize("target", ["script", "compose", "quadlet"])
 def test_only_a_unit_is_allowed_single_nodes(target: Target) -> None:
     host = replace(HOST, target=target)
-    found = devices_of([gpu(2)], host, "vllm", "0.33.0")
+    found = devices_of([gpu(2)], host)
     assert found.env["CUDA_VISIBLE_DEVICES"] == "2"
     assert found.minors == (None,)
 
 
 def test_on_the_cpu_no_gpu_is_shown() -> None:
     assert shown([]) == ("", [])
-    assert devices_of([], replace(HOST, gpus=()), "vllm", "0.33.0") == Devices(env={}, minors=())
+    assert devices_of([], replace(HOST, gpus=())) == Devices(env={}, minors=())

@@ -88,6 +88,7 @@ OTHERS: dict[str, object] = {
     "host_experts": 3,
     "layers": 1,
     "port": 8_001,
+    "listen": "127.0.0.1",
     "argv": [ENGINE],
     "env": {"CUDA_VISIBLE_DEVICES": "0", "HF_HOME": "/srv"},
     "device_env": [],
@@ -149,6 +150,7 @@ def test_a_field_of_a_share(field: str, value: object, reasons: list[str]) -> No
         ("shm_bytes", "shared memory 64MiB -> 1GiB"),
         ("target", "target systemd -> compose"),
         ("port", "port 8000 -> 8001"),
+        ("listen", "listens on 0.0.0.0 -> 127.0.0.1"),
     ],
 )
 def test_the_reason_of_a_field(field: str, reason: str) -> None:

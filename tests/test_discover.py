@@ -34,14 +34,17 @@ HGX = "\n".join(
     for index in reversed(range(8))
 )
 SLICED = """
-NVIDIA A100-SXM4-80GB|81920|8|0|GPU-parent00|1|0|1
-NVIDIA A100-SXM4-80GB|81920|8|0|GPU-whole000|2|1|0
-NVIDIA A100-SXM4-80GB|81920|8|0|GPU-empty000|3|2|1
+NVIDIA A100-SXM4-80GB|81920|8|0|GPU-faced000|1|0|1
+NVIDIA A100-SXM4-80GB|81920|8|0|GPU-fade0000|2|1|0
+NVIDIA A100-SXM4-80GB|81920|8|0|GPU-decade00|3|2|1
 """
 SLICES = """
 0|NVIDIA A100-SXM4-80GB MIG 3g.40gb|40192|MIG-11111111
 0|NVIDIA A100-SXM4-80GB MIG 1g.10gb|9728|MIG-22222222
 """
+
+# Uuids are written short in these tests, and are whole wherever modelc sees them.
+REST = "-0000-4000-8000-000000000000"
 
 Discover = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -66,9 +69,16 @@ def discover(driver: Path, tmp_path: Path) -> Discover:
     def discovering(
         gpus: str, *arguments: str, **environment: str
     ) -> subprocess.CompletedProcess[str]:
-        return run(tmp_path, *arguments, LD_LIBRARY_PATH=str(driver), FAKE_GPUS=gpus, **environment)
+        named = {name: whole(text) for name, text in environment.items()}
+        driver_says = {"LD_LIBRARY_PATH": str(driver), "FAKE_GPUS": whole(gpus)}
+        return run(tmp_path, *arguments, **driver_says, **named)
 
     return discovering
+
+
+def whole(text: str) -> str:
+    """The text with the rest of every uuid."""
+    return re.sub(r"\b(GPU|MIG)-([0-9a-f]{8})\b(?!-)", rf"\g<0>{REST}", text)
 
 
 def run(folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -85,7 +95,7 @@ def check(
 ) -> str:
     """Discovers a host named tower twice; the whole file is compared. Gives what was said."""
     path = folder / "inventory.yaml"
-    path.write_bytes(textwrap.dedent(before).encode())
+    path.write_bytes(whole(textwrap.dedent(before)).encode())
     first = discover(gpus, "--host", "tower", **environment)
     assert first.returncode == 0, first.stderr
     assert first.stdout == ""
@@ -99,8 +109,8 @@ def check(
 
 
 def without_ram(text: str) -> str:
-    """The text with this machine's RAM, which differs from run to run of the tests, as `OWN`."""
-    return text.replace(own_ram(), "OWN")
+    """The text with short uuids, and as `OWN` this machine's RAM, which differs from run to run."""
+    return text.replace(REST, "").replace(own_ram(), "OWN")
 
 
 def own_ram() -> str:
@@ -145,7 +155,7 @@ def test_slices_are_gpus_and_whole_ones_without_slices_are_left_out(
 ) -> None:
     found = discover(SLICED, "--print", "--host", "lab", FAKE_SLICES=SLICES)
     assert found.returncode == 0, found.stderr
-    assert found.stderr == "GPU-empty000 is in MIG mode and has no slice; it is left out.\n"
+    assert found.stderr == "GPU-decade00 is in MIG mode and has no slice; it is left out.\n"
     assert without_ram(found.stdout) == textwrap.dedent("""\
         hosts:
           lab:
@@ -153,7 +163,7 @@ def test_slices_are_gpus_and_whole_ones_without_slices_are_left_out(
             gpus:
               - {kind: a100-80gb-3g.40gb, uuid: MIG-11111111, island: 0}
               - {kind: a100-80gb-1g.10gb, uuid: MIG-22222222, island: 0}
-              - {kind: a100-sxm-80gb, uuid: GPU-whole000, island: 1}
+              - {kind: a100-sxm-80gb, uuid: GPU-fade0000, island: 1}
         """)
 
 
@@ -161,7 +171,8 @@ def test_an_unknown_card_is_described(discover: Discover, tmp_path: Path) -> Non
     check(
         discover,
         tmp_path,
-        "NVIDIA TITAN Z9|24564|9|3|GPU-aaaa0001|1|0|2\nNVIDIA TITAN Z9|24564|9|3|GPU-b0002|2|0|2",
+        "NVIDIA TITAN Z9|24564|9|3|GPU-aaaa0001|1|0|2\n"
+        "NVIDIA TITAN Z9|24564|9|3|GPU-bbbb0003|2|0|2",
         """\
         version: 1
         hosts:
@@ -176,7 +187,7 @@ def test_an_unknown_card_is_described(discover: Discover, tmp_path: Path) -> Non
             ram: OWN
             gpus:
               - {kind: titan-z9, uuid: GPU-aaaa0001}
-              - {kind: titan-z9, uuid: GPU-b0002}
+              - {kind: titan-z9, uuid: GPU-bbbb0003}
         gpu_kinds:
           titan-z9: {memory: 24564MiB, compute: "9.3", link: nvlink}
         # The end.
@@ -326,7 +337,7 @@ def test_a_slice_has_no_minor(discover: Discover) -> None:
     found = discover(SLICED, "--print", "--host", "lab", FAKE_SLICES=SLICES, FAKE_MINORS="1")
     assert found.returncode == 0, found.stderr
     assert "uuid: MIG-11111111, island: 0}" in found.stdout
-    assert "uuid: GPU-whole000, minor: 1, island: 1}" in found.stdout
+    assert "uuid: GPU-fade0000, minor: 1, island: 1}" in found.stdout
 
 
 def test_a_block_of_equal_gpus_that_is_true_stays(discover: Discover, tmp_path: Path) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from io import StringIO
 from typing import Any
 
+import pytest
 from ruamel.yaml import YAML
 
 from compiler.emit import emit
+from compiler.emit.starting import start_of
 from compiler.ir.plan import Plan, Replica
 from tests.generators.plans import GIB, fleet, gpu_replica, plan, replica, vllm_replica
 
@@ -27,20 +30,21 @@ def compose_file(made: Plan) -> dict[str, Any]:
     return document
 
 
-def test_argv_is_entrypoint_and_command() -> None:
+def doubled(words: Iterable[str]) -> list[str]:
+    return [word.replace("$", "$$") for word in words]
+
+
+@pytest.mark.parametrize("made", [replica(), vllm_replica(target="compose")])
+def test_the_command_is_the_engines_and_the_entrypoint_what_becomes_it(made: Replica) -> None:
+    start = start_of(made, selects_gpus=False)
     check_service(
-        replica(),
+        made,
         {
-            "entrypoint": ["/usr/local/bin/llama-server"],
-            "command": ["--model", "/srv/models/small.gguf"],
+            "entrypoint": doubled(start.argv()[: -len(start.arguments)]),
+            "command": doubled(made.argv[1:]),
+            "secrets": made.secrets or None,
         },
     )
-
-
-def test_secrets_put_a_wrapper_before_the_same_command() -> None:
-    expected = ["serve", "Qwen/Qwen3-32B-AWQ", "--port", "8001"]
-    check_service(vllm_replica(), {"command": expected, "secrets": ["HF_TOKEN", "VLLM_API_KEY"]})
-    check_service(vllm_replica(secrets=[]), {"command": expected, "secrets": None})
 
 
 def test_secrets_are_files_of_the_host() -> None:
@@ -62,7 +66,7 @@ def test_the_container_runtime_selects_devices_and_variables_only_order_them() -
         {
             "environment": {
                 "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
-                "HF_HOME": "/srv/models",
+                "HF_HOME": "/srv/models/huggingface",
                 "VLLM_CACHE_ROOT": "/var/cache/modelc-chat-1/vllm",
             }
         },
@@ -100,19 +104,45 @@ def test_the_health_check_has_no_blank_in_a_word_and_waits_for_the_start() -> No
     )
 
 
-def test_models_are_read_only_unless_the_engine_fetches_them() -> None:
-    for made, read_only in [(replica(), True), (vllm_replica(), False)]:
+def test_a_replica_writes_its_cache_and_what_it_fetches_and_nothing_else() -> None:
+    fetched = ["/srv/models/huggingface"]
+    for made, writable in [(replica(), []), (vllm_replica(), fetched)]:
         service = compose_file(plan([made.model_copy(update={"target": "compose"})]))
-        models, cache = service["services"][made.name]["volumes"]
-        assert models["source"] == models["target"] == "/srv/models"
-        assert models["read_only"] is read_only
-        assert cache["source"] == cache["target"] == made.cache_dir
+        volumes = service["services"][made.name]["volumes"]
+        assert all(volume["source"] == volume["target"] for volume in volumes)
+        assert [volume["source"] for volume in volumes if "read_only" in volume] == ["/srv/models"]
+        free = [volume["source"] for volume in volumes if "read_only" not in volume]
+        assert free == [*writable, made.cache_dir]
 
 
-def test_port_image_and_restart() -> None:
+@pytest.mark.parametrize(
+    ("listen", "ports"),
+    [
+        ("127.0.0.1", ["127.0.0.1:8000:8000"]),
+        ("0.0.0.0", ["0.0.0.0:8000:8000"]),  # noqa: S104
+        ("::1", ["[::1]:8000:8000"]),
+        ("fd00::5", ["[fd00::5]:8000:8000"]),
+        ("none", None),
+    ],
+)
+def test_a_port_is_published_at_the_address_of_the_plan(
+    listen: str, ports: list[str] | None
+) -> None:
+    check_service(replica(listen=listen), {"ports": ports})
+
+
+def test_image_restart_and_rights() -> None:
     made = replica()
-    expected = {"ports": ["8000:8000"], "image": made.image, "restart": "unless-stopped"}
-    check_service(made, {**expected, "mem_limit": None})
+    check_service(
+        made,
+        {
+            "image": made.image,
+            "restart": "unless-stopped",
+            "cap_drop": ["ALL"],
+            "cap_add": ["DAC_OVERRIDE"],
+            "mem_limit": None,
+        },
+    )
 
 
 def test_provenance_stands_at_the_top_only() -> None:

@@ -36,15 +36,28 @@ def fault_of(changes: Mapping[str, object]) -> Diagnostic:
     return diagnostic
 
 
-def test_argv_is_entrypoint_and_exec() -> None:
+def test_a_shell_becomes_the_engine() -> None:
     check_container(
         replica(),
-        'Entrypoint=/usr/local/bin/llama-server\nExec="--model" \\\n"/srv/models/small.gguf"',
+        'Entrypoint=/bin/sh\nExec="-c" \\\n"/usr/local/bin/llama-server" \\\n"--model" \\\n'
+        '"/srv/models/small.gguf"\nRestartPreventExitStatus=78',
     )
 
 
-def test_a_program_without_arguments_has_no_exec() -> None:
-    check_container(replica(argv=["vllm"]), "Entrypoint=vllm", lacks="Exec=")
+@pytest.mark.parametrize(
+    ("listen", "published"),
+    [
+        ("127.0.0.1", "PublishPort=127.0.0.1:8000:8000"),
+        ("0.0.0.0", "PublishPort=0.0.0.0:8000:8000"),  # noqa: S104
+        ("fd00::5", "PublishPort=[fd00::5]:8000:8000"),
+    ],
+)
+def test_a_port_is_published_at_the_address_of_the_plan(listen: str, published: str) -> None:
+    check_container(replica(listen=listen), published)
+
+
+def test_a_port_for_other_containers_is_not_published() -> None:
+    check_container(replica(listen="none"), lacks="PublishPort=")
 
 
 def test_a_gpu_replica_gets_its_gpus_by_their_names_for_containers() -> None:
@@ -88,9 +101,12 @@ def test_systemd_waits_longer_than_podman_for_the_end() -> None:
 
 def test_models_are_read_only_unless_the_engine_fetches_them() -> None:
     check_container(replica(), "Volume=/srv/models:/srv/models:ro")
-    check_container(vllm_replica(), "Volume=/srv/models:/srv/models:rw")
+    fetched = "/srv/models/huggingface"
+    check_container(
+        vllm_replica(), f"Volume=/srv/models:/srv/models:ro\nVolume={fetched}:{fetched}:rw"
+    )
     assert "d /srv/models - - - -\n" in text_of(replica(), "tmpfiles.d/modelc.conf")
-    assert "d /srv/models 0755 root root -\n" in text_of(vllm_replica(), "tmpfiles.d/modelc.conf")
+    assert f"d {fetched} 0755 root root -\n" in text_of(vllm_replica(), "tmpfiles.d/modelc.conf")
 
 
 def test_caches_persist_and_are_all_that_can_be_written() -> None:
@@ -161,8 +177,6 @@ def test_an_argument_that_the_generator_loses_is_refused(argument: str) -> None:
         ({"env": {"A": "a\x80b"}}, "U+0080"),
         ({"image": "localhost/mine.image"}, "needs a tag"),
         ({"image": "a b"}, "name of an image"),
-        ({"argv": ["two words"]}, "name of a program"),
-        ({"argv": ['["/bin/sh"]']}, "name of a program"),
         ({"health_path": "/health?a=b c"}, "URL of a health check"),
         ({"models_dir": "/srv/a:b"}, "absolute path"),
         ({"cache_dir": "/var/cache/%h"}, "absolute path"),

@@ -235,7 +235,7 @@ def test_hostile_arguments_and_variables_arrive_unchanged(host: ScriptHost) -> N
     assert {f"{name}={value}" for name, value in env.items()} <= set(words[len(HOSTILE) :])
 
 
-@pytest.mark.parametrize("name", ["UID", "IFS", "PATH", "BASH_ENV", "SHELLOPTS"])
+@pytest.mark.parametrize("name", ["UID", "PATH", "LC_ALL"])
 def test_variables_of_the_shell_can_be_given(host: ScriptHost, name: str) -> None:
     made = host.server("a-1", 0, argv=[sys.executable, "-c", DUMP], env={name: "/nowhere"})
     host.write(plan([made]))

@@ -7,16 +7,15 @@ import os
 import subprocess
 import threading
 from collections.abc import Iterator
+from hashlib import sha256
 from http.server import BaseHTTPRequestHandler, HTTPServer
-from pathlib import Path
 
 import pytest
 
 from compiler.emit import emit
-from compiler.emit.secrets import command
 from compiler.emit.systemd import _WAIT_FOR_HEALTH
 from compiler.ir.plan import PlannedCompanion, Replica, Share
-from tests.generators.plans import HOSTILE, gpu_replica, plan, replica, share, vllm_replica
+from tests.generators.plans import gpu_replica, plan, replica, share, vllm_replica
 from tests.requires import require_tool
 
 
@@ -36,11 +35,17 @@ def text_of(made: Replica, end: str) -> str:
 
 
 def test_argv_starts_at_the_program_and_nothing_is_expanded() -> None:
-    check_unit(replica(), 'ExecStart=:/usr/local/bin/llama-server \\\n"--model" \\')
+    check_unit(
+        replica(),
+        'ExecStart=:/bin/sh \\\n"-c" \\\n"/usr/local/bin/llama-server" \\\n"--model" \\',
+    )
 
 
 def test_a_gpu_replica_may_open_the_nodes_of_its_gpus_and_no_others() -> None:
-    first, second = share(0, "GPU-6f1c", minor=2), share(1, "GPU-b2aa", minor=0)
+    first, second = (
+        share(0, "GPU-6f1c0000-0000-4000-8000-000000000000", minor=2),
+        share(1, "GPU-b2aa0000-0000-4000-8000-000000000001", minor=0),
+    )
     check_unit(
         gpu_replica(shares=[first, second]),
         """
@@ -55,7 +60,10 @@ def test_a_gpu_replica_may_open_the_nodes_of_its_gpus_and_no_others() -> None:
     )
 
 
-@pytest.mark.parametrize("shares", [[share(1)], [share(0, "GPU-6f1c", minor=2), share(1)]])
+@pytest.mark.parametrize(
+    "shares",
+    [[share(1)], [share(0, "GPU-6f1c0000-0000-4000-8000-000000000000", minor=2), share(1)]],
+)
 def test_a_replica_is_never_denied_a_gpu_whose_node_the_plan_does_not_know(
     shares: list[Share],
 ) -> None:
@@ -125,15 +133,34 @@ def test_a_folder_that_the_unit_would_hide_is_bound(folder: str) -> None:
 def test_models_are_writable_when_the_engine_fetches_a_draft_model() -> None:
     draft = PlannedCompanion(argument="draft", source="org/draft", revision=None, path="org/draft")
     check_unit(
-        vllm_replica(model_path="/srv/models/m", companions=[draft]), "BindPaths=/srv/models"
+        vllm_replica(model_path="/srv/models/m", companions=[draft]),
+        "BindPaths=/srv/models/huggingface",
     )
 
 
 def test_models_are_writable_when_the_engine_fetches_them() -> None:
-    check_unit(vllm_replica(), "BindPaths=/srv/models", lacks="BindReadOnlyPaths=")
-    assert "d /srv/models 0755 modelc modelc -\n" in text_of(
-        vllm_replica(), "tmpfiles.d/modelc.conf"
+    check_unit(
+        vllm_replica(),
+        "BindReadOnlyPaths=/srv/models\nBindPaths=/srv/models/huggingface\nUMask=0007",
     )
+    check_unit(replica(), "UMask=0077", lacks="BindPaths=")
+    folders = text_of(vllm_replica(), "tmpfiles.d/modelc.conf")
+    assert "d /srv/models - - - -\n" in folders
+    assert "d /srv/models/huggingface 2775 root modelc -\n" in folders
+
+
+def test_each_replica_is_a_user_of_its_own_with_private_folders() -> None:
+    long = f"{'a' * 50}-12"
+    for name, user in (
+        ("small-1", "modelc-small-1"),
+        (long, f"modelc-aaaaaaaaaaaaaaa-{sha256(long.encode()).hexdigest()[:8]}"),
+    ):
+        made = replica(name)
+        assert len(user) <= 31
+        check_unit(made, f"User={user}\nCacheDirectoryMode=0700\nStateDirectoryMode=0700")
+        users = text_of(made, "sysusers.d/modelc.conf").splitlines()
+        assert f"m {user} modelc" in users
+        assert [line for line in users if line.startswith(f"u {user} - ")]
 
 
 def test_the_owner_of_models_that_are_files_stays() -> None:
@@ -151,7 +178,7 @@ def test_the_path_starts_with_the_programs_of_the_engine() -> None:
 def test_device_selection_is_not_in_the_file_of_variables() -> None:
     env = text_of(vllm_replica(), "env/chat-1.env")
     assert "CUDA" not in env
-    assert 'HF_HOME="/srv/models"\n' in env
+    assert 'HF_HOME="/srv/models/huggingface"\n' in env
 
 
 def test_secrets_are_credentials() -> None:
@@ -166,30 +193,6 @@ def test_every_replica_is_in_the_slice_of_the_host() -> None:
 
 def test_the_target_wants_every_replica() -> None:
     assert "Wants=modelc-chat-1.service\n" in text_of(vllm_replica(), "modelc.target")
-
-
-def test_the_wrapper_hands_on_secrets_and_argv_unchanged(tmp_path: Path) -> None:
-    (tmp_path / "HF_TOKEN").write_text("it's $HOME `id`\n")
-    (tmp_path / "OTHER").write_text("two\nlines")
-    program = ["printf", "%s\\0", *HOSTILE]
-    made = replica(argv=["/usr/bin/env", "--null", *program], secrets=["HF_TOKEN", "OTHER"])
-    argv = list(command(made.model_copy(update={"argv": ["/usr/bin/env", *program]})))
-    environ = {"CREDENTIALS_DIRECTORY": str(tmp_path), "PATH": os.environ["PATH"]}
-    printed = subprocess.run(argv, env=environ, capture_output=True, check=True).stdout
-    assert printed.decode().split("\0")[:-1] == list(HOSTILE)
-
-    argv = list(command(made.model_copy(update={"argv": ["/usr/bin/env", "--null"]})))
-    printed = subprocess.run(argv, env=environ, capture_output=True, check=True).stdout
-    assert {"HF_TOKEN=it's $HOME `id`", "OTHER=two\nlines"} <= set(printed.decode().split("\0"))
-
-
-def test_the_wrapper_starts_nothing_without_the_secret(tmp_path: Path) -> None:
-    argv = command(replica(argv=["/usr/bin/touch", str(tmp_path / "started")], secrets=["ABSENT"]))
-    environ = {"CREDENTIALS_DIRECTORY": str(tmp_path), "PATH": os.environ["PATH"]}
-    result = subprocess.run(argv, env=environ, capture_output=True, check=False)
-    assert result.returncode != 0
-    assert b"ABSENT" in result.stderr
-    assert not (tmp_path / "started").exists()
 
 
 def test_waiting_ends_with_success_once_the_engine_answers() -> None:

@@ -58,7 +58,7 @@ def test_a_prefix_that_no_url_can_have(prefix: str) -> None:
 @pytest.mark.parametrize(
     ("name", "key"),
     [
-        ("model", "`model`"), ("port", "`ports`"), ("host", "plan"), ("ctx_size", "`context`"),
+        ("model", "`model`"), ("port", "`ports`"), ("host", "`listen`"), ("ctx_size", "`context`"),
         ("parallel", "`concurrency`"), ("n_gpu_layers", "`offload`"), ("tensor_split", "placement"),
         ("alias", "name"), ("fit", "memory law"), ("kv_unified", "`kv_tokens`"),
         ("ngl", "`offload`"), ("c", "`context`"), ("np", "`concurrency`"),

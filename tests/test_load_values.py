@@ -13,7 +13,7 @@ from compiler.load.yamltext import parse_yaml
 
 HOSTS = "version: 1\nhosts:\n"
 SERVICES = "version: 1\nservices:\n"
-UUIDS = ("GPU-6f1c2d9e", "GPU-b2aa41f7")
+UUIDS = ("GPU-6f1c2d9e-0000-0000-0000-000000000000", "GPU-b2aa41f7-0000-0000-0000-000000000000")
 
 
 def inventory(text: str) -> Inventory:

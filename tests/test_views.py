@@ -158,20 +158,20 @@ Plan: 4 replicas of 4 services on 3 hosts with 4 GPUs; proven optimal.
 
 edge  systemd, RAM 2,048 MiB of 57,344 MiB
   edge/cpu
-    rank-0  rank (bf16)  vllm 0.33.0  CPU only  2,048 MiB  no KV cache  port 8003
+    rank-0  rank (bf16)  vllm 0.33.0  CPU only  2,048 MiB  no KV cache  0.0.0.0:8003
 
 rack  systemd, RAM 2,048 MiB of 57,344 MiB
   rack/[0-1]  rtx-3090  [###########.........]  12,000 MiB of 22,118 MiB, 10,118 MiB free each
     budget: memory x utilization (24,576 MiB x 0.9)
-    chat-0  chat (bf16)  vllm 0.33.0  tp 2  12,000 MiB  KV room: 9.4 of 16 full-length requests  port 8000
+    chat-0  chat (bf16)  vllm 0.33.0  tp 2  12,000 MiB  KV room: 9.4 of 16 full-length requests  0.0.0.0:8000
   rack/2  rtx-3090  [....................]  0 MiB of 22,118 MiB, 22,118 MiB free
     budget: memory x utilization (24,576 MiB x 0.9)
 
 tower  systemd, RAM 4,096 MiB of 57,344 MiB
   tower/0  rtx-3090  [#######.............]  8,000 MiB of 22,118 MiB, 14,118 MiB free
     budget: memory x utilization (24,576 MiB x 0.9)
-    code-0   code (q4)     llama.cpp 9000  30 of 36 layers  6,000 MiB  KV room: 16.0 of 16 full-length requests  port 8002
-    embed-0  embed (bf16)  vllm 0.33.0     tp 1             2,000 MiB  no KV cache                               port 8001
+    code-0   code (q4)     llama.cpp 9000  30 of 36 layers  6,000 MiB  KV room: 16.0 of 16 full-length requests  0.0.0.0:8002
+    embed-0  embed (bf16)  vllm 0.33.0     tp 1             2,000 MiB  no KV cache                               0.0.0.0:8001
 
 Optional service batch: 1 of 2 replicas placed.
 """
@@ -204,12 +204,12 @@ PLAN_MARKDOWN = """\
 
 ## Replicas
 
-| replica | variant | engine | on | split | KV cache | share (MiB) | port |
+| replica | variant | engine | on | split | KV cache | share (MiB) | listens |
 | --- | --- | --- | --- | --- | --- | ---: | ---: |
-| `chat-0` | `bf16` | `vllm 0.33.0` | `rack/0,1` | tp 2 | KV room: 9.4 of 16 full-length requests | 2 x 12,000 | 8000 |
-| `code-0` | `q4` | `llama.cpp 9000` | `tower/0` | 30 of 36 layers | KV room: 16.0 of 16 full-length requests | 6,000 | 8002 |
-| `embed-0` | `bf16` | `vllm 0.33.0` | `tower/0` | tp 1 | no KV cache | 2,000 | 8001 |
-| `rank-0` | `bf16` | `vllm 0.33.0` | `edge/cpu` | CPU only | no KV cache | none | 8003 |
+| `chat-0` | `bf16` | `vllm 0.33.0` | `rack/0,1` | tp 2 | KV room: 9.4 of 16 full-length requests | 2 x 12,000 | 0.0.0.0:8000 |
+| `code-0` | `q4` | `llama.cpp 9000` | `tower/0` | 30 of 36 layers | KV room: 16.0 of 16 full-length requests | 6,000 | 0.0.0.0:8002 |
+| `embed-0` | `bf16` | `vllm 0.33.0` | `tower/0` | tp 1 | no KV cache | 2,000 | 0.0.0.0:8001 |
+| `rank-0` | `bf16` | `vllm 0.33.0` | `edge/cpu` | CPU only | no KV cache | none | 0.0.0.0:8003 |
 
 ## Left out
 
@@ -248,7 +248,7 @@ code-0 on tower/0
   engine    llama.cpp 9000, 30 of 36 layers
   requests  8,192 tokens each, 16 at once
   KV cache  77,004 tokens; KV room: 16.0 of 16 full-length requests
-  port      8002, healthy when /health answers
+  listens   0.0.0.0:8002, healthy when /health answers
   starts    after embed-0
 
 tower/0  rtx-3090

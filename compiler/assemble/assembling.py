@@ -56,6 +56,11 @@ _SHM_BYTES_SPLIT = 10 * GIB
 _SHM_BYTES_SINGLE = 1 * GIB
 
 
+# A container has a network of its own, in which its runtime reaches it at an address that nobody
+# knows beforehand; the host's address stands where its port is published.
+_IN_CONTAINER = "0.0.0.0"  # noqa: S104
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sources:
     """The inputs that a plan is assembled from."""
@@ -114,6 +119,7 @@ def _replica(sources: Sources, named: Named, port: int, start_after: list[str]) 
     companions = companions_of(variant, sources.lock)
     places = companion_places(companions, variant.engine, host)
     loaded = [locked, *chain(*companions.values())]
+    listen = service.listen or host.listen
     program = IMAGE_PROGRAMS[variant.engine] if host.runs_containers else install.bin
     launch = engine_of(variant.engine).launch(
         demand,
@@ -122,7 +128,7 @@ def _replica(sources: Sources, named: Named, port: int, start_after: list[str]) 
             model_path=place.path,
             revision=place.revision,
             served_name=service.name,
-            listen="0.0.0.0",  # noqa: S104  A service is there to be reached; firewalls are the host's.
+            listen=_IN_CONTAINER if host.runs_containers else listen,
             port=port,
             shares_bytes=tuple(breakdown.high_bytes for breakdown in demand.devices),
             companions=places,
@@ -131,20 +137,15 @@ def _replica(sources: Sources, named: Named, port: int, start_after: list[str]) 
     models = (each.path for each in (place, *chain(*places.values())))
     opened = (*models, *files_read(variant.engine, variant.args, host))
     cache_dir = _cache_dir(host, named.name)
-    devices = devices_of(gpus, host, variant.engine, install.version)
-    env = {
-        **launch.env,
-        **_cache_env(variant.engine, host, cache_dir),
-        **service.env,
-        **devices.env,
-    }
+    devices = devices_of(gpus, host)
+    env = launch.env | _cache_env(variant.engine, host, cache_dir) | service.env | devices.env
     return Replica(
         name=named.name,
         service=service.name,
         task=demand.request.task,
         variant=variant.name,
         engine=variant.engine,
-        engine_version=install.version,
+        engine_version=engine_of(variant.engine).release(install.version),
         host=host.name,
         target=host.target,
         shares=_shares(gpus, demand, devices.minors),
@@ -164,6 +165,7 @@ def _replica(sources: Sources, named: Named, port: int, start_after: list[str]) 
         host_experts=demand.host_experts,
         layers=locked.facts.layers,
         port=port,
+        listen=listen,
         argv=list(launch.argv),
         env=dict(sorted(env.items())),
         device_env=sorted(devices.env),
@@ -207,7 +209,12 @@ def _cache_env(engine: EngineName, host: Host, cache_dir: str) -> dict[str, str]
     """A warm compile cache keeps the memory of a later start as it was measured."""
     if engine != "vllm":
         return {}
-    return {"HF_HOME": f"{host.models_dir}/huggingface", "VLLM_CACHE_ROOT": f"{cache_dir}/vllm"}
+    return {
+        "HF_HOME": f"{host.models_dir}/huggingface",
+        # Code of models, which is run: others may write to what they fetch, and not to this.
+        "HF_MODULES_CACHE": f"{cache_dir}/modules",
+        "VLLM_CACHE_ROOT": f"{cache_dir}/vllm",
+    }
 
 
 def _start_timeout(engine: EngineName, loaded: Iterable[LockedSource]) -> int:

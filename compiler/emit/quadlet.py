@@ -13,13 +13,20 @@ from compiler.emit.conventions import (
     container_environment,
     container_image,
     engine_title,
+    fetch_dir,
     health_url,
     naming,
-    writes_models,
+    published_port,
 )
-from compiler.emit.quoting import plain_path, quadlet_environment, quadlet_exec_word, unit_line
+from compiler.emit.quoting import (
+    plain_path,
+    quadlet_environment,
+    quadlet_exec_text,
+    quadlet_exec_word,
+    unit_line,
+)
 from compiler.emit.rendering import Templates, render
-from compiler.emit.secrets import command, secret_names
+from compiler.emit.starting import WRONG_ENGINE_STATUS, secret_names, start_of
 from compiler.ir.artifact import Artifact
 from compiler.ir.plan import Replica, Share
 from compiler.ir.units import show_mib
@@ -28,7 +35,6 @@ from compiler.ir.units import show_mib
 _STOP_MARGIN_SECONDS = 30
 
 # These stand in directives without quotes, where nothing is expanded and blanks separate.
-_PROGRAM = re.compile(r"/?[A-Za-z0-9._+-]+(?:/[A-Za-z0-9._+-]+)*")
 _URL = re.compile(r"[A-Za-z0-9:/._-]+")
 _IMAGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/:@-]*")
 
@@ -56,8 +62,13 @@ def emit_quadlet(
 
 
 def _container_values(replica: Replica) -> dict[str, object]:
-    program, *arguments = command(replica)
-    words = [quadlet_exec_word(argument) for argument in arguments]
+    start = start_of(replica, selects_gpus=False)
+    fetches = fetch_dir(replica)
+    words = [
+        quadlet_exec_word("-c"),
+        quadlet_exec_text(start.lines),
+        *map(quadlet_exec_word, (*start.parameters, *start.arguments)),
+    ]
     variables = _environment(replica)
     _one_line([*words, *variables])
     return {
@@ -65,16 +76,16 @@ def _container_values(replica: Replica) -> dict[str, object]:
         "engine": engine_title(replica),
         "after": [f"modelc-{earlier}.service" for earlier in replica.start_after],
         "image": _qualified(_matching(_IMAGE, container_image(replica), "the name of an image")),
-        "program": _matching(_PROGRAM, program, "the name of a program"),
         "arguments": " \\\n  ".join(words),
         "environment": variables,
         "secrets": secret_names(replica),
         "devices": [_device(share) for share in replica.shares],
         "models_dir": plain_path(replica.models_dir),
         "read_dirs": [plain_path(path) for path in replica.read_dirs],
-        "writes_models": writes_models(replica),
+        "fetch_dir": fetches and plain_path(fetches),
+        "wrong_engine": WRONG_ENGINE_STATUS,
         "cache_dir": plain_path(replica.cache_dir),
-        "port": replica.port,
+        "port": published_port(replica),
         "shm_bytes": replica.shm_bytes,
         "health_url": _matching(_URL, health_url(replica), "the URL of a health check"),
         "timeout": replica.start_timeout_seconds,
@@ -121,7 +132,7 @@ def _matching(pattern: re.Pattern[str], text: str, what: str) -> str:
 
 
 def _tmpfiles_values(replicas: tuple[Replica, ...]) -> dict[str, object]:
-    written = {plain_path(r.models_dir) for r in replicas if writes_models(r)}
+    written = {plain_path(folder) for r in replicas if (folder := fetch_dir(r))}
     read = {plain_path(r.models_dir) for r in replicas} - written
     caches = [plain_path(replica.cache_dir) for replica in replicas]
     return {"written": sorted(written), "read": sorted(read), "caches": caches}

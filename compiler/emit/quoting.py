@@ -41,6 +41,22 @@ def systemd_exec_word(text: str) -> str:
     return f'"{_systemd_escaped(text)}"'
 
 
+def systemd_exec_text(lines: tuple[str, ...]) -> str:
+    """One argument, a text in lines, each on a line of its own; their joints reach it as blanks."""
+    return '"' + " \\\n    ".join(map(_systemd_escaped, lines)) + '"'
+
+
+def quadlet_exec_text(lines: tuple[str, ...]) -> str:
+    """The same for `Exec=` of podman's generator."""
+    return systemd_exec_text(lines).replace("$", "$$")
+
+
+def compose_text(lines: tuple[str, ...], indent: int) -> str:
+    """A text in lines as a literal block of a compose file, in which `$` means nothing."""
+    block = "".join(f"\n{' ' * indent}{_carried(line)}" for line in lines)
+    return f"|-{block}".replace("$", "$$")
+
+
 def systemd_environment(name: str, value: str) -> str:
     """The right side of one `Environment=` line."""
     return f'"{_systemd_escaped(f"{env_name(name)}={value}")}"'

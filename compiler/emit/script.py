@@ -8,7 +8,7 @@ from graphlib import TopologicalSorter
 from compiler.emit.conventions import STOP_SECONDS, engine_title, health_url, naming
 from compiler.emit.quoting import env_name, plain_path, sh_word
 from compiler.emit.rendering import Templates, render
-from compiler.emit.secrets import SECRETS_DIR, secret_names
+from compiler.emit.starting import SECRETS_DIR, start_of
 from compiler.ir.artifact import Artifact
 from compiler.ir.plan import Replica
 
@@ -31,17 +31,17 @@ def emit_scripts(
 
 
 def _run_values(replica: Replica) -> dict[str, object]:
-    program, *arguments = replica.argv
+    start = start_of(replica, selects_gpus=True)
+    plain_path(replica.argv[0])
     return {
         "title": sh_word(f"{replica.name}: {engine_title(replica)}"),
         "cache_dir": sh_word(replica.cache_dir),
         "bin_dirs": ":".join(map(plain_path, replica.bin_dirs)),
         "secrets_dir": SECRETS_DIR,
-        "secrets": secret_names(replica),
+        "has_secrets": bool(replica.secrets),
         "words": [
             *(sh_word(f"{env_name(name)}={replica.env[name]}") for name in sorted(replica.env)),
-            plain_path(program),
-            *(sh_word(argument) for argument in arguments),
+            *map(sh_word, start.argv()),
         ],
     }
 

@@ -7,19 +7,21 @@ from collections.abc import Iterator
 from compiler.emit.conventions import (
     STOP_SECONDS,
     engine_title,
+    fetch_dir,
     health_url,
     naming,
-    writes_models,
+    user_name,
 )
 from compiler.emit.quoting import (
     plain_path,
     systemd_env_file_line,
     systemd_environment,
+    systemd_exec_text,
     systemd_exec_word,
     unit_line,
 )
 from compiler.emit.rendering import Templates, render
-from compiler.emit.secrets import SECRETS_DIR, command, secret_names
+from compiler.emit.starting import SECRETS_DIR, WRONG_ENGINE_STATUS, Start, secret_names, start_of
 from compiler.ir.artifact import Artifact
 from compiler.ir.inventory import HIDDEN_FROM_UNITS
 from compiler.ir.plan import Replica, Share
@@ -63,18 +65,23 @@ def emit_systemd(
     names = {"names": [replica.name for replica in replicas]}
     yield render(templates, "systemd/modelc.target", target, names)
     yield render(templates, "systemd/modelc.slice", f"{folder}/systemd/modelc.slice", {})
-    yield render(templates, "systemd/sysusers.conf", f"{folder}/systemd/sysusers.d/modelc.conf", {})
+    users = {"users": [{"name": user_name(r), "replica": r.name} for r in replicas]}
+    sysusers = f"{folder}/systemd/sysusers.d/modelc.conf"
+    yield render(templates, "systemd/sysusers.conf", sysusers, users)
     tmpfiles = f"{folder}/systemd/tmpfiles.d/modelc.conf"
     yield render(templates, "systemd/tmpfiles.conf", tmpfiles, _tmpfiles_values(replicas))
 
 
 def _unit_values(replica: Replica) -> dict[str, object]:
     name = replica.name
+    start = start_of(replica, selects_gpus=True)
+    fetches = fetch_dir(replica)
     return {
         "name": name,
+        "user": user_name(replica),
         "engine": engine_title(replica),
         "after": [f"modelc-{earlier}.service" for earlier in replica.start_after],
-        "command": _command_line(command(replica)),
+        "command": _start_line(start),
         "wait": _command_line(
             ("/bin/sh", "-c", _WAIT_FOR_HEALTH, "modelc-wait", health_url(replica))
         ),
@@ -85,7 +92,8 @@ def _unit_values(replica: Replica) -> dict[str, object]:
         "read_dirs": [
             plain_path(path) for path in replica.read_dirs if path.startswith(HIDDEN_FROM_UNITS)
         ],
-        "writes_models": writes_models(replica),
+        "fetch_dir": fetches and plain_path(fetches),
+        "wrong_engine": WRONG_ENGINE_STATUS,
         "timeout": replica.start_timeout_seconds,
         "stop_seconds": STOP_SECONDS,
         "ram": show_mib(replica.ram_bytes),
@@ -97,6 +105,15 @@ def _command_line(argv: tuple[str, ...]) -> str:
     program, *arguments = argv
     words = [f":{plain_path(program)}", *(systemd_exec_word(argument) for argument in arguments)]
     return unit_line(" \\\n  ".join(words))
+
+
+def _start_line(start: Start) -> str:
+    """The same for the text that becomes the engine, and for the engine's own arguments."""
+    shell, flag, _, *words = start.argv()
+    plain_path(start.parameters[4])
+    text = [systemd_exec_word(flag), systemd_exec_text(start.lines)]
+    line = " \\\n  ".join([f":{shell}", *text, *map(systemd_exec_word, words)])
+    return unit_line(line)
 
 
 def _unit_environment(replica: Replica) -> list[str]:
@@ -133,6 +150,6 @@ def _devices(shares: list[Share]) -> list[str]:
 
 
 def _tmpfiles_values(replicas: tuple[Replica, ...]) -> dict[str, object]:
-    written = {plain_path(r.models_dir) for r in replicas if writes_models(r)}
+    written = {plain_path(folder) for r in replicas if (folder := fetch_dir(r))}
     read = {plain_path(r.models_dir) for r in replicas} - written
     return {"written": sorted(written), "read": sorted(read), "secrets_dir": SECRETS_DIR}

@@ -5,7 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Protocol
 
-from compiler.ir.demand import ArgumentProblem, Demand, Endpoint, Launch, Refusal, Request, Site
+from compiler.ir.demand import (
+    ArgumentProblem,
+    Demand,
+    Endpoint,
+    Launch,
+    Refusal,
+    Request,
+    Site,
+    VersionCheck,
+)
 from compiler.ir.facts import ModelFacts
 from compiler.ir.inventory import EngineName
 from compiler.ir.profile import ModelProfile
@@ -21,6 +30,25 @@ class Engine(Protocol):
 
     def check_version(self, version: str) -> str | None:
         """What is wrong with this version string, or None."""
+
+    def release(self, version: str) -> str:
+        """The version as every plan writes it: `v0.33` and `0.33.0` are the same engine."""
+
+    def other_release(self, version: str, text: str) -> str | None:
+        """The release that an image's name or a program's path holds, if it is not this version."""
+
+    def version_check(self, version: str) -> VersionCheck:
+        """By what its own `--version` a unit knows the engine of this version."""
+
+    def takes_uuids(self, version: str) -> bool:
+        """Whether CUDA_VISIBLE_DEVICES may name GPUs by their UUIDs."""
+
+    def shares_gpus(self, version: str) -> bool:
+        """Whether it leaves alone, in its own sums, what others hold on its GPU."""
+
+    @property
+    def key_variable(self) -> str:
+        """The variable in which the engine finds the key that its clients must show."""
 
     def companions(self, args: Mapping[str, ArgValue]) -> Mapping[str, tuple[str, ...]]:
         """Model sources that arguments name, by argument; values that are no source are left out.

@@ -335,6 +335,16 @@ class Launch:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class VersionCheck:
+    """What `--version` of the right engine prints, as extended regular expressions (`grep -E`)."""
+
+    wanted: str
+    """A line of the engine that the plan was made for."""
+    readable: str
+    """A line that says some version: without one, nothing can be told."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ArgumentProblem:
     """A user's engine argument that cannot be used. `code` is a diagnostic code."""
 

@@ -15,6 +15,8 @@ HIDDEN_FROM_UNITS = ("/home/", "/root/", "/run/user/", "/tmp/", "/var/tmp/")  # 
 """Folders that a unit sees empty: ProtectHome=tmpfs and PrivateTmp=yes (systemd.exec)."""
 CONTAINER_TARGETS: frozenset[Target] = frozenset({"compose", "quadlet"})
 """Targets that start an engine's image, and not the program that is installed on the host."""
+NOT_PUBLISHED = "none"
+"""What a replica listens on that only the other containers of its network may reach."""
 GpuKey = tuple[str, int]
 """Host and index: what `host/index` addresses."""
 
@@ -108,6 +110,8 @@ class Host:
     ports: tuple[int, int]
     """First and last port that services may take."""
     models_dir: str
+    listen: str = "127.0.0.1"
+    """The address on which services are reached, or `none`; a service may say another."""
     engines: dict[EngineName, EngineInstall]
     gpus: tuple[Gpu, ...]
 

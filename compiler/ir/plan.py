@@ -122,6 +122,8 @@ class Replica(Record):
     """Of the layers on GPUs, those whose experts stay in RAM."""
     layers: int
     port: int
+    listen: str = "0.0.0.0"  # noqa: S104  Plans that do not say it are of a time when all did.
+    """The address on its host at which it is reached, or `none`: in its network of containers."""
     argv: list[str]
     env: dict[str, str]
     """Everything but secrets, device selection included."""

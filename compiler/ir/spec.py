@@ -74,6 +74,8 @@ class Service:
     """Whether a replica takes no more memory than it needs to start."""
     env: dict[str, str] = field(default_factory=dict)
     secrets: tuple[str, ...] = ()
+    listen: str | None = None
+    """The address on which it is reached, or `none`; None: what its host says."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from typing import Annotated
 
@@ -10,12 +11,17 @@ from pydantic_core import PydanticCustomError
 
 from compiler.ir.catalog import parse_compute
 from compiler.ir.credentials import looks_secret
+from compiler.ir.inventory import NOT_PUBLISHED
 from compiler.ir.units import parse_size, permille
 
 SLUG = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,48}[a-z0-9])?")
 ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
 PROGRAM = re.compile(r"/(?!(.*/)?\.\.(/|$))[A-Za-z0-9._/+-]{1,255}")
 IMAGE = re.compile(r"[a-z0-9][A-Za-z0-9._/:@-]{0,511}")
+_UUID = "[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+# Shorter forms are enough for CUDA and nvidia-smi, and not for NVML, which vLLM asks from 0.24 on.
+# The last form is that of MIG slices up to driver 460.
+GPU_UUID = re.compile(rf"GPU-{_UUID}|MIG-{_UUID}|MIG-GPU-{_UUID}/[0-9]{{1,2}}/[0-9]{{1,2}}")
 # No one argument of a program may be longer (Linux MAX_ARG_STRLEN is 128 KiB); leave room to quote.
 MAX_TEXT = 32 << 10
 _MAX_PORT = 65535
@@ -103,6 +109,24 @@ def _port_range(value: object) -> tuple[int, int]:
     return first, last
 
 
+def _listen(value: object) -> str:
+    """An address in its usual form; `localhost` is one, and `none` stands for no address at all."""
+    text = safe_text(value)
+    if text in ("localhost", NOT_PUBLISHED):
+        return "127.0.0.1" if text == "localhost" else text
+    try:
+        address = ipaddress.ip_address(text)
+    except ValueError:
+        address = None
+    if address is None or address.is_multicast or "%" in text:
+        raise PydanticCustomError(
+            "wrong_value",
+            "This must be an address of the host (`10.0.0.5`), `localhost`, `0.0.0.0` for all of "
+            "them, or `none` for a container that nothing outside its network may reach",
+        )
+    return str(address)
+
+
 def _matching(pattern: re.Pattern[str], rule: str) -> BeforeValidator:
     def validate(value: object) -> str:
         text = safe_text(value)
@@ -135,6 +159,7 @@ PortRange = Annotated[
     BeforeValidator(_port_range),
     WithJsonSchema({"type": ["string", "integer"], "pattern": r"^\d+(-\d+)?$"}),
 ]
+Listen = Annotated[str, BeforeValidator(_listen), WithJsonSchema({"type": "string"})]
 Slug = Annotated[
     str,
     _matching(SLUG, "A name is lower-case letters, digits and inner dashes, at most 50 of them."),
@@ -151,6 +176,15 @@ Image = Annotated[
     str,
     _matching(IMAGE, "An image is written as `repository/name:tag@sha256:digest`."),
     _text_schema(f"^{IMAGE.pattern}$"),
+]
+GpuUuid = Annotated[
+    str,
+    _matching(
+        GPU_UUID,
+        "A GPU's uuid is written whole, as `nvidia-smi -L` prints it: `GPU-` or `MIG-`, and groups "
+        "of 8, 4, 4, 4 and 12 hexadecimal digits.",
+    ),
+    _text_schema(f"^{GPU_UUID.pattern}$"),
 ]
 EnvName = Annotated[
     str,

@@ -23,6 +23,7 @@ from compiler.load.faults import validate
 from compiler.load.hostnames import MAX_HOSTS, expand
 from compiler.load.inventory_file import (
     DEFAULT_BINS,
+    DEFAULT_LISTEN,
     DEFAULT_MODELS_DIR,
     DEFAULT_PORTS,
     DEFAULT_RAM_RESERVED_BYTES,
@@ -168,6 +169,7 @@ class _Loader:
             ram_reserved_bytes=reserved,
             ports=_first(entry.ports, defaults.ports, DEFAULT_PORTS),
             models_dir=_first(entry.models_dir, defaults.models_dir, DEFAULT_MODELS_DIR),
+            listen=_first(entry.listen, defaults.listen, DEFAULT_LISTEN),
             engines=self._engines(name, entry),
             gpus=self._gpus(name, entry),
         )

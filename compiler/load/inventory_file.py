@@ -12,7 +12,9 @@ from compiler.ir.units import GIB, MIB, format_size
 from compiler.load.fields import (
     Compute,
     Entry,
+    GpuUuid,
     Image,
+    Listen,
     PortRange,
     Program,
     Share,
@@ -35,6 +37,9 @@ DEFAULT_UTILIZATION_PERMILLE = 950
 DEFAULT_RAM_RESERVED_BYTES = 4 * GIB
 DEFAULT_PORTS = (8000, 8999)
 DEFAULT_MODELS_DIR = "/srv/models"
+# Engines have no key unless a service names one among its secrets, and docker publishes ports past
+# the host's firewall: whoever shall reach a service from elsewhere has to be let in on purpose.
+DEFAULT_LISTEN = "127.0.0.1"
 DEFAULT_BINS: dict[EngineName, str] = {
     "vllm": "/opt/vllm/bin/vllm",
     "llama.cpp": "/usr/local/bin/llama-server",
@@ -84,6 +89,15 @@ def _ports(default: str) -> Any:  # noqa: ANN401
 
 def _models_dir(default: str) -> Any:  # noqa: ANN401
     return _optional("Absolute path of the folder on the host that holds model files.", default)
+
+
+def _listen(default: str) -> Any:  # noqa: ANN401
+    return _optional(
+        "Address of the host on which services are reached: one such as `10.0.0.5`, `localhost`, "
+        "`0.0.0.0` or `::` for all, or, for compose and quadlet, `none`: only by containers of the "
+        "same network. A service may say its own.",
+        default,
+    )
 
 
 def _kind() -> Any:  # noqa: ANN401
@@ -152,6 +166,7 @@ class DefaultsEntry(Entry):
     ram_reserved: Size | None = _ram_reserved(format_size(DEFAULT_RAM_RESERVED_BYTES))
     ports: PortRange | None = _ports("{}-{}".format(*DEFAULT_PORTS))
     models_dir: Program | None = _models_dir(DEFAULT_MODELS_DIR)
+    listen: Listen | None = _listen("localhost")
     engines: EnginesEntry = Field(
         EnginesEntry(),
         description="Engines as they are installed on every host; a host's own keys stand over "
@@ -160,7 +175,6 @@ class DefaultsEntry(Entry):
 
 
 Minor = Annotated[int, Field(ge=0, le=MAX_MINOR)]
-Uuid = Annotated[str, Field(pattern=r"^(GPU|MIG)-[0-9a-zA-Z/_-]{4,100}$")]
 
 
 class GpuEntry(Entry):
@@ -172,11 +186,11 @@ class GpuEntry(Entry):
         description="Number of its node, `/dev/nvidia<minor>`, as `nvidia-smi -q` prints it. "
         "Default: without `uuid`, its place in the list, counted from 0.",
     )
-    uuid: Uuid | None = Field(
+    uuid: GpuUuid | None = Field(
         None,
-        description="Its UUID as `nvidia-smi -L` prints it, `GPU-...` or `MIG-...`, by which the "
-        "engine finds it. Required for one of several MIG slices. Default: it is found by its "
-        "place in the list, in the order of nvidia-smi.",
+        description="Its whole UUID as `nvidia-smi -L` prints it, `GPU-...` or `MIG-...`, by "
+        "which the engine finds it. Required for one of several MIG slices. Default: it is found "
+        "by its place in the list, in the order of nvidia-smi.",
     )
     reserved: Size | None = _reserved(_FROM_DEFAULTS_GPU)
     utilization: Share | None = _utilization(_FROM_DEFAULTS_GPU)
@@ -204,7 +218,7 @@ class GpuBlockEntry(Entry):
         description="The number of each GPU's node, `/dev/nvidia<minor>`, in the order of "
         "nvidia-smi. Default: without `uuids`, 0, 1, 2 and so on.",
     )
-    uuids: list[Uuid] | None = Field(
+    uuids: list[GpuUuid] | None = Field(
         None,
         description="The UUID of each GPU, in the order of nvidia-smi. Default: GPUs are found by "
         "their place.",
@@ -246,6 +260,7 @@ class HostEntry(Entry):
     ram_reserved: Size | None = _ram_reserved(_FROM_DEFAULTS)
     ports: PortRange | None = _ports(_FROM_DEFAULTS)
     models_dir: Program | None = _models_dir(_FROM_DEFAULTS)
+    listen: Listen | None = _listen(_FROM_DEFAULTS)
     engines: EnginesEntry = Field(
         EnginesEntry(),
         description="Engines as they are installed on this host. Default: what `defaults` says; "

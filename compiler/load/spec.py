@@ -149,6 +149,7 @@ def _service(name: str, entry: ServiceEntry) -> Service:
         min=entry.min,
         env=dict(sorted(entry.env.items())),
         secrets=tuple(sorted(set(entry.secrets))),
+        listen=entry.listen,
     )
 
 

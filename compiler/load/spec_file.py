@@ -12,7 +12,7 @@ from compiler.ir.demand import DEFAULT_CONTEXT
 from compiler.ir.facts import Task
 from compiler.ir.inventory import EngineName
 from compiler.ir.spec import ArgValue, Offload, Preference, Spread
-from compiler.load.fields import Compute, Entry, EnvName, Slug, Text, safe_text
+from compiler.load.fields import Compute, Entry, EnvName, Listen, Slug, Text, safe_text
 
 MAX_REPLICAS = 1000
 # No published model comes near so many layers.
@@ -315,6 +315,11 @@ class ServiceEntry(Entry):
         [],
         description="Names of environment variables whose values stay on the host and never enter "
         "the repository. Default: none.",
+    )
+    listen: Listen | None = Field(
+        None,
+        description="Address of its hosts on which the service is reached, as under `defaults` of "
+        "the inventory. Default: what its host says.",
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 
+from compiler.engines.registry import engine_of
 from compiler.ir.demand import Demand, Demands, Option
 from compiler.ir.inventory import GpuKey, Inventory
 from compiler.ir.placement import Placement
@@ -31,7 +32,7 @@ class Column:
     gpus: tuple[int, ...]
     demand: Demand
     mib: tuple[tuple[GpuKey, int], ...]
-    """What one replica takes of each GPU."""
+    """What one replica takes of each GPU: all of it where its engine cannot share one."""
     ram_mib: int
 
 
@@ -55,6 +56,8 @@ class Fleet:
     frozen: tuple[Replica, ...]
     previous: Plan | None
     relaxed: Relaxation
+    budgets: dict[GpuKey, int] = field(init=False)
+    """Of each GPU, in MiB."""
     program: Program = field(default_factory=Program)
     columns: list[Column] = field(default_factory=list)
     by_service: dict[str, list[Column]] = field(default_factory=lambda: defaultdict(list))
@@ -64,6 +67,14 @@ class Fleet:
     """Replicas that move."""
     disturbance: dict[int, int] = field(default_factory=dict)
     """Replicas that move or change their variant, and, weighing less, those that move."""
+
+    def __post_init__(self) -> None:
+        """Counts the budgets, by which columns are made."""
+        self.budgets = {
+            (host.name, gpu.index): budget_mib(gpu.budget_bytes)
+            for host in self.inventory.hosts
+            for gpu in host.gpus
+        }
 
     @property
     def services(self) -> list[Service]:
@@ -78,6 +89,7 @@ class Fleet:
     def add(self, option: Option, place: Place, demand: Demand, most: int) -> Column:
         """A new column for at most so many replicas."""
         host, gpus = place
+        alone = not engine_of(demand.request.engine).shares_gpus(demand.request.version)
         column = Column(
             variable=self.program.variable(most),
             option=option,
@@ -85,7 +97,10 @@ class Fleet:
             gpus=gpus,
             demand=demand,
             mib=tuple(
-                ((host, index), demand_mib(breakdown.high_bytes))
+                (
+                    (host, index),
+                    self.budgets[host, index] if alone else demand_mib(breakdown.high_bytes),
+                )
                 for index, breakdown in zip(gpus, demand.devices, strict=True)
             ),
             ram_mib=demand_mib(demand.host.high_bytes),
@@ -184,14 +199,16 @@ def _add_budgets(fleet: Fleet) -> None:
     held = Counter[GpuKey]()
     for replica in fleet.frozen:
         for share in replica.shares:
-            held[replica.host, share.gpu] += demand_mib(share.share_bytes)
+            alone = not engine_of(replica.engine).shares_gpus(replica.engine_version)
+            key = (replica.host, share.gpu)
+            held[key] += fleet.budgets[key] if alone else demand_mib(share.share_bytes)
     for column in fleet.columns:
         for key, mib in column.mib:
             fleet.loads[key][column.variable] = mib
     for host in fleet.inventory.hosts:
         for gpu in host.gpus:
             key = (host.name, gpu.index)
-            fleet.free_mib[key] = budget_mib(gpu.budget_bytes) - held[key]
+            fleet.free_mib[key] = fleet.budgets[key] - held[key]
             if fleet.loads.get(key):
                 name = f"budget {host.name}/{gpu.index}"
                 fleet.program.at_most(name, fleet.loads[key], fleet.free_mib[key])

@@ -8,6 +8,7 @@ from typing import assert_never
 
 from compiler.diff import place_of
 from compiler.ir.inventory import Target
+from compiler.ir.listening import listen_words
 from compiler.ir.names import grouped
 from compiler.ir.plan import GpuLedger, HostLedger, PassedOver, Plan, Replica, Share
 from compiler.ir.units import show_mib
@@ -104,6 +105,7 @@ def _others(replicas: Sequence[Replica], *, color: bool) -> list[str]:
 
 def _summary(replica: Replica, *, color: bool, width: int | None) -> list[str]:
     at_revision = f" at {replica.revision}" if replica.revision else ""
+    listening = listen_words(replica.listen, replica.port)
     rows = [
         ("service", f"{replica.service}, variant {replica.variant}, to {replica.task}"),
         ("model", f"{replica.source}{at_revision}"),
@@ -114,7 +116,7 @@ def _summary(replica: Replica, *, color: bool, width: int | None) -> list[str]:
             "KV cache",
             f"{replica.kv_tokens:,} tokens; {kv_words(replica)}" if has_cache(replica) else "none",
         ),
-        ("port", f"{replica.port}, healthy when {replica.health_path} answers"),
+        ("listens", f"{listening}, healthy when {replica.health_path} answers"),
         ("starts", f"after {', '.join(replica.start_after)}" if replica.start_after else "first"),
     ]
     title = paint(f"{replica.name} on {place_of(replica)}", "bold", color=color)

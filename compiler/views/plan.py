@@ -7,6 +7,7 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 
 from compiler.diff import place_of
+from compiler.ir.listening import listen_words
 from compiler.ir.names import folded, grouped, natural_key
 from compiler.ir.plan import GpuLedger, HostLedger, Plan, Replica
 from compiler.ir.units import demand_mib, show_mib
@@ -196,7 +197,7 @@ def _tenant_lines(tenants: Sequence[_Tenants], width: int | None) -> list[str]:
         (
             folded([replica.name for replica in each.replicas]),
             *each.cells,
-            f"port {folded([str(replica.port) for replica in each.replicas])}",
+            _listens(each.replicas),
         )
         for each in tenants
     ]
@@ -277,6 +278,10 @@ def _services(held: Sequence[tuple[Replica, int]]) -> str:
     return " ".join(sorted(replica.service for replica, _ in held))
 
 
+def _listens(replicas: Sequence[Replica]) -> str:
+    return folded([listen_words(replica.listen, replica.port) for replica in replicas])
+
+
 def _places(names: Sequence[str]) -> str:
     return code(folded(names))
 
@@ -290,7 +295,7 @@ def _names(held: Sequence[tuple[Replica, int]]) -> str:
 
 
 def _replica_table(plan: Plan) -> list[str]:
-    header = ("replica", "variant", "engine", "on", "split", "KV cache", "share (MiB)", "port")
+    header = ("replica", "variant", "engine", "on", "split", "KV cache", "share (MiB)", "listens")
     equal = grouped(
         (
             (
@@ -314,7 +319,7 @@ def _replica_table(plan: Plan) -> list[str]:
             split,
             cache,
             share,
-            folded([str(replica.port) for replica in replicas]),
+            _listens(replicas),
         )
         for (_, variant, engine, split, cache, share), replicas in equal.items()
     ]

@@ -39,6 +39,7 @@ _CAUSES: dict[MoveCause, str] = {
 
 # Fields of a replica whose names are no words.
 _SETTINGS = {
+    "listen": "listens on",
     "start_after": "starts after",
     "start_timeout_seconds": "start timeout",
     "shm_bytes": "shared memory",

@@ -136,7 +136,7 @@ def vllm_replica(name: str = "chat-1", **changes: object) -> Replica:
         "env": {
             "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
             "CUDA_VISIBLE_DEVICES": "GPU-6f1c0000-0000-0000-0000-000000000000,1",
-            "HF_HOME": "/srv/models",
+            "HF_HOME": "/srv/models/huggingface",
             "VLLM_CACHE_ROOT": f"/var/cache/modelc-{name}/vllm",
         },
         "device_env": ["CUDA_DEVICE_ORDER", "CUDA_VISIBLE_DEVICES"],

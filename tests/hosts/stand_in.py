@@ -2,7 +2,8 @@
 # ruff: noqa: EXE001 - a host gets a copy that is executable
 """Stands in for an engine on a host of a test, under the engine's name and with its command line.
 
-It serves on the port that its command line says, answers /health after STAND_IN_SECONDS, and takes
+It serves on the address and port that its command line says, tells its version as the engine of its
+name does (/etc/stand-in-version says another), answers /health after STAND_IN_SECONDS, and takes
 a while to end, as if requests were in flight.
 `/facts` says what it was started with, and `/open?path=P&mode=M` whether it can open a file. As the
 workers of a real engine, a process of its own runs beside it.
@@ -14,6 +15,7 @@ import errno
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -21,6 +23,13 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import FrameType
 from urllib.parse import parse_qs, urlsplit
+
+VERSIONS = {"llama-server": "version: 9000 (stand-in)", "vllm": "0.33.0"}
+OTHER_VERSION = Path("/etc/stand-in-version")
+if "--version" in sys.argv[1:2]:
+    other = OTHER_VERSION.read_text() if OTHER_VERSION.exists() else None
+    print(other or VERSIONS[Path(sys.argv[0]).name])
+    sys.exit(0)
 
 STARTED = time.monotonic()
 READY = STARTED + float(os.environ.get("STAND_IN_SECONDS", "0"))
@@ -81,7 +90,8 @@ def end(_number: int, _frame: FrameType | None) -> None:
 
 if __name__ == "__main__":
     signal.signal(signal.SIGTERM, end)
-    port = int(sys.argv[sys.argv.index("--port") + 1])
+    listen, port = (sys.argv[sys.argv.index(flag) + 1] for flag in ("--host", "--port"))
     worker = subprocess.Popen(WORKER)
     print("serving at", port, flush=True)
-    ThreadingHTTPServer(("0.0.0.0", port), Handler).serve_forever()  # noqa: S104 - as an engine
+    ThreadingHTTPServer.address_family = socket.AF_INET6 if ":" in listen else socket.AF_INET
+    ThreadingHTTPServer((listen, int(port)), Handler).serve_forever()

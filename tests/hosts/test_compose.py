@@ -121,7 +121,7 @@ def test_a_secret_is_seen_nowhere_else(host: Deployment) -> None:
 def test_a_replica_reads_models_and_keeps_its_cache(host: Deployment) -> None:
     assert host.opening("chat-0", "/srv/models/models/chat.gguf", "rb") is None
     assert host.opening("chat-0", "/srv/models/x", "wb") == "EROFS"
-    assert host.opening("embed-0", "/srv/models/fetched", "wb") is None
+    assert host.opening("embed-0", "/srv/models/huggingface/fetched", "wb") is None
     assert host.opening("chat-0", "/var/cache/modelc-chat-0/kernels", "wb") is None
     host.machine.run("test -f /var/cache/modelc-chat-0/kernels")
 

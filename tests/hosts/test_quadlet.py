@@ -116,7 +116,7 @@ def test_a_replica_reads_models_and_writes_its_cache_only(host: Deployment) -> N
     for path in ("/srv/models/x", "/usr/local/bin/x"):
         assert host.opening("chat-0", path, "wb") == "EROFS", path
     assert host.opening("chat-0", "/var/cache/modelc-chat-0/x", "wb") is None
-    assert host.opening("embed-0", "/srv/models/fetched", "wb") is None
+    assert host.opening("embed-0", "/srv/models/huggingface/fetched", "wb") is None
 
 
 def test_an_engine_that_is_killed_starts_again_alone(host: Deployment) -> None:

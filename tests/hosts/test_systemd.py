@@ -31,8 +31,8 @@ hosts:
     target: systemd
     ram: 64GiB
     gpus:
-      - {kind: rtx-3090, uuid: GPU-b2aa7c1e, minor: 1}
-      - {kind: rtx-4090, uuid: GPU-6f1c0d42, minor: 0}
+      - {kind: rtx-3090, uuid: GPU-b2aa7c1e-0000-4000-8000-000000000001, minor: 1}
+      - {kind: rtx-4090, uuid: GPU-6f1c0d42-0000-4000-8000-000000000000, minor: 0}
 """
 REPLICAS = ("chat-0", "chat-1", "embed-0")
 
@@ -133,9 +133,49 @@ def test_shared_memory_is_the_replicas_own_and_goes_with_it(host: Deployment) ->
     assert abs(n_blocks * block_bytes // 1024 - int(total) // 2) < 1024
 
 
-def test_no_replica_runs_as_root(host: Deployment) -> None:
-    owner = int(host.machine.run("id --user modelc"))
-    assert {host.facts(replica).uid for replica in REPLICAS} == {owner} != {0}
+def test_each_replica_runs_as_a_user_of_its_own(host: Deployment) -> None:
+    for replica in REPLICAS:
+        owner = int(host.machine.run(f"id --user modelc-{replica}"))
+        assert host.facts(replica).uid == owner != 0
+    assert len({host.facts(replica).uid for replica in REPLICAS}) == len(REPLICAS)
+
+
+def test_a_replica_that_is_taken_over_reads_no_key_and_no_cache_of_another(
+    host: Deployment,
+) -> None:
+    """As its user, and outside of its unit's walls."""
+    owner = int(host.machine.run("id --user modelc-embed-0"))
+    pid = host.facts("chat-0").pid
+    for path in (
+        f"/proc/{pid}/environ",
+        "/run/credentials/modelc-chat-0.service/HF_TOKEN",
+        "/var/cache/modelc-chat-0/x",
+        "/var/lib/modelc-chat-0/x",
+        "/etc/modelc/env/chat-0.env",
+    ):
+        read = f"setpriv --reuid {owner} --clear-groups cat {path}"
+        assert "Permission denied" in host.machine.attempt(read).stderr, path
+
+
+def test_another_engine_than_planned_does_not_start_and_says_so(host: Deployment) -> None:
+    host.machine.write("/etc/stand-in-version", "version: 11390 (other)\n", mode=0o644)
+    host.machine.attempt("systemctl restart modelc-chat-0")
+    shown = host.machine.run(
+        "systemctl show --property=Result,ExecMainStatus,SubState modelc-chat-0"
+    )
+    assert {"Result=exit-code", "ExecMainStatus=78", "SubState=failed"} <= set(shown.split())
+    said = host.machine.run("journalctl --unit modelc-chat-0 --lines 20 --output cat")
+    assert (
+        "modelc: llama.cpp 9000 is planned, and /usr/local/bin/llama-server is "
+        "version: 11390 (other)" in said
+    )
+    host.machine.run("rm /etc/stand-in-version && systemctl start modelc-chat-0")
+    assert host.becomes_healthy("chat-0")
+
+
+def test_a_replica_listens_where_the_plan_says(host: Deployment) -> None:
+    listening = host.machine.run("ss --no-header --listening --tcp --numeric")
+    assert {line.split()[3].rpartition(":")[0] for line in listening.splitlines()} == {"127.0.0.1"}
 
 
 def test_a_replica_reads_models_and_writes_its_own_folders_only(host: Deployment) -> None:
@@ -148,8 +188,10 @@ def test_a_replica_reads_models_and_writes_its_own_folders_only(host: Deployment
 
 def test_an_engine_that_fetches_its_model_writes_it(host: Deployment) -> None:
     assert host.facts("embed-0").environment["HF_HOME"] == "/srv/models/huggingface"
-    assert host.opening("embed-0", "/srv/models/fetched", "wb") is None
-    assert host.opening("chat-0", "/srv/models/fetched", "rb") is None
+    assert host.opening("embed-0", "/srv/models/huggingface/fetched", "wb") is None
+    assert host.opening("embed-0", "/srv/models/fetched", "wb") == "EROFS"
+    mode = host.machine.run("stat --format='%a %G' /srv/models/huggingface/fetched")
+    assert mode.split() == ["660", "modelc"]
 
 
 def test_an_engine_that_is_killed_starts_again_alone(host: Deployment) -> None:

@@ -118,7 +118,7 @@ def test_it_logs_the_plans_kv_tokens(host: Deployment) -> None:
 
 
 def test_all_its_processes_are_confined(host: Deployment) -> None:
-    owner = host.machine.run("id --user modelc").strip()
+    owner = host.machine.run("id --user modelc-chat-0").strip()
     found = processes(host)
     assert {"VLLM::EngineCor", "VLLM::Worker"} <= {status["Name"] for status in found}
     for status in found:
@@ -128,7 +128,7 @@ def test_all_its_processes_are_confined(host: Deployment) -> None:
 
 
 def test_it_writes_its_own_folders_only(host: Deployment) -> None:
-    written = host.machine.run("find / -ignore_readdir_race -xdev -user modelc").split()
+    written = host.machine.run("find / -ignore_readdir_race -xdev -user modelc-chat-0").split()
     assert "/var/cache/modelc-chat-0/vllm" in written
     own = ("/var/cache/modelc-chat-0", "/var/lib/modelc-chat-0")
     assert [path for path in written if not path.startswith(own)] == []

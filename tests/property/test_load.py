@@ -32,7 +32,7 @@ hosts:
   tower:
     labels: {zone: a}
     gpus:
-      - {kind: rtx-3090, uuid: GPU-6f1c2d9e, reserved: 1536MiB}
+      - {kind: rtx-3090, uuid: GPU-6f1c2d9e-30b1-4a6e-9a52-0b8f5d1e7c01, reserved: 1536MiB}
       - {kind: card}
   rack-[01-03]:
     address: "{name}.dc1.example"

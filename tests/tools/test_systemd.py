@@ -69,7 +69,14 @@ def test_the_user_and_the_folders_can_be_made(tmp_path: Path) -> None:
         command = [require_tool(tool), f"--root={root}", flag, str(root / folder / "modelc.conf")]
         said = subprocess.run(command, capture_output=True, check=True, text=True).stderr
         assert not re.search(r"modelc\.conf|[Ff]ailed", said), said
-    assert "modelc:" in (root / "etc/passwd").read_text()
+    users = (root / "etc/passwd").read_text().splitlines()
+    names = {line.split(":")[0]: line.split(":")[2] for line in users}
+    assert set(names) == {"root", "modelc-chat-1", "modelc-small-1"}
+    assert len(set(names.values())) == len(names)
+    (group,) = (line for line in (root / "etc/group").read_text().splitlines() if "modelc:" in line)
+    assert set(group.split(":")[3].split(",")) == set(names) - {"root"}
+    fetched = (root / "srv/models/huggingface").stat()
+    assert (fetched.st_mode & 0o7777, fetched.st_gid) == (0o2775, int(group.split(":")[2]))
     assert (root / "etc/modelc/secrets").stat().st_mode & 0o777 == 0o700
     assert (root / "srv/models").is_dir()
     assert (root / "data/models").is_dir()

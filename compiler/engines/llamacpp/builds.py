@@ -157,6 +157,14 @@ def parse_build(text: str) -> Build | None:
     return Build(number=number, text=text, newer=number > STUDIED_BUILD)
 
 
+def known_release(text: str) -> int | None:
+    """The build that a release is (`0.5.0`), where one is known to be exactly it."""
+    match = _RELEASE.fullmatch(text.strip())
+    if match is None or "-dev" in text or int(match[3] or 0):
+        return None
+    return _RELEASES.get((int(match[1]), int(match[2])))
+
+
 @lru_cache(maxsize=512)
 def graphs(number: int) -> tuple[Graph, ...]:
     """The graph code of a build; two where the build lies between known ones: older, newer."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from compiler.engines.llamacpp import builds, environment, requests
+from compiler.engines.llamacpp import builds, environment, releases, requests
 from compiler.engines.llamacpp.builds import Build, parse_build
 from compiler.engines.llamacpp.command import command_line
 from compiler.engines.llamacpp.companions import (
@@ -27,6 +27,7 @@ from compiler.ir.demand import (
     Refusal,
     Request,
     Site,
+    VersionCheck,
 )
 from compiler.ir.facts import ModelFacts
 from compiler.ir.inventory import EngineName
@@ -47,6 +48,31 @@ class LlamaCpp:
         if build.number < builds.OLDEST_BUILD:
             return f"builds before b{builds.OLDEST_BUILD} are not known to the memory law"
         return None
+
+    def release(self, version: str) -> str:
+        """The number of the build, or the release."""
+        return releases.release(version)
+
+    def other_release(self, version: str, text: str) -> str | None:
+        """The build that a name holds, if it is not this version's."""
+        return releases.other_release(version, text)
+
+    def version_check(self, version: str) -> VersionCheck:
+        """What `llama-server --version` of this version prints."""
+        return releases.version_check(version)
+
+    def takes_uuids(self, version: str) -> bool:  # noqa: ARG002, the interface's.
+        """The CUDA runtime reads them, whatever the build."""
+        return True
+
+    def shares_gpus(self, version: str) -> bool:  # noqa: ARG002, the interface's.
+        """It allocates what it needs and measures nothing."""
+        return True
+
+    @property
+    def key_variable(self) -> str:
+        """The variable of --api-key (common/arg.cpp); `/health` is answered without it."""
+        return "LLAMA_API_KEY"
 
     def companions(self, args: Mapping[str, ArgValue]) -> Mapping[str, tuple[str, ...]]:
         """Draft model, projector and adapters that arguments name."""

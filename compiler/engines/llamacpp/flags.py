@@ -139,7 +139,7 @@ _MANAGED = {
     "fit_target": _managed("the memory law"),
     "fit_ctx": _managed("the memory law"),
     "port": _managed("`ports` of the host"),
-    "host": _managed("the plan"),
+    "host": _managed("`listen` of the service, its host or the defaults"),
     "alias": _managed("the name of the service"),
     "embedding": _managed("`task: embed`"),
     "embeddings": _managed("`task: embed`"),

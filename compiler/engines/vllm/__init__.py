@@ -6,14 +6,23 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from compiler.engines.vllm import command, environment, law
+from compiler.engines.vllm import command, environment, law, releases
 from compiler.engines.vllm.argument_values import as_mapping
 from compiler.engines.vllm.arguments import check_arguments, normalize_arguments
 from compiler.engines.vllm.decide import parallel_sizes, version_of
 from compiler.engines.vllm.profile import profile_of
 from compiler.engines.vllm.refusals import request_problems
-from compiler.engines.vllm.versions import parse_version
-from compiler.ir.demand import ArgumentProblem, Demand, Endpoint, Launch, Refusal, Request, Site
+from compiler.engines.vllm.versions import parse_version, rules_of
+from compiler.ir.demand import (
+    ArgumentProblem,
+    Demand,
+    Endpoint,
+    Launch,
+    Refusal,
+    Request,
+    Site,
+    VersionCheck,
+)
 from compiler.ir.facts import ModelFacts
 from compiler.ir.profile import ModelProfile
 from compiler.ir.spec import ArgValue
@@ -27,9 +36,33 @@ class VllmEngine:
 
     def check_version(self, version: str) -> str | None:
         """What is wrong with this version string, or None."""
-        if parse_version(version) is not None:
-            return None
-        return f"`{version[:40]}` is not a vLLM version; write it as `0.33.0`"
+        return releases.version_problem(version)
+
+    def release(self, version: str) -> str:
+        """The version with three numbers, `0.33.0`."""
+        return releases.release(version)
+
+    def other_release(self, version: str, text: str) -> str | None:
+        """The release that a name holds, if it is not this version."""
+        return releases.other_release(version, text)
+
+    def version_check(self, version: str) -> VersionCheck:
+        """What `vllm --version` of this version prints."""
+        return releases.version_check(version)
+
+    def takes_uuids(self, version: str) -> bool:
+        """From 0.24 on; before, CUDA_VISIBLE_DEVICES must be numbers."""
+        return (parse_version(version) or releases.TAKES_UUIDS) >= releases.TAKES_UUIDS
+
+    def shares_gpus(self, version: str) -> bool:
+        """From 0.9 on; 0.8 charges all that is in use on its GPU to itself."""
+        found = parse_version(version)
+        return found is None or not rules_of(found).charges_whole_device
+
+    @property
+    def key_variable(self) -> str:
+        """Read by the API server (vllm/envs.py); `/health` is answered without it."""
+        return "VLLM_API_KEY"
 
     def companions(self, args: Mapping[str, ArgValue]) -> Mapping[str, tuple[str, ...]]:
         """The draft model that `speculative_config` names."""

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 _PLACEMENT = "Say `placement.gpus.tensor_parallel` in the service."
 _SHARE = "modelc computes the share; say `kv_tokens` in the service to guarantee more KV."
-_LISTEN = "The inventory gives the address and the range of ports."
+_LISTEN = "Say `listen` in the service, its host or the defaults."
+_PORT = "The inventory gives the range of ports, `ports`, and the plan one of them."
+_NO_SOCKET = "Replicas are reached by an address and a port: say `listen` in the service."
 _UNDER_SECRETS = "Name it under `secrets` in the service, so that its value never enters a file."
 
 MANAGED: dict[str, str] = {
@@ -14,8 +16,8 @@ MANAGED: dict[str, str] = {
     "tokenizer_revision": "Write `org/repo@revision` as the model.",
     "served_model_name": "The service's name is the name that clients use.",
     "host": _LISTEN,
-    "port": _LISTEN,
-    "uds": _LISTEN,
+    "port": _PORT,
+    "uds": _NO_SOCKET,
     "max_model_len": "Say `context` in the service.",
     "max_num_seqs": "Say `concurrency` in the service.",
     "tensor_parallel_size": _PLACEMENT,

@@ -130,7 +130,7 @@ def _about_version(
             "an RTX 5090, nothing on an L40S and on Hopper; no other GPU was measured."
         )
     if options.rules.charges_whole_device:
-        yield "vLLM 0.8 charges all memory in use on a GPU to itself, so it should not share one."
+        yield "vLLM 0.8 charges all memory in use on a GPU to itself, so it is given whole ones."
 
 
 def _about_model(request: Request, shape: Shape, options: Options) -> Iterator[str]:

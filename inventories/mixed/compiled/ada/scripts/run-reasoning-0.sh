@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Written by modelc; changes made here are lost. Digest: b04198579dd9dcd5537cdf8c37568528957e9fcd17a7a709509fd4e80e8301db
+# Written by modelc; changes made here are lost. Digest: 009bc561ba3eabf3001a2be35d4d5090fa9bd5ae73962bad29a6ae2003dee05b
 # Becomes the engine of one replica, in the foreground.
 set -euo pipefail
 umask 077
@@ -14,15 +14,37 @@ exec env -- \
   CUDA_DEVICE_ORDER=PCI_BUS_ID \
   CUDA_VISIBLE_DEVICES=0 \
   HF_HOME=/srv/models/huggingface \
+  HF_MODULES_CACHE=/srv/models/.cache/modelc-reasoning-0/modules \
   VLLM_CACHE_ROOT=/srv/models/.cache/modelc-reasoning-0/vllm \
   VLLM_NO_USAGE_STATS=1 \
+  /bin/sh \
+  -c \
+  '{ set +x; } 2>/dev/null;
+set -eu;
+modelc_engine=$1; modelc_wanted=$2; modelc_readable=$3; modelc_program=$4;
+shift 4;
+modelc_said=$("$modelc_program" --version 2>&1 </dev/null) || :;
+modelc_version=$(printf "%s\n" "$modelc_said" | grep -E -e "$modelc_readable") || :;
+if [ -z "$modelc_version" ]; then
+echo "modelc: $modelc_program does not say its version; $modelc_engine is expected" >&2;
+elif ! printf "%s\n" "$modelc_said" | grep -Eq -e "$modelc_wanted"; then
+echo "modelc: $modelc_engine is planned, and $modelc_program is $modelc_version" >&2;
+exit 78;
+fi;
+shift;
+exec "$modelc_program" "$@"' \
+  modelc-run \
+  'vllm 0.33.0' \
+  '^(vllm )?v?0\.33\.0([^0-9].*)?$' \
+  '^(vllm )?v?[0-9]+\.[0-9]+\.[0-9]' \
   /opt/vllm/bin/vllm \
+  -- \
   serve \
   Qwen/Qwen3-14B-AWQ \
   --served-model-name \
   reasoning \
   --host \
-  0.0.0.0 \
+  127.0.0.1 \
   --port \
   8000 \
   --max-model-len \

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Written by modelc; changes made here are lost. Digest: 92572268dfde1890b791c7895bdcff35a3192c1916a5e403b63702fb366b78b7
+# Written by modelc; changes made here are lost. Digest: fc3b9b922f306f9a3a0ea6f6e4a28c8188906d0c01f6088703846fbd602aa0d2
 # Becomes the engine of one replica, in the foreground.
 set -euo pipefail
 umask 077
@@ -11,13 +11,34 @@ PATH=/usr/local/bin:"$PATH"
 # Single quotes keep what looks like an expansion as it is.
 # shellcheck disable=SC1003,SC2016
 exec env -- \
+  /bin/sh \
+  -c \
+  '{ set +x; } 2>/dev/null;
+set -eu;
+modelc_engine=$1; modelc_wanted=$2; modelc_readable=$3; modelc_program=$4;
+shift 4;
+modelc_said=$("$modelc_program" --version 2>&1 </dev/null) || :;
+modelc_version=$(printf "%s\n" "$modelc_said" | grep -E -e "$modelc_readable") || :;
+if [ -z "$modelc_version" ]; then
+echo "modelc: $modelc_program does not say its version; $modelc_engine is expected" >&2;
+elif ! printf "%s\n" "$modelc_said" | grep -Eq -e "$modelc_wanted"; then
+echo "modelc: $modelc_engine is planned, and $modelc_program is $modelc_version" >&2;
+exit 78;
+fi;
+shift;
+exec "$modelc_program" "$@"' \
+  modelc-run \
+  'llama.cpp 9000' \
+  '^version: (b?9000|.*build:? b?9000)([^0-9].*)?$' \
+  '^version: ([1-9]|.*build:? b?[1-9])' \
   /usr/local/bin/llama-server \
+  -- \
   --model \
   /srv/models/nomic-ai/nomic-embed-text-v1.5-GGUF/nomic-embed-text-v1.5.Q8_0.gguf \
   --alias \
   nomic \
   --host \
-  0.0.0.0 \
+  127.0.0.1 \
   --port \
   8000 \
   --ctx-size \

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Written by modelc; changes made here are lost. Digest: 626173ff756922c2dd4e90802f12b0ebed4ba25cfb1083a96cd6729de70f454b
+# Written by modelc; changes made here are lost. Digest: af4524e11cf24d2fd753f566b383b56bdebdff649cee51b24e4002d4c7e4d2e5
 # Becomes the engine of one replica, in the foreground.
 set -euo pipefail
 umask 077
@@ -17,13 +17,34 @@ exec env -- \
   'LINES=first
 second	-end \' \
   'QUOTES=it'"'"'s "so" `here`' \
+  /bin/sh \
+  -c \
+  '{ set +x; } 2>/dev/null;
+set -eu;
+modelc_engine=$1; modelc_wanted=$2; modelc_readable=$3; modelc_program=$4;
+shift 4;
+modelc_said=$("$modelc_program" --version 2>&1 </dev/null) || :;
+modelc_version=$(printf "%s\n" "$modelc_said" | grep -E -e "$modelc_readable") || :;
+if [ -z "$modelc_version" ]; then
+echo "modelc: $modelc_program does not say its version; $modelc_engine is expected" >&2;
+elif ! printf "%s\n" "$modelc_said" | grep -Eq -e "$modelc_wanted"; then
+echo "modelc: $modelc_engine is planned, and $modelc_program is $modelc_version" >&2;
+exit 78;
+fi;
+shift;
+exec "$modelc_program" "$@"' \
+  modelc-run \
+  'llama.cpp 9000' \
+  '^version: (b?9000|.*build:? b?9000)([^0-9].*)?$' \
+  '^version: ([1-9]|.*build:? b?[1-9])' \
   /usr/local/bin/llama-server \
+  -- \
   --model \
   /srv/models/unsloth/Qwen3-8B-GGUF/Qwen3-8B-Q4_K_M.gguf \
   --alias \
   chat \
   --host \
-  0.0.0.0 \
+  127.0.0.1 \
   --port \
   8000 \
   --ctx-size \

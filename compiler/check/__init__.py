@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from compiler.check.installs import check_installs
+from compiler.check.listening import check_listening
 from compiler.diagnostics import Diagnostic, Location, did_you_mean
 from compiler.engines.companions import companion_facts, companions_of, sources_of
 from compiler.engines.environment import environment_problems
@@ -12,7 +14,7 @@ from compiler.engines.file_arguments import file_problems
 from compiler.engines.registry import engine_of
 from compiler.ir.demand import ArgumentProblem, request_of
 from compiler.ir.document import Document
-from compiler.ir.inventory import HIDDEN_FROM_UNITS, EngineInstall, EngineName, Inventory
+from compiler.ir.inventory import Inventory
 from compiler.ir.kind_names import kind_hints
 from compiler.ir.lock import Lock, LockedSource
 from compiler.ir.rules import engine_hosts, gpus_of, hosts_of
@@ -46,12 +48,16 @@ class Checked:
 
 def check(checked: Checked) -> list[Diagnostic]:
     """Every fault that can be seen without counting memory."""
-    faults = [*_check_versions(checked), *_check_programs(checked), *_check_policy(checked)]
+    faults = [
+        *check_installs(checked.inventory, checked.inventory_document),
+        *_check_policy(checked),
+    ]
     for service in checked.spec.services:
         faults += _check_names(checked, service)
         faults += _check_reach(checked, service)
         faults += _check_contradictions(checked, service)
         faults += _check_environment(checked, service)
+        faults += check_listening(checked.inventory, service, checked.spec_document)
         for index, variant in enumerate(service.variants):
             faults += _check_variant(checked, service, index, variant)
     return list(dict.fromkeys(faults))
@@ -78,55 +84,6 @@ def _variant_key(document: Document, service: Service, index: int, *path: str | 
     if own in document.keys:
         return document.key(*own)
     return document.key("services", service.name, *path)
-
-
-def _check_versions(checked: Checked) -> Iterator[Diagnostic]:
-    seen: set[tuple[EngineName, str]] = set()
-    for host in checked.inventory.hosts:
-        for name, install in sorted(host.engines.items()):
-            if (name, install.version) in seen:
-                continue
-            seen.add((name, install.version))
-            problem = engine_of(name).check_version(install.version)
-            if problem:
-                yield Diagnostic(
-                    code="bad-engine-version",
-                    detail=f"Engine `{name}` of host `{host.name}`: {problem}.",
-                    location=_engine_place(checked.inventory_document, install, name),
-                    hints=("Write what `vllm --version` or `llama-server --version` prints.",),
-                )
-
-
-def _check_programs(checked: Checked) -> Iterator[Diagnostic]:
-    """Engines that the units of a host could not see; one of several equal hosts stands for all."""
-    seen: set[str] = set()
-    for host in checked.inventory.hosts:
-        for name, install in sorted(host.engines.items()):
-            hidden = host.target == "systemd" and install.bin.startswith(HIDDEN_FROM_UNITS)
-            if not hidden or install.bin in seen:
-                continue
-            seen.add(install.bin)
-            yield Diagnostic(
-                code="contradiction",
-                detail=f"Units see nothing below `/home`, `/root` or `/tmp`, and engine "
-                f"`{name}` of host `{host.name}` is `{install.bin}`.",
-                location=_engine_place(checked.inventory_document, install, name),
-                hints=("Install it elsewhere (`/opt`), or write `target: script`.",),
-            )
-
-
-def _engine_place(document: Document, install: EngineInstall, name: EngineName) -> Location:
-    """Where this version is written: at a host, at a range of them, or by default."""
-    for path in document.values:
-        if path[:1] != ("hosts",) or path[2:4] != ("engines", name):
-            continue
-        if path[4:] in {("version",), ("build",)}:
-            written = document.data
-            for step in path:
-                written = written[step]  # type: ignore[index]  # The path is of this document.
-            if str(getattr(written, "text", written)) == install.version:
-                return document.key(*path[:4])
-    return document.key("defaults", "engines", name)
 
 
 def _check_policy(checked: Checked) -> Iterator[Diagnostic]:
