@@ -10,7 +10,8 @@ import hashlib
 from collections import Counter
 from collections.abc import Sequence
 
-from compiler.diagnostics import SUMMARIES, Diagnostic
+from compiler.codes import CODES
+from compiler.diagnostics import Diagnostic
 from compiler.views.diagnostics import as_read
 from compiler.views.terminal import json_text, safe_text
 
@@ -57,7 +58,7 @@ def _rule(code: str) -> dict[str, object]:
     return {
         "id": code,
         "name": "".join(word.capitalize() for word in code.split("-")),
-        "shortDescription": {"text": f"{SUMMARIES[code]}."},
+        "shortDescription": {"text": f"{CODES[code].summary}."},
     }
 
 
