@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import shutil
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 
 from compiler.cli import run
 from compiler.ir.credentials import looks_secret, names_secret
+from compiler.resolve.connection import without_token
 
 ROOT = Path(__file__).resolve().parents[1]
 FLEETS = sorted(
@@ -130,3 +132,11 @@ def test_no_file_and_no_screen_holds_one(
     assert not holds_secret(screen.out + screen.err)
     assert scan(tmp_path) == given
     assert not [name for name in given if name != "models.yaml"]
+
+
+def test_the_token_in_use_is_masked_by_its_value(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A mirror's token may look like any word, and a hub may say it back."""
+    importlib.import_module("huggingface_hub")
+    monkeypatch.setenv("HF_TOKEN", "correct-horse")
+    assert without_token("denied: correct-horse is not known") == "denied: (secret) is not known"
+    assert without_token("nothing of it") == "nothing of it"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import re
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -20,6 +21,7 @@ from typing import Any, NamedTuple, NoReturn
 from urllib.parse import urlsplit
 
 from compiler import __version__
+from compiler.ir.credentials import without_secrets
 from compiler.ir.progress import WAITING, Reporter, Step, silent
 from compiler.resolve.tree import SourceMissingError
 
@@ -97,6 +99,14 @@ def _session() -> Any:  # noqa: ANN401 (untyped: an httpx client of one generati
     return importlib.import_module("huggingface_hub.utils").get_session()
 
 
+def without_token(text: str) -> str:
+    """The text without the token in use, by its value: a hub's may look like any other word."""
+    # Without this package nobody has read a token yet.
+    known = sys.modules.get("huggingface_hub")
+    token = known.get_token() if known else None
+    return without_secrets(text.replace(token, "(secret)") if token else text)
+
+
 def _own_headers() -> dict[str, str]:
     """Who asks, and the token of huggingface_hub if it has one.
 
@@ -143,6 +153,7 @@ class Connection:
         return bytes(got)
 
     def _tell(self, line: str) -> None:
+        line = without_token(line)
         self.hub.report(Step(stage=WAITING, item=f"{self.repository}: {line}"))
 
     def _attempt(self, got: bytearray, path: str, span: Span | None) -> None:

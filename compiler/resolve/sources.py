@@ -15,6 +15,7 @@ from compiler.diagnostics import CompileError, Diagnostic, Location
 from compiler.ir.lock import Lock, LockedSource
 from compiler.ir.progress import Reporter, Step, silent
 from compiler.ir.source import SourceName, is_local, parse_source
+from compiler.resolve.connection import without_token
 from compiler.resolve.gguf_facts import FactsMissingError
 from compiler.resolve.hub import HubUnreachableError, hub_from_environment, hub_tree
 from compiler.resolve.ollama import ollama_tree, pulled_by_ollama
@@ -221,4 +222,5 @@ def _lock(entries: Mapping[str, LockedSource], wanted: Sequence[str]) -> Lock:
 
 def _error(code: str, source: str, text: str, *hints: str) -> CompileError:
     detail = text if text.startswith(f"`{source}`") else f"`{source}`: {text}"
-    return CompileError([Diagnostic(code=code, detail=detail, hints=hints)])
+    hints = tuple(map(without_token, hints))
+    return CompileError([Diagnostic(code=code, detail=without_token(detail), hints=hints)])
