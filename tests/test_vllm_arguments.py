@@ -7,9 +7,18 @@ import pytest
 from compiler.engines.vllm import ENGINE
 from compiler.engines.vllm.argument_rules import MANAGED, REFUSED, SUCCESSORS
 from compiler.engines.vllm.flags import flag_table
-from compiler.ir.demand import ArgumentProblem
+from compiler.ir.demand import ArgumentProblem, Refusal, Site
 from compiler.ir.spec import ArgValue
-from tests.vllm_cases import RERANKER_4B, VERSIONS, XLM_ROBERTA, request
+from compiler.ir.units import GIB
+from tests.vllm_cases import (
+    RERANKER_4B,
+    VERSIONS,
+    XLM_ROBERTA,
+    demand,
+    gpu,
+    refusal,
+    request,
+)
 
 
 def problems(version: str, **args: ArgValue) -> list[ArgumentProblem]:
@@ -96,7 +105,12 @@ def test_managed_arguments_say_where_to_put_them(name: str) -> None:
 UNSUPPORTED: list[tuple[str, ArgValue]] = [
     ("data_parallel_size_local", 2),
     ("kv_transfer_config", {"kv_connector": "LMCacheConnectorV1"}),
-    ("kv_cache_dtype", "nvfp4"),
+    ("kv_cache_dtype", "turboquant_4bit_nc"),
+    ("kv_offloading_backend", "lmcache"),
+    ("mm_processor_kwargs", {"num_crops": 4}),
+    ("moe_backend", "deep_gemm_mega_moe"),
+    ("decode_context_parallel_size", 2),
+    ("speculative_config", {"method": "dflash", "model": "x", "num_speculative_tokens": 4}),
     ("quantization", "torchao"),
     ("speculative_config", {"method": "mlp_speculator", "num_speculative_tokens": 4}),
     ("speculative_config", {"method": "eagle3", "num_speculative_tokens": 4}),
@@ -232,3 +246,51 @@ def test_no_successor_is_offered_for_a_flag_that_stays() -> None:
 def test_the_table_knows_the_releases_it_was_read_from() -> None:
     shown = [".".join(map(str, release)) for release in flag_table().releases]
     assert shown == [version for version in VERSIONS if version != "0.10.1"]
+
+
+WITH_A_WAY_OUT: list[tuple[str, ArgValue, str]] = [
+    ("kv_transfer_config", {"kv_connector": "LMCacheConnectorV1"}, "kv_offloading_size"),
+    ("decode_context_parallel_size", 2, "tensor_parallel"),
+    ("kv_cache_dtype", "turboquant_4bit_nc", "fp8"),
+    ("moe_backend", "deep_gemm_mega_moe", "triton"),
+    ("speculative_config", {"method": "dspark", "num_speculative_tokens": 4}, "mtp"),
+]
+
+
+@pytest.mark.parametrize(("name", "value", "way"), WITH_A_WAY_OUT)
+def test_what_is_refused_says_what_to_write(name: str, value: ArgValue, way: str) -> None:
+    assert way in only("0.33.0", **{name: value}).hint
+
+
+def test_kv_that_leaves_the_gpu_lies_in_ram() -> None:
+    plain = demand(request("Qwen3-8B"), "h100-sxm")
+    found = demand(request("Qwen3-8B", args={"kv_offloading_size": 8}), "h100-sxm")
+    assert found.host.kv.bytes == 8 * GIB
+    assert found.devices == plain.devices
+    mixed = request("gpt-oss-20b", args={"kv_offloading_size": 8})
+    assert [each.argument for each in ENGINE.check_request(mixed)] == ["kv_offloading_size"]
+
+
+def test_pictures_that_are_capped_cost_less() -> None:
+    small: dict[str, ArgValue] = {"mm_processor_kwargs": {"max_pixels": 1003520}}
+    wanted = request("Qwen3-VL-8B-Instruct-mrope", args=small)
+    most = demand(request("Qwen3-VL-8B-Instruct-mrope"), "h100-sxm").devices[0].compute
+    assert demand(wanted, "h100-sxm").devices[0].compute.bytes < most.bytes // 2
+
+
+def test_kv_in_nvfp4_takes_nine_sixteenths_of_fp8() -> None:
+    kind = gpu("b200", 183359, 182632, (10, 0))
+    sizes = []
+    for dtype in ("fp8", "nvfp4"):
+        wanted = request("Qwen3-8B", args={"kv_cache_dtype": dtype})
+        found = ENGINE.demands(wanted, Site(kinds=(kind,), budgets_bytes=(kind.memory_bytes,)))
+        assert not isinstance(found, Refusal)
+        sizes.append(found[0].devices[0].kv.bytes)
+    assert sizes[1] * 16 == sizes[0] * 9
+    refused = refusal(request("Qwen3-8B", args={"kv_cache_dtype": "nvfp4"}), "h100-sxm")
+    assert refused.code == "compute-capability"
+
+
+def test_kernels_of_experts_that_pack_like_tritons_are_an_assumption() -> None:
+    found = demand(request("Qwen3-30B-A3B", args={"moe_backend": "cutlass"}), "h100-sxm")
+    assert any("workspaces of `moe_backend: cutlass`" in text for text in found.assumed)

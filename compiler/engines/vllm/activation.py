@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from compiler.engines.vllm.mxfp4 import mxfp4_backend
 from compiler.engines.vllm.options import Options, uses_runner_v2
@@ -69,8 +69,9 @@ def activation_of(shape: Shape, options: Options, kind: GpuKind) -> Activation:
                 shape, shape.experts, options, forward_bytes, kind
             )
     if shape.vision and not options.language_model_only and options.profile_images:
-        forward_bytes = _with_vision(shape, shape.vision, options, forward_bytes)
-        images_bytes = _images(shape, shape.vision, options)
+        vision = _capped(shape.vision, options)
+        forward_bytes = _with_vision(shape, vision, options, forward_bytes)
+        images_bytes = _images(shape, vision, options)
     persistent_bytes = workspace_bytes + _tables(shape, options) + _received(shape, options)
     draft = options.drafts_here
     if draft is not None:
@@ -94,6 +95,14 @@ def activation_of(shape: Shape, options: Options, kind: GpuKind) -> Activation:
         cold_peak_bytes=cold_peak,
         cold_stays_bytes=cold_stays,
     )
+
+
+def _capped(vision: Vision, options: Options) -> Vision:
+    """The tower with pictures of at most so many pixels, where their size is free (Qwen-VL)."""
+    if options.picture_pixels is None or vision.family != "qwen":
+        return vision
+    side = vision.patch * vision.merge
+    return replace(vision, tokens=max(1, options.picture_pixels // side**2))
 
 
 def _encoder_forward(shape: Shape, options: Options) -> int:

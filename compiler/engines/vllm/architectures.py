@@ -90,6 +90,12 @@ class Architectures:
         return floor, floor + 1
 
 
+def class_stem(name: str) -> str:
+    """The name without the end that says what the class is turned into."""
+    end = next((end for end in _ENDS if name.endswith(end)), "")
+    return name.removesuffix(end)
+
+
 @cache
 def architectures() -> Architectures:
     """The table, read once and only when a model's class is asked for."""

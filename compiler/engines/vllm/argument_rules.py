@@ -66,8 +66,6 @@ REFUSED: dict[str, str] = {
     "hf_config_path": "the facts in modelc.lock come from the model's own config",
     "kv_transfer_config": "a connector keeps KV buffers of its own",
     "ec_transfer_config": "a connector keeps buffers of its own",
-    "kv_offloading_size": "the KV cache continues in RAM",
-    "kv_offloading_backend": "the KV cache continues in RAM",
     "kv_sharing_fast_prefill": "layers share their KV",
     "kv_cache_dtype_skip_layers": "layers keep KV of different size",
     "disable_sliding_window": "the context is cut to the window",
@@ -86,7 +84,6 @@ REFUSED: dict[str, str] = {
     "cpu_offload_params": "only some weights are moved",
     "enable_cumem_allocator": "memory is rounded in another way",
     "sleep_mode_backend": "memory is rounded in another way",
-    "mm_processor_kwargs": "image sizes change the peak of the vision tower",
     "media_io_kwargs": "video frames change the peak of the vision tower",
     "video_pruning_rate": "pruned frames change the peak of the vision tower",
     "mm_encoder_only": "only the vision tower is loaded",
@@ -116,6 +113,22 @@ REFUSED: dict[str, str] = {
     "num_scheduler_steps": "several steps are in flight",
     "num_lookahead_slots": "several steps are in flight",
     "config": "flags in a file would pass unseen; write them here",
+}
+
+# Ways out of what is refused, where there is one.
+WAYS_OUT: dict[str, str] = {
+    "kv_transfer_config": "For KV in RAM write `kv_offloading_size`, in GiB, which is costed.",
+    "decode_context_parallel_size": (
+        "Use `placement.gpus.tensor_parallel`, or `kv_cache_dtype: fp8` for more tokens."
+    ),
+    "prefill_context_parallel_size": "Use `placement.gpus.tensor_parallel`.",
+    "enable_eplb": "Leave it out: experts are dealt out by `enable_expert_parallel`.",
+    "all2all_backend": "Leave it out: the default of the version is costed.",
+    "disable_sliding_window": "Say `context` in the service: it may be as long as the window.",
+    "hf_config_path": "Write the change under `hf_overrides`.",
+    "quantization_config": "Write `quantization: fp8`, or use a quantized checkpoint.",
+    "video_pruning_rate": "Write `limit_mm_per_prompt: {video: 0}` if videos are not needed.",
+    "media_io_kwargs": "Write `limit_mm_per_prompt: {video: 0}` if videos are not needed.",
 }
 
 # With these no health check would ever succeed: it asks over http.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 
+from compiler.engines.vllm.argument_rules import WAYS_OUT
 from compiler.engines.vllm.flags import FlagKind
 from compiler.ir.spec import ArgValue
 
@@ -23,17 +24,20 @@ _KIND_NAMES: dict[FlagKind, str] = {
     "list": "a list",
     "json": "a mapping",
 }
+LIKE_TRITON = frozenset({"cutlass", "deep_gemm", "flashinfer_cutlass", "flashinfer_trtllm"})
+"""Kernels of experts that hold weights in as many bytes as Triton's; their workspaces are taken
+for its."""
 # Values that the law has a formula for.
 _COVERED: dict[str, frozenset[str]] = {
     "kv_cache_dtype": frozenset(
-        {"auto", "bfloat16", "float16", "fp8", "fp8_e4m3", "fp8_e5m2", "fp8_ds_mla"}
+        {"auto", "bfloat16", "float16", "fp8", "fp8_e4m3", "fp8_e5m2", "fp8_ds_mla", "nvfp4"}
     ),
     "quantization": frozenset(
         {"fp8", "bitsandbytes", "awq", "awq_marlin", "gptq", "gptq_marlin", "compressed-tensors"}
         | {"modelopt", "modelopt_fp4", "mxfp4", "gguf", "auto-round", "fbgemm_fp8"}
     ),
     "lora_dtype": frozenset({"auto", "float16", "bfloat16"}),
-    "moe_backend": frozenset({"auto", "triton", "marlin"}),
+    "moe_backend": frozenset({"auto", "triton", "marlin"} | LIKE_TRITON),
 }
 # Values that it has none for, and why.
 _UNCOVERED: dict[str, dict[str, str]] = {
@@ -50,6 +54,7 @@ _LEAST = {
     "block_size": 1,
     "cpu_offload_gb": 0,
     "data_parallel_size": 1,
+    "kv_offloading_size": 0,
     "max_loras": 1,
     "max_num_batched_tokens": 1,
     "mm_processor_cache_gb": 0,
@@ -64,6 +69,8 @@ _COMPILATION_KEYS = frozenset(
     | {"cache_dir", "debug_dump_path", "custom_ops", "compile_cache_save_format", "level", "mode"}
     | {"cudagraph_num_of_warmups", "full_cuda_graph", "use_cudagraph"}
 )
+# What caps pictures: pixels of the largest, and what does not make them larger.
+_PICTURE_KEYS = frozenset({"max_pixels", "min_pixels", "use_fast", "do_rescale"})
 _DRAFTLESS = frozenset({"ngram", "suffix", "mtp"})
 DRAFTING = frozenset({"draft_model", "eagle", "eagle3", "medusa"})
 """Methods with a model of their own."""
@@ -114,10 +121,26 @@ def uncovered(name: str, value: ArgValue) -> str | None:
         return reason
     if name == "speculative_config":
         return _speculative(as_mapping(value))
+    if name == "mm_processor_kwargs":
+        unknown = sorted(set(as_mapping(value)) - _PICTURE_KEYS)
+        return f"its key `{unknown[0]}` has no formula yet" if unknown else None
+    if name == "kv_offloading_backend" and value != "native":
+        return f"`{show(value)}` keeps buffers of its own"
     if name == "compilation_config":
         unknown = sorted(set(as_mapping(value)) - _COMPILATION_KEYS)
         return f"its key `{unknown[0]}` has no formula yet" if unknown else None
     return None
+
+
+def hint_for(name: str, value: ArgValue) -> str:
+    """The way out of an argument that is refused, where there is one."""
+    if name == "kv_cache_dtype":
+        return "Write `kv_cache_dtype: fp8`, or `nvfp4` on data centre Blackwell."
+    if name == "moe_backend":
+        return "Leave it out, or write `triton`, `marlin` or `cutlass`."
+    if name == "speculative_config" and as_mapping(value).get("method") in {"dflash", "dspark"}:
+        return "Its drafts are not costed yet; use `mtp`, `eagle3` or `ngram`."
+    return HINTS.get(name, "") or WAYS_OUT.get(name, "")
 
 
 def changes_nothing(name: str, value: ArgValue) -> bool:

@@ -71,7 +71,7 @@ def _check_one(
         code="unsupported-argument",
         argument=name,
         detail=f"`--{flag_name}` changes what vLLM takes: {reason}.",
-        hint=argument_values.HINTS.get(name, ""),
+        hint=argument_values.hint_for(name, value),
     )
 
 

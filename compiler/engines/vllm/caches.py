@@ -76,6 +76,9 @@ def token_bytes(shape: Shape, options: Options, *, is_full: bool) -> int:
     if shape.mla is not None and not shape.mla.expanded:
         return _latent_bytes(shape.mla, options)
     heads, head_dim = kv_heads_and_dim(shape, options.tensor_parallel, is_full=is_full)
+    if options.kv_dtype == "nvfp4":
+        # Two numbers a byte, and a scale in fp8 for each sixteen (v1/kv_cache_interface.py, 0.33).
+        return 2 * heads * (head_dim // 2 + head_dim // 16)
     return 2 * heads * head_dim * kv_number_bytes(options)
 
 

@@ -69,6 +69,13 @@ def _model(request: Request, shape: Shape) -> Iterator[tuple[str, str, str]]:
     args = normalize_arguments(request.args, version_of(request))
     if args.get("enable_expert_parallel") is True and shape.experts is None:
         yield "enable_expert_parallel", f"`{shape.architecture}` has no experts.", "Leave it out."
+    if args.get("kv_cache_dtype") == "nvfp4" and (shape.mla or shape.compressed):
+        # config/vllm.py `validate_nvfp4_kv_cache_with_mla`, 0.25 to 0.33.
+        yield "kv_cache_dtype", "Latent attention has no KV in nvfp4.", "Write `fp8`."
+    if args.get("kv_offloading_size") and len(set(shape.attention)) > 1:
+        detail = f"How much KV of `{shape.architecture}` stays on the GPU is not known then: its "
+        detail += "layers are of several kinds, and a connector may cache all of them whole."
+        yield "kv_offloading_size", detail, "Leave it out for this model."
     stages, _ = parallel_sizes(args)
     if stages > 1 and not rules_of(version_of(request)).kv_bytes_flag:
         # Stages differ in size, and one utilization would size the caches of all.

@@ -127,6 +127,7 @@ def options_of(request: Request, shape: Shape, kind: GpuKind | None, ranks: int)
         capture_limit=limit,
         language_model_only=bool(args.get("language_model_only")),
         images=images,
+        picture_pixels=_whole(as_mapping(args.get("mm_processor_kwargs", {})), "max_pixels"),
         profile_images=not args.get("skip_mm_profiling"),
         replicate_vision=args.get("mm_encoder_tp_mode") == "data",
         lora=_lora(args),
@@ -135,6 +136,7 @@ def options_of(request: Request, shape: Shape, kind: GpuKind | None, ranks: int)
         draft_layers=shape.draft_layers if "mtp" in method else 0,
         draft=_draft(request, speculative, tensor_parallel),
         cpu_offload_bytes=_offload(args, shape, rules),
+        kv_ram_bytes=_gibibytes(args, "kv_offloading_size"),
         sleeps=bool(args.get("enable_sleep_mode")),
         api_servers=_whole(args, "api_server_count") or (engines if rules.servers_by_rank else 1),
         image_cache_bytes=_image_cache(args, shape),
@@ -313,6 +315,13 @@ def _offload(args: Mapping[str, ArgValue], shape: Shape, rules: Rules) -> int:
     if not isinstance(gigabytes, int | float) or ignored:
         return 0
     return int(gigabytes * GIB)
+
+
+def _gibibytes(args: Mapping[str, ArgValue], name: str) -> int:
+    size = args.get(name, 0)
+    if isinstance(size, bool) or not isinstance(size, int | float):
+        return 0
+    return int(size * GIB)
 
 
 def _image_cache(args: Mapping[str, ArgValue], shape: Shape) -> int:

@@ -12,6 +12,7 @@ from compiler.engines.environment import managed_variable, uncosted_variable
 from compiler.ir.demand import ArgumentProblem
 
 _STAGES = "Write `pipeline_parallel_size`; the law cuts layers as vLLM does by default."
+_SPLITS = "Leave it out: vLLM loads weights under allocator settings of its own from 0.21 on."
 _BACKEND = "Write `vllm: {args: {attention_backend: ...}}`, which is costed."
 
 _MANAGED = MappingProxyType(
@@ -118,7 +119,14 @@ _UNCOSTED = MappingProxyType(
 _RANKS = "VLLM_DP_"
 _MOE_KERNELS = "VLLM_USE_FLASHINFER_MOE_"
 
-_HINTS = MappingProxyType({"VLLM_ATTENTION_BACKEND": _BACKEND, "VLLM_PP_LAYER_PARTITION": _STAGES})
+_HINTS = MappingProxyType(
+    {
+        "VLLM_ATTENTION_BACKEND": _BACKEND,
+        "VLLM_PP_LAYER_PARTITION": _STAGES,
+        "PYTORCH_ALLOC_CONF": _SPLITS,
+        "PYTORCH_CUDA_ALLOC_CONF": _SPLITS,
+    }
+)
 
 
 def check_variable(name: str) -> ArgumentProblem | None:

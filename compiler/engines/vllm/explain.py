@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from compiler.engines.vllm.argument_values import LIKE_TRITON
 from compiler.engines.vllm.classes import class_assumption
 from compiler.engines.vllm.estimate import Estimate
 from compiler.engines.vllm.headers import has_tied_output
@@ -108,6 +109,7 @@ def assumptions(
     return (
         *_about_version(request, shape, options, kind),
         *_about_model(request, shape, options),
+        *_about_kernels(request),
         *_about_gpu(options, kind),
     )
 
@@ -165,6 +167,11 @@ def _about_model(request: Request, shape: Shape, options: Options) -> Iterator[s
         yield f"The tower of `{shape.architecture}` is not weighed without tensors."
     if "audio_config" in facts.header and not shape.audio:
         yield "The audio tower is not weighed without tensors."
+
+
+def _about_kernels(request: Request) -> Iterator[str]:
+    if (backend := request.args.get("moe_backend")) in LIKE_TRITON:
+        yield f"The workspaces of `moe_backend: {backend}` are taken for those of Triton's kernels."
 
 
 def _about_gpu(options: Options, kind: GpuKind | None) -> Iterator[str]:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from compiler.engines.vllm.band import learnt_bands
 from compiler.engines.vllm.config import ShapeError
-from compiler.engines.vllm.decide import options_of, request_shape
+from compiler.engines.vllm.decide import effective_header, options_of, request_shape
 from compiler.engines.vllm.estimate import Estimate, estimate_on
 from compiler.engines.vllm.explain import (
     assumptions,
@@ -21,6 +21,7 @@ from compiler.engines.vllm.options import Options
 from compiler.engines.vllm.refusals import site_refusal
 from compiler.engines.vllm.runtime import process_bytes
 from compiler.engines.vllm.shape import Shape
+from compiler.engines.vllm.studied import NO_DOUBTS, Doubts, doubts_of
 from compiler.ir.demand import Breakdown, Demand, Growth, Part, Refusal, Request, Site, Split
 from compiler.ir.inventory import GpuKind
 from compiler.ir.units import GIB, round_up
@@ -41,6 +42,13 @@ def demands_of(request: Request, site: Site) -> tuple[Demand, ...] | Refusal:
     if not site.kinds:
         return (_cpu_demand(request, shape, site),)
     return (_gpu_demand(request, shape, site),)
+
+
+def request_doubts(request: Request, shape: Shape) -> Doubts:
+    """What of the request's model nobody has looked at; a GGUF's header is no config.json."""
+    if request.facts.format == "gguf":
+        return NO_DOUBTS
+    return doubts_of(effective_header(request), shape, weighed=bool(request.facts.tensors))
 
 
 def estimates_of(request: Request, site: Site) -> tuple[Estimate, ...]:
@@ -109,6 +117,7 @@ def _gpu_demand(request: Request, shape: Shape, site: Site) -> Demand:
     options = options_of(request, shape, kind, gpus)
     estimates = _ranks(request, shape, options, kind, linked=site.linked)
     blocks = _blocks(request.kv_tokens or request.context, estimates)
+    doubts = request_doubts(request, shape)
     return Demand(
         request=request,
         site=site,
@@ -117,11 +126,12 @@ def _gpu_demand(request: Request, shape: Shape, site: Site) -> Demand:
             pipeline_parallel=options.pipeline_parallel,
             data_parallel=options.data_parallel,
         ),
-        devices=tuple(_device(shape, estimate, blocks) for estimate in estimates),
+        devices=tuple(_device(shape, estimate, blocks, doubts) for estimate in estimates),
         host=_gpu_host(estimates, gpus),
         kv_tokens=_held_tokens(estimates[0], blocks),
-        growth=_growth(request, estimates),
-        assumed=assumptions(request, shape, options, kind),
+        # A pool of which nobody knows what a token takes does not grow.
+        growth=None if "kv" in doubts.parts else _growth(request, estimates),
+        assumed=(*assumptions(request, shape, options, kind), *doubts.sentences),
     )
 
 
@@ -131,15 +141,26 @@ def _blocks(tokens: int, estimates: tuple[Estimate, ...]) -> int:
     return max(estimate.blocks(own) for estimate in estimates)
 
 
-def _device(shape: Shape, estimate: Estimate, blocks: int) -> Breakdown:
+def _device(shape: Shape, estimate: Estimate, blocks: int, doubts: Doubts) -> Breakdown:
     kv_bytes = blocks * estimate.layout.block_bytes
+    graphs = _part("graphs", estimate.graphs.larger_bytes, why_graphs(estimate))
     return Breakdown(
-        weights=_weights_part(shape, estimate),
-        kv=Part.exact(kv_bytes, _why_kv(estimate, blocks)),
-        compute=_compute_part(estimate, kv_bytes),
-        graphs=_part("graphs", estimate.graphs.larger_bytes, why_graphs(estimate)),
+        weights=doubts.widen("weights", _weights_part(shape, estimate)),
+        kv=_kv_part(estimate, blocks, doubts),
+        compute=doubts.widen("compute", _compute_part(estimate, kv_bytes)),
+        graphs=doubts.widen("graphs", graphs),
         runtime=_runtime_part(estimate),
     )
+
+
+def _kv_part(estimate: Estimate, blocks: int, doubts: Doubts) -> Part:
+    """The pool; where nobody knows what a token takes, as large as the band says it may be.
+
+    vLLM takes what it is told to take, and starts only if a full-length request fits.
+    """
+    kv_bytes = blocks * estimate.layout.block_bytes
+    part = doubts.widen("kv", Part.exact(kv_bytes, _why_kv(estimate, blocks)))
+    return replace(part, bytes=part.high_bytes)
 
 
 def _gpu_host(estimates: tuple[Estimate, ...], gpus: int) -> Breakdown:
@@ -152,10 +173,13 @@ def _gpu_host(estimates: tuple[Estimate, ...], gpus: int) -> Breakdown:
     if moved_bytes:
         weights = Part.exact(moved_bytes, "Weights in pinned RAM.")
     processes = _processes(options, gpus)
+    # Each engine pins its own RAM for KV that leaves the GPU (config/cache.py, 0.12 to 0.33).
+    ram_bytes = options.kv_ram_bytes * options.data_parallel
+    kv = Part.exact(ram_bytes, "KV in pinned RAM.") if ram_bytes else Part()
     # The API servers and the engine cores each keep processed images as they come.
     cache_bytes = options.image_cache_bytes * (options.api_servers + options.data_parallel)
     processes = replace(processes, high_bytes=processes.high_bytes + cache_bytes)
-    return Breakdown(weights=weights, runtime=processes)
+    return Breakdown(weights=weights, kv=kv, runtime=processes)
 
 
 def _processes(options: Options, gpus: int) -> Part:
@@ -174,10 +198,12 @@ def _cpu_demand(request: Request, shape: Shape, site: Site) -> Demand:
     kv_bytes = round_up(estimate.kv_bytes(request.kv_tokens or request.context), GIB)
     blocks = kv_bytes // estimate.layout.block_bytes if estimate.layout.exists else 0
     compute_bytes = estimate.activation.transient_bytes + estimate.activation.persistent_bytes
+    doubts = request_doubts(request, shape)
+    weights = _part("weights", estimate.weights_bytes, why_weights(shape, estimate))
     host = Breakdown(
-        weights=_part("weights", estimate.weights_bytes, why_weights(shape, estimate)),
+        weights=doubts.widen("weights", weights),
         kv=Part.exact(kv_bytes, _why_kv(estimate, blocks)),
-        compute=_part("compute", compute_bytes, why_compute(estimate)),
+        compute=doubts.widen("compute", _part("compute", compute_bytes, why_compute(estimate))),
         runtime=_processes(options, 0),
     )
     return Demand(
@@ -188,7 +214,7 @@ def _cpu_demand(request: Request, shape: Shape, site: Site) -> Demand:
         host=host,
         kv_tokens=estimate.tokens(kv_bytes),
         growth=None,
-        assumed=assumptions(request, shape, options, None),
+        assumed=(*assumptions(request, shape, options, None), *doubts.sentences),
     )
 
 

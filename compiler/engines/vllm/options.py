@@ -70,6 +70,8 @@ class Options:
     language_model_only: bool = False
     images: int = 999
     """Images a prompt may carry, as --limit-mm-per-prompt says."""
+    picture_pixels: int | None = None
+    """Pixels of the largest picture, where --mm-processor-kwargs caps them."""
     profile_images: bool = True
     replicate_vision: bool = False
     lora: Lora | None = None
@@ -82,6 +84,8 @@ class Options:
     draft: Draft | None = None
     cpu_offload_bytes: int = 0
     """Weights that each GPU leaves in RAM."""
+    kv_ram_bytes: int = 0
+    """RAM in which the KV cache continues, over all ranks of one engine."""
     sleeps: bool = False
     """--enable-sleep-mode: weights may be moved to RAM as a whole."""
     api_servers: int = 1

@@ -23,6 +23,8 @@ _KINDS: dict[str, Attention] = {
 }
 # Nemotron-H writes its layers as letters: Mamba, attention, MLP.
 _LETTERS: dict[str, Attention] = {"M": "mamba", "*": "full", "-": "none", "E": "none"}
+LAYER_KINDS = frozenset({*_KINDS, *_LETTERS})
+"""What layers may be called in `layer_types` and in the patterns of Nemotron-H."""
 PURE_MAMBA = frozenset({"falcon_mamba", "mamba", "mamba2"})
 """Models that are Mamba from end to end, without MLPs."""
 _MAMBA = frozenset({"falcon_mamba", "jamba", "mamba"})

@@ -24,6 +24,7 @@ from compiler.ir.demand import ArgumentProblem, Refusal, Request, Site
 from compiler.ir.inventory import GpuKind
 
 _OLDEST_COMPUTE = (7, 0)
+_BLACKWELL = 10
 # Least compute capability of each layout: `get_min_capability` of
 # model_executor/layers/quantization/ (0.33), Marlin weight-only kernels included.
 _LEAST_COMPUTE: dict[SchemeKind, tuple[int, int]] = {
@@ -157,6 +158,9 @@ def _compute_refusal(shape: Shape, options: Options, kind: GpuKind) -> Refusal |
             f"{kind.name} has no bfloat16 (compute capability {shown}), and vLLM refuses "
             f"float16 for `{shape.model_type}` models."
         )
+        return Refusal(code="compute-capability", detail=detail)
+    if options.kv_dtype == "nvfp4" and kind.compute[0] != _BLACKWELL:
+        detail = f"A KV cache in nvfp4 needs data centre Blackwell; {kind.name} has {shown}."
         return Refusal(code="compute-capability", detail=detail)
     if options.kv_dtype.startswith("fp8") and kind.compute < (8, 0):
         detail = f"A KV cache in fp8 needs compute capability 8.0; {kind.name} has {shown}."

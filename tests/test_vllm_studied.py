@@ -1,0 +1,119 @@
+"""Silence is a fault: whatever nobody has looked at is marked, with a band, or refused."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from benchmarks.vllm_unread import TARGET, keys_of, known_headers, ratios, read_keys
+from compiler.engines.vllm import ENGINE
+from compiler.engines.vllm.architectures import architectures, class_stem
+from compiler.engines.vllm.config import ShapeError, shape_of
+from compiler.engines.vllm.studied import doubts_of, studied, unread_keys
+from compiler.ir.demand import Demand, Refusal
+from compiler.ir.facts import HeaderValue
+from tests.vllm_cases import config, demand, qwen3, request, site
+
+NEWEST = sorted(
+    name
+    for name in architectures().spans
+    if architectures().has(name, (0, 33, 0)) and name.isidentifier()
+)
+QUANTIZATIONS = [
+    *("awq", "gptq", "fp8", "mxfp4", "bitsandbytes", "compressed-tensors", "modelopt", "quark"),
+    *("fp_quant", "torchao", "inc", "experts_int8", "humming", "moe_wna16", "turboquant", "x"),
+]
+
+
+def answer(header: dict[str, HeaderValue]) -> Demand | Refusal | None:
+    """What the law says of a model; None when the request itself is refused."""
+    wanted = request(header, context=2048, concurrency=4)
+    if ENGINE.check_request(wanted):
+        return None
+    found = ENGINE.demands(wanted, site("h100-sxm"))
+    return found if isinstance(found, Refusal) else found[0]
+
+
+@pytest.mark.parametrize("name", NEWEST)
+def test_every_class_is_known_or_assumed_or_refused(name: str) -> None:
+    """Nothing but the name tells an unknown class from a plain decoder here."""
+    found = answer({**qwen3(2560, 9728, 36, 32), "architectures": [name], "model_type": "x"})
+    if not isinstance(found, Demand) or class_stem(name) in studied().classes:
+        return
+    device = found.devices[0]
+    assert any(f"`{name}`" in sentence for sentence in found.assumed)
+    assert device.weights.high_bytes > device.weights.bytes * 15 // 10
+    assert found.growth is None
+    if device.kv.bytes:
+        assert device.kv.bytes == device.kv.high_bytes > 2 * device.kv.low_bytes
+
+
+@pytest.mark.parametrize("method", QUANTIZATIONS)
+def test_every_quantization_is_known_or_assumed_or_refused(method: str) -> None:
+    quantization: dict[str, HeaderValue] = {"quant_method": method}
+    found = answer({**qwen3(2560, 9728, 36, 32), "quantization_config": quantization})
+    if isinstance(found, Demand) and any("not known" in text for text in found.assumed):
+        device = found.devices[0]
+        assert device.weights.low_bytes < device.weights.bytes // 2
+
+
+@pytest.mark.parametrize("key", ["compress_rates_x", "memory_slots", "num_loops", "engram_layers"])
+def test_a_key_that_nobody_read_is_named(key: str) -> None:
+    header: dict[str, HeaderValue] = {**qwen3(2560, 9728, 36, 32), key: 4}
+    found = demand(request(header), "h100-sxm")
+    assert any(f"`{key}`" in sentence for sentence in found.assumed)
+    plain = demand(request(qwen3(2560, 9728, 36, 32)), "h100-sxm")
+    assert found.devices[0].high_bytes > plain.devices[0].high_bytes
+    assert plain.growth is not None
+    assert found.growth is None
+
+
+@pytest.mark.parametrize("value", [None, False, 0, [], {}, "a name"])
+def test_a_key_that_says_nothing_is_not(value: HeaderValue) -> None:
+    assert not list(unread_keys({"memory_slots": value}))
+
+
+@pytest.mark.parametrize(
+    "key", ["eos_token_id", "attention_dropout", "initializer_std", "rms_norm_eps", "use_cache"]
+)
+def test_keys_that_leave_memory_alone_are_known(key: str) -> None:
+    assert not list(unread_keys({key: 1}))
+
+
+def test_a_kind_of_layer_that_nobody_knows_is_named() -> None:
+    kinds: list[HeaderValue] = ["full_attention", "wavelet_attention"] * 18
+    header: dict[str, HeaderValue] = {**qwen3(2560, 9728, 36, 32), "layer_types": kinds}
+    found = demand(request(header), "h100-sxm")
+    assert any("`wavelet_attention`" in sentence for sentence in found.assumed)
+
+
+def test_models_that_are_known_are_not_in_doubt() -> None:
+    for name, header in known_headers().items():
+        try:
+            shape = shape_of(header)
+        except ShapeError:
+            continue
+        assert not doubts_of(header, shape, weighed=False).parts, name
+
+
+def test_bands_cover_what_a_plain_reading_was_off_by() -> None:
+    """And no narrower: the file is what benchmarks/vllm_unread.py makes of the truth data."""
+    for part, values in ratios().items():
+        below, above = studied().bands[part]
+        assert 1000 - below <= 1000 * values[0][0] + 1
+        assert 1000 + above >= 1000 * values[-1][0] - 1
+
+
+def test_the_listed_keys_are_those_of_the_truth_data_and_of_the_law() -> None:
+    stored = set(json.loads(TARGET.read_text(encoding="utf-8"))["keys"])
+    keys = {key for header in known_headers().values() for key in keys_of(header)} | read_keys()
+    assert stored == {key for key in keys if key.isidentifier()}
+
+
+def test_tensors_that_were_read_leave_the_weights_sure() -> None:
+    names: list[HeaderValue] = ["NobodyForCausalLM"]
+    header = {**config("Qwen3-8B"), "architectures": names}
+    shape = shape_of(header)
+    assert "weights" in doubts_of(header, shape, weighed=False).parts
+    assert doubts_of(header, shape, weighed=True).parts == {"kv", "compute", "graphs"}
