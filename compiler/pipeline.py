@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from compiler.assemble.assembling import Sources, assemble
+from compiler.assemble.frozen import Edited, with_frozen_anew
 from compiler.diagnostics import CompileError, Diagnostic, Group, Severity, did_you_mean
 from compiler.diff import diff
 from compiler.emit import emit, manifest_of
@@ -82,30 +83,46 @@ def replicas_of(plan: Plan, service: str, host: str | None) -> list[str]:
 
 def _compile(loaded: Loaded, report: Reporter) -> Compilation:
     demands = estimate(loaded.inventory, loaded.spec, loaded.lock, loaded.previous, report)
+    sources = Sources(
+        inventory=loaded.inventory,
+        spec=loaded.spec,
+        lock=loaded.lock,
+        previous=loaded.previous,
+        demands=demands,
+        digests=loaded.digests,
+    )
+    previous, edited = with_frozen_anew(sources)
+    if edited:
+        raise CompileError([_edited(each, loaded.spec_document) for each in edited])
+    loaded = replace(loaded, previous=previous)
     placements = _place(loaded, demands, report)
     report(Step(stage="assemble and check the plan"))
-    plan = assemble(
-        Sources(
-            inventory=loaded.inventory,
-            spec=loaded.spec,
-            lock=loaded.lock,
-            previous=loaded.previous,
-            demands=demands,
-            digests=loaded.digests,
-        ),
-        placements,
-    )
-    _must_be_sound(verify(loaded.inventory, loaded.spec, plan, loaded.previous))
+    plan = assemble(replace(sources, previous=previous), placements)
+    _must_be_sound(verify(loaded.inventory, loaded.spec, plan, previous))
     return Compilation(
         plan=plan,
         diff=diff(
-            loaded.previous,
+            sources.previous,
             plan,
-            barred=barred_replicas(loaded.previous, loaded.spec, loaded.inventory),
+            barred=barred_replicas(previous, loaded.spec, loaded.inventory),
         ),
         artifacts=(*_overview(plan), *emit(plan)),
         warnings=(*loaded.warnings, *_warnings(plan, loaded.spec, loaded.spec_document)),
         demands=demands,
+    )
+
+
+def _edited(found: Edited, document: Document) -> Diagnostic:
+    """Why a frozen replica is not taken over."""
+    return Diagnostic(
+        code="previous-corrupt",
+        detail=f"Replica `{found.replica}` is frozen, and its `{found.field}` in the previous plan "
+        f"is not what the sources give: {found.why}.",
+        location=document.key("policy", "freeze"),
+        hints=(
+            "If the plan was edited, bring it back with git, or name another one with `--previous`",
+            "If the sources or modelc have changed, undo that, or thaw the service",
+        ),
     )
 
 

@@ -82,7 +82,9 @@ def assemble(sources: Sources, placements: Placements) -> Plan:
     ports = _ports(sources.inventory, named, placements.frozen)
     waits = start_order(_starters(sources.spec, named, placements.frozen))
     replicas = [r.model_copy(update={"start_after": waits[r.name]}) for r in placements.frozen]
-    replicas += [_replica(sources, each, ports[each.name], waits[each.name]) for each in named]
+    replicas += [
+        planned_replica(sources, each, ports[each.name], waits[each.name]) for each in named
+    ]
     replicas.sort(key=lambda replica: natural_key(replica.name))
     return Plan(
         inputs=sources.digests,
@@ -104,9 +106,17 @@ def _grown(placement: Placement, kv_bytes: int | None) -> Placement:
     return replace(placement, demand=engine.grow(placement.demand, kv_bytes))
 
 
-def _replica(sources: Sources, named: Named, port: int, start_after: list[str]) -> Replica:
+def planned_replica(
+    sources: Sources,
+    named: Named,
+    port: int,
+    start_after: list[str],
+    granted: tuple[int, ...] | None = None,
+) -> Replica:
+    """A replica as it is to be started; `granted` bytes of each GPU, or else what it takes."""
     placement = named.placement
     demand = placement.demand
+    granted = granted or tuple(breakdown.high_bytes for breakdown in demand.devices)
     service = sources.spec.service(placement.service)
     variant = service.variants[placement.variant]
     host = sources.inventory.host(placement.host)
@@ -130,7 +140,7 @@ def _replica(sources: Sources, named: Named, port: int, start_after: list[str]) 
             served_name=service.name,
             listen=_IN_CONTAINER if host.runs_containers else listen,
             port=port,
-            shares_bytes=tuple(breakdown.high_bytes for breakdown in demand.devices),
+            shares_bytes=granted,
             companions=places,
         ),
     )
@@ -148,7 +158,7 @@ def _replica(sources: Sources, named: Named, port: int, start_after: list[str]) 
         engine_version=engine_of(variant.engine).release(install.version),
         host=host.name,
         target=host.target,
-        shares=_shares(gpus, demand, devices.minors),
+        shares=_shares(gpus, demand, granted, devices.minors),
         ram_bytes=demand.host.high_bytes,
         ram_breakdown=_planned(demand.host),
         source=variant.model,
@@ -184,17 +194,21 @@ def _replica(sources: Sources, named: Named, port: int, start_after: list[str]) 
     )  # fmt: skip
 
 
-def _shares(gpus: list[Gpu], demand: Demand, minors: Sequence[int | None]) -> list[Share]:
+def _shares(
+    gpus: list[Gpu], demand: Demand, granted: tuple[int, ...], minors: Sequence[int | None]
+) -> list[Share]:
     return [
         Share(
             gpu=gpu.index,
             uuid=gpu.uuid,
             minor=minor,
             kind=gpu.kind.name,
-            share_bytes=breakdown.high_bytes,
+            share_bytes=share_bytes,
             breakdown=_planned(breakdown),
         )
-        for gpu, minor, breakdown in zip(gpus, minors, demand.devices, strict=True)
+        for gpu, minor, share_bytes, breakdown in zip(
+            gpus, minors, granted, demand.devices, strict=True
+        )
     ]
 
 

@@ -41,7 +41,7 @@ def name_replicas(
         before = {
             number: replica
             for replica in (previous.replicas if previous else ())
-            if replica.service == service.name and (number := _number(replica)) is not None
+            if replica.service == service.name and (number := number_of(replica)) is not None
         }
         named += _name_service(service, here, before)
     return named
@@ -82,7 +82,7 @@ def _stands_on(_: Service, replica: Replica, placement: Placement) -> bool:
     return (replica.host, gpus) == (placement.host, placement.gpus)
 
 
-def _number(replica: Replica) -> int | None:
+def number_of(replica: Replica) -> int | None:
     """The number in a name; None for a name that modelc does not give."""
     match = _NAME.fullmatch(replica.name.removeprefix(replica.service))
     return int(match[1]) if match else None

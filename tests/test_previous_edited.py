@@ -1,0 +1,199 @@
+"""A previous plan is a file that anybody may have edited: what it says is believed of nothing.
+
+Each field is replaced by what an attacker, a bad merge or an old version could write there. None
+of it may end in a traceback or in an error of our own, and no artifact may hold the foreign text.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from compiler.diagnostics import CompileError, Diagnostic
+from compiler.inputs import Inputs
+from compiler.ir.manifest import PLAN_NAME
+from compiler.ir.textfile import TextFile
+from compiler.pipeline import Compilation, compile_plan
+from compiler.workspace import read_text
+
+FLEETS = Path(__file__).parents[1] / "inventories"
+EVIL = "evil\n[Service]\nExecStartPre=/opt/evil\x1b[31m"
+FROZEN = "policy: {freeze: [%s]}\n"
+
+
+class Fleet:
+    """An example fleet in memory, with the plan that it has."""
+
+    def __init__(self, name: str, frozen: str) -> None:
+        """The fleet of that name; `frozen` are the services that stay as they are."""
+        folder = FLEETS / name
+        self.inventory = read_text(folder / "inventory.yaml")
+        self.spec = read_text(folder / "models.yaml")
+        self.lock = read_text(folder / "modelc.lock")
+        self.frozen = TextFile(path="models.yaml", text=self.spec.text + FROZEN % frozen)
+        self.plan: dict[str, Any] = json.loads(read_text(folder / "compiled" / PLAN_NAME).text)
+
+    def compile(self, plan: object, *, frozen: bool) -> Compilation:
+        """The compile with that previous plan."""
+        return compile_plan(
+            Inputs(
+                inventory=self.inventory,
+                spec=self.frozen if frozen else self.spec,
+                lock=self.lock,
+                previous=TextFile(path="compiled/plan.json", text=json.dumps(plan)),
+            )
+        )
+
+    def replica(self, service: str) -> int:
+        """Where a service's first replica stands in the plan."""
+        return next(n for n, r in enumerate(self.plan["replicas"]) if r["service"] == service)
+
+
+@pytest.fixture(scope="module")
+def fleet() -> Fleet:
+    return Fleet("homelab", "chat")
+
+
+def leaves(value: object, path: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
+    """Every place in a document: what has parts, and the parts themselves."""
+    yield path
+    entries: list[tuple[str | int, object]] = []
+    if isinstance(value, dict):
+        entries += value.items()
+    if isinstance(value, list):
+        # The first of a list stands for the others.
+        entries += list(enumerate(value))[:1]
+    for key, each in entries:
+        yield from leaves(each, (*path, key))
+
+
+def edited(plan: dict[str, Any], path: tuple[str | int, ...], new: object) -> dict[str, Any]:
+    """A copy of the plan with another value in one place."""
+    copy: dict[str, Any] = json.loads(json.dumps(plan))
+    place: Any = copy
+    for step in path[:-1]:
+        place = place[step]
+    place[path[-1]] = new(place[path[-1]]) if callable(new) else new
+    return copy
+
+
+def outcome(fleet: Fleet, plan: object, *, frozen: bool) -> list[Diagnostic]:
+    """Why a compile refuses the plan; nothing when it takes it and emits nothing of it."""
+    faults: list[Diagnostic] = []
+    try:
+        found = fleet.compile(plan, frozen=frozen)
+    except CompileError as error:
+        faults = list(error.diagnostics)
+    if faults:
+        assert [fault for fault in faults if fault.code == "internal"] == []
+        return faults
+    texts = [artifact.path + artifact.text for artifact in found.artifacts]
+    assert [text[:80] for text in texts if "evil" in text] == []
+    return []
+
+
+# A value of each type that JSON has: of the right type and of wrong ones, too large and too small.
+VALUES: list[object] = [EVIL, -1, 10**30, 0, None, [], [EVIL], {}, {"evil": EVIL}, True, 0.5]
+
+
+@pytest.mark.parametrize("frozen", [True, False], ids=["frozen", "free"])
+def test_no_field_of_a_replica_is_believed(fleet: Fleet, frozen: bool) -> None:
+    number = fleet.replica("chat")
+    replica = fleet.plan["replicas"][number]
+    for position, path in enumerate(leaves(replica)):
+        if not path:
+            continue
+        # Each place meets some of the values, and each value some of the places.
+        value = EVIL if position % 2 else VALUES[position // 2 % len(VALUES)]
+        outcome(fleet, edited(fleet.plan, ("replicas", number, *path), value), frozen=frozen)
+
+
+def test_no_field_of_the_rest_is_believed(fleet: Fleet) -> None:
+    rest = {key: value for key, value in fleet.plan.items() if key != "replicas"}
+    for position, path in enumerate(leaves(rest)):
+        if path:
+            value = VALUES[position % len(VALUES)]
+            outcome(fleet, edited(fleet.plan, path, value), frozen=bool(position % 2))
+
+
+def test_an_untouched_plan_is_kept_to_the_letter(fleet: Fleet) -> None:
+    found = fleet.compile(fleet.plan, frozen=True)
+    assert found.diff.empty
+    (before,) = (r for r in fleet.plan["replicas"] if r["service"] == "chat")
+    (after,) = (r for r in found.plan.replicas if r.service == "chat")
+    assert after.model_dump(mode="json") == before
+
+
+@pytest.mark.parametrize(
+    ("field", "new"),
+    [
+        ("argv", lambda argv: [*argv, "--trust-remote-code"]),
+        ("argv", lambda argv: ["/opt/evil", *argv[1:]]),
+        ("env", lambda env: {**env, "LD_PRELOAD": "/opt/evil.so"}),
+        ("bin_dirs", ["/opt/evil"]),
+        ("model_path", "/opt/evil.gguf"),
+        ("models_dir", "/"),
+        ("read_dirs", ["/etc"]),
+        ("cache_dir", "/etc"),
+        ("secrets", ["HF_TOKEN"]),
+        ("image", "evil/image:latest"),
+        ("health_path", "/evil"),
+        ("device_env", []),
+        ("companions", [{"argument": "mmproj", "source": "x", "revision": None, "path": "/x"}]),
+        ("context", 512),
+        ("shm_bytes", 1 << 40),
+        ("variant", "evil"),
+        ("name", "chat-00"),
+        ("engine_version", "1"),
+        ("shares", lambda shares: [{**shares[0], "share_bytes": 1 << 20}, *shares[1:]]),
+        ("shares", lambda shares: [shares[0], *shares]),
+    ],
+)  # fmt: skip
+def test_an_edit_of_a_frozen_replica_is_told_by_replica_and_field(
+    fleet: Fleet, field: str, new: object
+) -> None:
+    plan = edited(fleet.plan, ("replicas", fleet.replica("chat"), field), new)
+    (fault,) = outcome(fleet, plan, frozen=True)
+    assert fault.code == "previous-corrupt"
+    name = plan["replicas"][fleet.replica("chat")]["name"]
+    assert fault.detail.startswith(f"Replica `{name}` is frozen, and its `{field}` in the previous")
+    assert len(fault.advice) == 2
+
+
+def test_numbers_of_the_spec_wait_for_the_thaw(fleet: Fleet) -> None:
+    text = fleet.frozen.text.replace("concurrency: 4", "concurrency: 2", 1)
+    assert text != fleet.frozen.text
+    plan = compile_plan(
+        Inputs(
+            inventory=fleet.inventory,
+            spec=TextFile(path="models.yaml", text=text),
+            lock=fleet.lock,
+            previous=TextFile(path="compiled/plan.json", text=json.dumps(fleet.plan)),
+        )
+    ).plan
+    (after,) = (replica for replica in plan.replicas if replica.service == "chat")
+    before = fleet.plan["replicas"][fleet.replica("chat")]
+    assert (after.concurrency, after.argv) == (before["concurrency"], before["argv"])
+
+
+def test_a_frozen_replica_keeps_its_version(fleet: Fleet) -> None:
+    """Whatever its host has by now: the new one is for the day of the thaw."""
+    before = fleet.plan["replicas"][fleet.replica("chat")]
+    version = before["engine_version"]
+    assert version in fleet.inventory.text
+    newer = fleet.inventory.text.replace(version, "0.32.0" if "." in version else "11000")
+    found = compile_plan(
+        Inputs(
+            inventory=TextFile(path="inventory.yaml", text=newer),
+            spec=fleet.frozen,
+            lock=fleet.lock,
+            previous=TextFile(path="compiled/plan.json", text=json.dumps(fleet.plan)),
+        )
+    )
+    (after,) = (replica for replica in found.plan.replicas if replica.service == "chat")
+    assert after.engine_version == version
+    assert after.argv == before["argv"]
