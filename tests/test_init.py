@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 import re
 import shutil
 import subprocess
@@ -11,21 +13,23 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from compiler import __version__
 from compiler.cli import run
 from compiler.single import NEWEST_VERSIONS
 from tests.generators.write_locks import example_lock_text
 from tests.requires import require_tool
+from tests.test_revision import MARK, embed
 
-STARTERS = Path(__file__).parents[1] / "templates" / "init"
 FILES = [
+    ".gitattributes",
     ".github/workflows/modelc.yaml",
+    ".gitignore",
     ".pre-commit-config.yaml",
     "README.md",
     "inventory.yaml",
     "models.yaml",
 ]
-WORKFLOW = FILES[0]
+WORKFLOW = FILES[1]
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
 @pytest.fixture
@@ -53,13 +57,13 @@ def files(folder: Path) -> dict[str, str]:
     }
 
 
-def workflow() -> dict[str, Any]:
-    document: dict[str, Any] = YAML(typ="safe", pure=True).load(STARTERS / WORKFLOW)
+def load(path: Path) -> dict[str, Any]:
+    document: dict[str, Any] = YAML(typ="safe", pure=True).load(path)
     return document
 
 
-def steps() -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = workflow()["jobs"]["plan"]["steps"]
+def steps(folder: Path, name: str = WORKFLOW) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = load(folder / name)["jobs"]["plan"]["steps"]
     return found
 
 
@@ -68,8 +72,8 @@ def test_every_starter_is_written(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     assert run(["init"]) == 0
-    assert files(tmp_path) == files(STARTERS)
     assert sorted(files(tmp_path)) == FILES
+    assert [text for text in files(tmp_path).values() if re.search("@[A-Z]+@", text)] == []
     captured = capsys.readouterr()
     assert captured.out == ""
     assert captured.err == "".join(f"{name} is written.\n" for name in FILES)
@@ -107,79 +111,260 @@ def test_a_file_in_the_way_of_a_folder_is_reported(
     assert capsys.readouterr().err.startswith("error[write-failed]")
 
 
+@pytest.mark.parametrize("target", ["systemd", "compose", "quadlet", "script"])
 def test_the_starters_compile_and_the_first_variant_fits(
-    compiled: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    target: str,
 ) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run(["init", "--target", target]) == 0
+    (tmp_path / "modelc.lock").write_text(example_lock_text(tmp_path), "utf-8")
+    assert run(["compile"]) == 0
     capsys.readouterr()
     assert run(["lock", "--check"]) == 0
     assert run(["compile", "--check", "--detailed-exitcode", "--ledger"]) == 0
     captured = capsys.readouterr()
-    assert captured.err == ""
+    assert "error" not in captured.err
     assert "chat (awq)" in captured.out
-    assert (compiled / "compiled" / "example" / "systemd" / "modelc.target").is_file()
+    emitted = {"compose": "compose.yaml", "script": "start.sh"}.get(target, target)
+    assert (tmp_path / "compiled" / "example" / emitted).exists()
 
 
-def test_the_starters_name_the_newest_engines() -> None:
-    inventory = (STARTERS / "inventory.yaml").read_text("utf-8")
-    assert f"version: {NEWEST_VERSIONS['vllm']}," in inventory
-    assert f"build: {NEWEST_VERSIONS['llama.cpp']}," in inventory
+@pytest.mark.parametrize("target", ["systemd", "compose"])
+def test_the_starters_name_the_newest_engines(tmp_path: Path, target: str) -> None:
+    assert run(["init", str(tmp_path), "--target", target]) == 0
+    inventory = (tmp_path / "inventory.yaml").read_text("utf-8")
+    vllm, llamacpp = NEWEST_VERSIONS["vllm"], NEWEST_VERSIONS["llama.cpp"]
+    assert f"version: {vllm}," in inventory
+    assert f"build: {llamacpp}," in inventory
+    assert (f"vllm-openai:v{vllm}" in inventory) == (target == "compose")
+    assert (f"server-cuda-b{llamacpp}" in inventory) == (target == "compose")
 
 
-def test_the_workflow_is_one() -> None:
-    subprocess.run(
-        [require_tool("check-jsonschema"), "--builtin-schema", "vendor.github-workflows",
-         STARTERS / WORKFLOW],
-        check=True,
+# Inside a repository
+
+
+@pytest.fixture
+def inside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A repository after `modelc init fleets/llm` at its top."""
+    monkeypatch.chdir(tmp_path)
+    subprocess.run([require_tool("git"), "init", "-q"], check=True)
+    assert run(["init", "fleets/llm"]) == 0
+    return tmp_path
+
+
+def test_workflow_and_hooks_lie_where_they_are_looked_for(inside: Path) -> None:
+    fleet = {name for name in FILES if not name.startswith((".github", ".pre-commit"))}
+    assert set(files(inside)) == {
+        ".github/workflows/modelc-fleets-llm.yaml",
+        ".pre-commit-config.yaml",
+        *(f"fleets/llm/{name}" for name in fleet),
+    }
+    assert load(inside / ".github/workflows/modelc-fleets-llm.yaml")["env"]["FLEET"] == "fleets/llm"
+    for hook in load(inside / ".pre-commit-config.yaml")["repos"][0]["hooks"]:
+        assert hook["entry"].endswith(" fleets/llm")
+        assert re.search(hook["files"], "fleets/llm/models.yaml")
+        assert not re.search(hook["files"], "models.yaml")
+        assert not re.search(hook["files"], "other/fleets/llm/models.yaml")
+
+
+def test_from_a_folder_below_it_is_the_same(inside: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = files(inside)
+    shutil.rmtree(inside / ".github")
+    monkeypatch.chdir(inside / "fleets" / "llm")
+    assert run(["init"]) == 0
+    assert files(inside) == before
+
+
+@pytest.mark.parametrize("name", ["a b", "a'$(id)", "${{ x }}", "a.*", "-a", "a\nb"])
+def test_a_folder_that_a_workflow_would_read_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    subprocess.run([require_tool("git"), "init", "-q"], check=True)
+    assert run(["init", "--", name]) == 1
+    assert files(tmp_path) == {}
+
+
+def test_what_git_does_with_the_files(compiled: Path) -> None:
+    git = require_tool("git")
+    subprocess.run([git, "init", "-q"], check=True)
+    (compiled / ".modelc.lock.partial").touch()
+    said = subprocess.run(
+        [git, "status", "--porcelain", "-uall"], check=True, capture_output=True, text=True
+    ).stdout
+    assert "partial" not in said
+    names = ["compiled/example/systemd/modelc.target", "compiled/PLAN.md", "modelc.lock"]
+    told = subprocess.run(
+        [git, "check-attr", "merge", "linguist-generated", "--", *names],
+        check=True, capture_output=True, text=True,
+    ).stdout  # fmt: skip
+    assert told.count("merge: unset") == 3
+    assert "compiled/PLAN.md: linguist-generated: unset" in told
+    assert told.count("linguist-generated: set") == 2
+
+
+# The workflow
+
+
+def test_the_workflow_is_one(inside: Path, started: Path) -> None:
+    tool = require_tool("check-jsonschema")
+    for path in (started / WORKFLOW, inside / ".github/workflows/modelc-fleets-llm.yaml"):
+        subprocess.run([tool, "--builtin-schema", "vendor.github-workflows", path], check=True)
+
+
+def test_the_workflow_installs_nothing_by_itself(started: Path) -> None:
+    assert load(started / WORKFLOW)["env"] == {"MODELC": "", "MODELC_SHA256": "", "FLEET": "."}
+
+
+def test_the_workflow_may_only_read_and_its_shell_expands_nothing(started: Path) -> None:
+    document = load(started / WORKFLOW)
+    assert document["permissions"] == {"contents": "read"}
+    # YAML 1.1 reads the key `on` as true.
+    assert set(document.get("on", document.get(True))) == {"pull_request", "merge_group", "push"}
+    assert [step["run"] for step in steps(started) if "${{" in step.get("run", "")] == []
+    actions = [step["uses"] for step in steps(started) if "uses" in step]
+    assert [action for action in actions if not re.fullmatch(r"[\w/-]+@[0-9a-f]{40}", action)] == []
+    assert steps(started)[0]["with"] == {"fetch-depth": 0, "persist-credentials": False}
+
+
+def shell(script: str, folder: Path, **variables: str) -> subprocess.CompletedProcess[str]:
+    """A step as GitHub runs it."""
+    return subprocess.run(
+        [require_tool("bash"), "--noprofile", "--norc", "-eo", "pipefail", "-c", script],
+        cwd=folder, env={**os.environ, **variables}, check=False, capture_output=True, text=True,
     )  # fmt: skip
 
 
-def test_the_workflow_installs_this_modelc() -> None:
-    assert workflow()["jobs"]["plan"]["env"]["MODELC"] == f"modelc=={__version__}"
-
-
-def test_the_workflow_may_only_read_and_its_shell_expands_nothing() -> None:
-    assert workflow()["permissions"] == {"contents": "read"}
-    assert [step["run"] for step in steps() if "${{" in step.get("run", "")] == []
-    assert steps()[0]["with"] == {"fetch-depth": 2, "persist-credentials": False}
-
-
-@pytest.mark.parametrize("first", [True, False])
-def test_what_the_workflow_runs_does_what_it_says(
-    compiled: Path, monkeypatch: pytest.MonkeyPatch, first: bool
+@pytest.mark.parametrize(
+    ("what", "sha256", "said"),
+    [
+        ("", "", "MODELC is not set"),
+        ("modelc", "", "is neither"),
+        ("modelc==0.1.0", "", "is neither"),
+        ("modelc-llm", "", "is neither"),
+        ("git+https://example.com/modelc", "", "is neither"),
+        ("git+https://example.com/modelc@main", "", "is neither"),
+        (f"git+http://example.com/modelc@{COMMIT}", "", "is neither"),
+        (f"git+https://example.com/modelc@{COMMIT} modelc", "", "is neither"),
+        (f"--index-url=x git+https://example.com/modelc@{COMMIT}", "", "is neither"),
+        ("missing.whl", "", "is neither"),
+        ("ours.whl", "", "is not the wheel"),
+        ("ours.whl", "0" * 64, "is not the wheel"),
+        (f"git+https://example.com/team/modelc@{COMMIT}", "", None),
+        ("ours.whl", hashlib.sha256(b"wheel").hexdigest(), None),
+    ],
+)
+def test_only_what_cannot_be_a_strangers_is_installed(
+    started: Path, what: str, sha256: str, said: str | None
 ) -> None:
-    """The steps after the installation, on a merge commit as GitHub makes it."""
-    git = [require_tool("git"), "-c", "user.name=x", "-c", "user.email=x@example.com"]
-    bash = require_tool("bash")
-    modelc = Path(require_tool("modelc")).parent
-    monkeypatch.setenv("PATH", f"{modelc}:/usr/bin:/bin")
-    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(compiled / "summary.md"))
-
-    def commit(*arguments: str) -> None:
-        subprocess.run([*git, "add", "-A"], check=True)
-        subprocess.run([*git, "commit", "-qm", "x", *arguments], check=True)
-
-    subprocess.run([*git, "init", "-q"], check=True)
-    if first:
-        aside = compiled.parent / "aside"
-        shutil.move(compiled / "compiled", aside)
-        commit()
-        shutil.move(aside, compiled / "compiled")
+    (started / "ours.whl").write_bytes(b"wheel")
+    tools = started / "tools"
+    tools.mkdir()
+    # A Python that makes an environment whose Python writes down what it is asked.
+    (tools / "python3").write_text(
+        '#!/bin/sh\nmkdir -p "$3/bin"\n'
+        'printf "#!/bin/sh\\necho \\"\\$@\\" >asked\\n" >"$3/bin/python"\n'
+        'chmod +x "$3/bin/python"\n'
+    )
+    (tools / "python3").chmod(0o755)
+    done = shell(
+        steps(started)[1]["run"], started, MODELC=what, MODELC_SHA256=sha256,
+        PATH=f"{tools}:{os.environ['PATH']}", RUNNER_TEMP=str(started / "temp"),
+        GITHUB_PATH=str(started / "path"),
+    )  # fmt: skip
+    assert (done.returncode == 0) == (said is None), done.stderr
+    assert (started / "asked").exists() == (said is None)
+    if said:
+        assert done.stdout.startswith("::error::")
+        assert said in done.stdout
     else:
-        commit()
-        models = (compiled / "models.yaml").read_text("utf-8")
-        (compiled / "models.yaml").write_text(models[: models.index("  embed:")], "utf-8")
-        assert run(["compile"]) == 0
-    commit()
-    for step in steps():
-        if "run" in step and "pip" not in step["run"]:
-            subprocess.run([bash, "-e", "-c", step["run"]], check=True, cwd=compiled)
-    summary = (compiled / "summary.md").read_text("utf-8")
-    assert ("2 to create" if first else "1 to delete") in summary
+        asked = (started / "asked").read_text().split()
+        assert asked[:4] == ["-m", "pip", "install", "--quiet"]
+        assert asked[4:] == [what if what.startswith("git") else str(started / what)]
+
+
+def after_installing(
+    folder: Path, name: str, event: str, before: str = ""
+) -> tuple[list[int], str]:
+    """Exit codes of the steps after the installation, run as GitHub does, and the summary."""
+    summary, environment = folder.parent / "summary.md", folder.parent / "environment"
+    summary.write_text("")
+    environment.write_text("")
+    codes: list[int] = []
+    for step in steps(folder, name)[2:]:
+        if any(codes) and "cancelled()" not in step.get("if", ""):
+            continue
+        told = dict(line.split("=", 1) for line in environment.read_text().splitlines())
+        done = shell(
+            step["run"], folder, GITHUB_EVENT_NAME=event, BEFORE=before,
+            RUNNER_TEMP=str(folder.parent),
+            GITHUB_STEP_SUMMARY=str(summary), GITHUB_ENV=str(environment),
+            PATH=f"{Path(require_tool('modelc')).parent}:/usr/bin:/bin",
+            FLEET=load(folder / name)["env"]["FLEET"], **told,
+        )  # fmt: skip
+        codes.append(done.returncode)
+    return codes, summary.read_text("utf-8")
+
+
+def commit(folder: Path) -> str:
+    git = [require_tool("git"), "-C", str(folder), "-c", "user.name=x", "-c", "user.email=x@y"]
+    subprocess.run([*git, "add", "-A"], check=True)
+    subprocess.run([*git, "commit", "-qm", "x"], check=True)
+    done = subprocess.run([*git, "rev-parse", "HEAD"], check=True, capture_output=True, text=True)
+    return done.stdout.strip()
+
+
+@pytest.mark.parametrize("event", ["pull_request", "push"])
+def test_what_the_workflow_runs_does_what_it_says(inside: Path, event: str) -> None:
+    name = ".github/workflows/modelc-fleets-llm.yaml"
+    fleet = inside / "fleets" / "llm"
+    empty = commit(inside)
+    (fleet / "modelc.lock").write_text(example_lock_text(fleet), "utf-8")
+    assert run(["compile", "fleets/llm"]) == 0
+    first = commit(inside)
+    codes, summary = after_installing(inside, name, event, empty)
+    assert (codes, "2 to create" in summary) == ([0, 0, 0, 0], True)
+    models = fleet.joinpath("models.yaml").read_text("utf-8")
+    fleet.joinpath("models.yaml").write_text(models[: models.index("  embed:")], "utf-8")
+    # Not compiled: the check fails, and the summary says all the same what would change.
+    commit(inside)
+    codes, summary = after_installing(inside, name, event, first)
+    assert (codes, "1 to delete" in summary) == ([0, 0, 1, 0], True)
+    assert run(["compile", "fleets/llm"]) == 0
+    subprocess.run([require_tool("git"), "reset", "-q", "--soft", first], check=True)
+    second = commit(inside)
+    codes, summary = after_installing(inside, name, event, first)
+    assert (codes, "1 to delete" in summary) == ([0, 0, 0, 0], True)
+    if event == "pull_request":
+        return
+    fleet.joinpath("models.yaml").write_text("services: [", "utf-8")
+    commit(inside)
+    codes, summary = after_installing(inside, name, event, second)
+    assert (codes[1] == 0, codes[-1], "error[" in summary) == (False, 0, True)
+
+
+def test_a_repository_among_the_files_is_not_asked_by_the_workflow(
+    inside: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fleet = inside / "fleets" / "llm"
+    (fleet / "modelc.lock").write_text(example_lock_text(fleet), "utf-8")
+    assert run(["compile", "fleets/llm"]) == 0
+    before = commit(inside)
+    for folder in (inside, fleet):
+        embed(folder)
+    commit(inside)
+    monkeypatch.setenv("MARK", str(inside.parent / MARK))
+    name = ".github/workflows/modelc-fleets-llm.yaml"
+    codes, _ = after_installing(inside, name, "push", before)
+    assert codes == [0, 0, 0, 0]
+    assert not (inside.parent / MARK).exists()
 
 
 def test_the_hooks_are_commands_of_ours(compiled: Path) -> None:
-    document = YAML(typ="safe", pure=True).load(STARTERS / ".pre-commit-config.yaml")
-    (repository,) = document["repos"]
+    (repository,) = load(compiled / ".pre-commit-config.yaml")["repos"]
     assert repository["repo"] == "local"
     for hook in repository["hooks"]:
         name, *arguments = hook["entry"].split()

@@ -3,22 +3,33 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from compiler.commands.common import FOLDER, say
 
+if TYPE_CHECKING:
+    from compiler.ir.inventory import Target
+
 
 @click.command("init")
 @FOLDER
-def init_command(folder: Path) -> int:
+@click.option(
+    "--target",
+    type=click.Choice(["systemd", "compose", "quadlet", "script"]),
+    default="systemd",
+    help="What the hosts run. Default: systemd.",
+)
+def init_command(folder: Path, target: Target) -> int:
     """Write a starter repository: inventory, models, CI workflow, pre-commit hook.
 
-    Files that are there are left as they are.
+    Files that are there are left as they are. Inside a git repository the workflow and the hook go
+    to its top, where GitHub and pre-commit look for them.
     """
     from compiler.workspace import write_starters
 
-    written, left = write_starters(folder)
+    written, left = write_starters(folder, target)
     for path in left:
         say(f"{path} is there already and stays as it is.")
     for path in written:

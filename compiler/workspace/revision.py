@@ -79,6 +79,15 @@ def read_revision(root: Path, places: Iterable[Path], revision: str) -> TextFile
     raise _missing(f"git: {fault}.")
 
 
+def checkout_top(folder: Path) -> Path | None:
+    """The top of the checkout that a folder lies in, or will lie in; None outside of any."""
+    folder = folder.absolute()
+    try:
+        return _checkout(next(each for each in (folder, *folder.parents) if each.is_dir())).top
+    except (OSError, StopIteration, _GitError):
+        return None
+
+
 class _GitError(Exception):
     """What git said before it gave up."""
 

@@ -2,30 +2,83 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import re
+from pathlib import Path, PurePosixPath
 
+from compiler.ir.inventory import Target
 from compiler.workspace.reading import failure, resource_dir, shown_path
+from compiler.workspace.revision import checkout_top
+
+# GitHub and pre-commit look for these at the top of the repository, wherever the fleet lies in it.
+_OF_THE_REPOSITORY = (".github", ".pre-commit-config.yaml")
+
+# What a workflow, a regular expression and a shell all read as it stands.
+_PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]*(/[A-Za-z0-9_][A-Za-z0-9_-]*)*")
+
+# Where the engines are, for containers and for programs of the host.
+_IMAGES = {
+    "@VLLM@": 'image: "vllm/vllm-openai:v0.33.0"',
+    "@LLAMACPP@": 'image: "ghcr.io/ggml-org/llama.cpp:server-cuda-b11390"',
+}
+_PROGRAMS = {
+    "@VLLM@": "bin: /opt/vllm/bin/vllm",
+    "@LLAMACPP@": "bin: /usr/local/bin/llama-server",
+}
 
 
-def write_starters(folder: Path) -> tuple[list[str], list[str]]:
+def write_starters(folder: Path, target: Target) -> tuple[list[str], list[str]]:
     """Puts the starter files into a folder: those written, and those left as they were.
 
-    A file that is there is never touched.
+    The workflow and the hooks go to the top of the repository that the folder lies in. A file that
+    is there is never touched. Raises CompileError when one cannot be written.
     """
+    top = checkout_top(folder) or folder
+    inside = folder.absolute().resolve().relative_to(top.absolute().resolve()).as_posix()
+    if inside != "." and not _PLAIN.fullmatch(inside):
+        raise failure(
+            "unsafe-path",
+            f"`{inside}` has signs in it that the workflow and the hooks would read as their own.",
+            "Name the folder with letters, digits, `-` and `_`.",
+        )
+    values = {
+        "@FOLDER@": inside,
+        "@PREFIX@": "" if inside == "." else f"{inside}/",
+        "@TARGET@": f"{target:8}",
+        **(_IMAGES if target in ("compose", "quadlet") else _PROGRAMS),
+    }
     source = resource_dir("templates") / "init"
     written, left = [], []
     for path in sorted(path for path in source.rglob("*") if path.is_file()):
-        target = folder / path.relative_to(source)
+        relative = path.relative_to(source)
+        place = _place(relative, folder, top, inside)
+        text = path.read_text("utf-8")
+        for name, value in values.items():
+            text = text.replace(name, value)
         try:
-            target.parent.mkdir(parents=True, exist_ok=True)
+            place.parent.mkdir(parents=True, exist_ok=True)
             # Mode x refuses whatever has this name, a broken link included.
-            with target.open("x", encoding="utf-8", newline="\n") as file:
-                file.write(path.read_text("utf-8"))
+            with place.open("x", encoding="utf-8", newline="\n") as file:
+                file.write(text)
         except FileExistsError:
-            left.append(target.as_posix())
+            left.append(_named(place, folder))
         except OSError as error:
-            detail = f"`{shown_path(target)}`: {error.strerror}."
+            detail = f"`{shown_path(place)}`: {error.strerror}."
             raise failure("write-failed", detail) from None
         else:
-            written.append(target.as_posix())
+            written.append(_named(place, folder))
     return written, left
+
+
+def _place(relative: Path, folder: Path, top: Path, inside: str) -> Path:
+    if relative.parts[0] not in _OF_THE_REPOSITORY:
+        return folder / relative
+    if relative.parts[0] == ".github" and inside != ".":
+        # Each fleet of a repository has a workflow of its own.
+        name = PurePosixPath(inside).as_posix().replace("/", "-")
+        relative = relative.with_name(f"{relative.stem}-{name}{relative.suffix}")
+    # As the user has written the folder, where it is the top itself.
+    return (folder if inside == "." else top) / relative
+
+
+def _named(path: Path, folder: Path) -> str:
+    return path.as_posix() if path.is_relative_to(folder) else shown_path(path)
