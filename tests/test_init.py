@@ -222,8 +222,7 @@ def test_the_workflow_installs_nothing_by_itself(started: Path) -> None:
 def test_the_workflow_may_only_read_and_its_shell_expands_nothing(started: Path) -> None:
     document = load(started / WORKFLOW)
     assert document["permissions"] == {"contents": "read"}
-    # YAML 1.1 reads the key `on` as true.
-    assert set(document.get("on", document.get(True))) == {"pull_request", "merge_group", "push"}
+    assert set(document["on"]) == {"pull_request", "merge_group", "push"}
     assert [step["run"] for step in steps(started) if "${{" in step.get("run", "")] == []
     actions = [step["uses"] for step in steps(started) if "uses" in step]
     assert [action for action in actions if not re.fullmatch(r"[\w/-]+@[0-9a-f]{40}", action)] == []
