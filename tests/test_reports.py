@@ -13,7 +13,8 @@ from urllib.parse import unquote
 import pytest
 
 from compiler.cli import run
-from compiler.diagnostics import SUMMARIES, Diagnostic, Location, Severity
+from compiler.codes import CODES
+from compiler.diagnostics import Diagnostic, Location, Severity
 from compiler.views.diagnostics import FORMAT_VERSION
 from compiler.views.forges import MAX_ANNOTATIONS, code_quality, github_annotations
 from compiler.views.sarif import diagnostics_sarif
@@ -138,7 +139,7 @@ def test_a_hostile_text_is_data_in_json(text: str) -> None:
 def fault(
     *, code: str = "no-placement", detail: str = "x", path: str = "models.yaml"
 ) -> Diagnostic:
-    assert code in SUMMARIES
+    assert code in CODES
     return Diagnostic(code=code, detail=detail, location=Location(path, 4, 2))
 
 

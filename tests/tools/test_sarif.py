@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from compiler.diagnostics import SUMMARIES, Diagnostic, Group, Location, Severity
+from compiler.codes import CODES
+from compiler.diagnostics import Diagnostic, Group, Location, Severity
 from compiler.views.sarif import diagnostics_sarif
 from tests.generators.plans import HOSTILE
 from tests.requires import require_tool
@@ -22,7 +23,7 @@ HOSTILE_ONES = [
         groups=(Group(title="Files", names=(text, "b")),),
         severity=Severity.WARNING if number % 2 else Severity.ERROR,
     )
-    for number, (code, text) in enumerate(zip(SUMMARIES, HOSTILE * 40, strict=False))
+    for number, (code, text) in enumerate(zip(CODES, HOSTILE * 40, strict=False))
 ]
 NOWHERE = [Diagnostic(code="lock-missing", detail="The model is not locked.")] * 2
 
