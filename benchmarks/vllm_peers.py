@@ -51,4 +51,18 @@ def aiconfigurator(shape: Shape, estimate: Estimate) -> int:
     return hf_mem(shape, estimate) + activation_bytes + _FIXED_BYTES
 
 
-PEERS = {"GPUStack": gpustack, "hf-mem": hf_mem, "aiconfigurator": aiconfigurator}
+def llm_d_planner(shape: Shape, estimate: Estimate) -> int:
+    """llm-d-planner: weights, KV, a constant of activation by kind of model, and of NCCL."""
+    kind = "mixture" if shape.experts else "multimodal" if shape.multimodal else "dense"
+    library_bytes = 614 * MIB if estimate.options.tensor_parallel > 1 else 154 * MIB
+    return hf_mem(shape, estimate) + _PLANNER_MIB[kind] * MIB + library_bytes
+
+
+# 5.5, 8 and 2.5 GiB.
+_PLANNER_MIB = {"dense": 5632, "mixture": 8192, "multimodal": 2560}
+PEERS = {
+    "GPUStack": gpustack,
+    "hf-mem": hf_mem,
+    "aiconfigurator": aiconfigurator,
+    "llm-d-planner": llm_d_planner,
+}
