@@ -180,8 +180,10 @@ def test_a_replica_listens_where_the_plan_says(host: Deployment) -> None:
 
 def test_a_replica_reads_models_and_writes_its_own_folders_only(host: Deployment) -> None:
     assert host.opening("chat-0", "/srv/models/models/chat.gguf", "rb") is None
-    for path in ("/srv/models/x", "/usr/local/bin/x", "/var/lib/modelc-chat-1/x"):
+    for path in ("/srv/models/x", "/usr/local/bin/x"):
         assert host.opening("chat-0", path, "wb") == "EROFS", path
+    # Another user's folder cannot even be entered.
+    assert host.opening("chat-0", "/var/lib/modelc-chat-1/x", "wb") == "EACCES"
     for path in ("/var/lib/modelc-chat-0/x", "/var/cache/modelc-chat-0/x"):
         assert host.opening("chat-0", path, "wb") is None
 
