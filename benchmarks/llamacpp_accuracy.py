@@ -12,7 +12,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ from compiler.engines.llamacpp.runtime import runtime_part  # noqa: E402
 from compiler.engines.llamacpp.shape import Shape, read_shape  # noqa: E402
 from compiler.ir.inventory import GpuKind  # noqa: E402
 from compiler.ir.units import MIB  # noqa: E402
+from tests.generators import gguf_truth  # noqa: E402
 from tests.generators.gguf_shapes import facts  # noqa: E402
 
 TRUTH = ROOT / "tests" / "truth"
@@ -90,7 +91,10 @@ def options_of(shape: Shape, flags: str, gpus: int, pattern: str | None = None) 
         flash = False  # As llama.cpp decides under `auto`.
     batch = number("b", 2048)
     overrides = (Override(pattern=pattern, gpu=None),) if pattern else ()
-    split = tuple(int(share) for share in given["ts"].split(",")) if "ts" in given else ()
+    # Only proportions count; shares are given to a thousandth at most.
+    shares = given["ts"].split(",") if "ts" in given else ()
+    whole = all(share.isdecimal() for share in shares)
+    split = tuple(int(share) if whole else round(1000 * float(share)) for share in shares)
     return Options(
         cells=number("ctx", 0),
         slots=number("np", 1),
@@ -104,6 +108,7 @@ def options_of(shape: Shape, flags: str, gpus: int, pattern: str | None = None) 
         flash_attention=flash,
         cache_type_k=given.get("ctk", "f16"),
         cache_type_v=given.get("ctv", "f16"),
+        sliding_full=bool(number("swa_full", 0)),
         kv_on_gpu=bool(number("kvo", 1)),
         op_offload=bool(number("oo", 1)),
         moves=Moves(
@@ -179,6 +184,144 @@ def used_errors() -> Iterator[tuple[str, float, float, float, float]]:
                 ours + (end - part.bytes) / MIB for end in (part.low_bytes, part.high_bytes)
             )
             yield f"{row['id']} GPU{device}", float(gpu["used"]), ours, low, high
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Device:
+    """One device of a row of late 2026."""
+
+    name: str
+    claimed: bool
+    """Whether the family's graph is one that the law says it knows."""
+    parts: tuple[tuple[str, int, int, int, int], ...]
+    """Part, what libllama allocates, what the law says, and the ends of its band, in bytes."""
+
+
+def _late(name: str) -> dict[str, Any]:
+    found: dict[str, Any] = YAML(typ="safe").load(TRUTH / f"{name}.yaml")
+    return found
+
+
+def libllama_rows_2() -> list[dict[str, Any]]:
+    """Rows of libllama on shapes of late 2026."""
+    rows: list[dict[str, Any]] = _late("llamacpp_libllama_2")["entries"]
+    return rows
+
+
+def log_rows_2() -> list[dict[str, Any]]:
+    """Logs of late 2026 of which the file's shape is public."""
+    rows: list[dict[str, Any]] = _late("llamacpp_logs_2")["entries"]
+    shapes = gguf_truth.models()
+    return [
+        row
+        for row in rows
+        if row.get("gguf") in shapes and "skip" not in row and "refused" not in row
+    ]
+
+
+def usage_2(
+    model: str, flags: str, gpus: int, build: Build, pattern: str | None = None
+) -> tuple[Usage, Shape]:
+    """What the law says under flags of the rows of late 2026: output rows as llama-server's."""
+    shape = read_shape(gguf_truth.facts(model))
+    options = options_of(shape, flags, gpus, pattern)
+    if " no=" not in flags:
+        options = replace(options, output_rows=None)
+    return usage(shape, options, build), shape
+
+
+def devices_of_2(row: dict[str, Any]) -> Iterator[Device]:
+    """The devices of a row, the host last."""
+    found, shape = usage_2(row["model"], row["flags"], row["gpus"], STUDIED)
+    for device in range(row["gpus"] + 1):
+        name = "Host" if device == row["gpus"] else f"CUDA{device}"
+        weights, cache, compute = row["bytes"].get(name, (0, 0, 0))
+        yield Device(
+            name=name,
+            claimed=shape.exact,
+            parts=(
+                (
+                    "weights",
+                    weights,
+                    found.weights[device],
+                    found.weights_low[device],
+                    found.weights_high[device],
+                ),
+                (
+                    "cache",
+                    cache,
+                    found.cache.total(device),
+                    found.cache_low[device],
+                    found.cache_high[device],
+                ),
+                (
+                    "compute",
+                    compute,
+                    found.compute[device],
+                    found.compute_low[device],
+                    found.compute_high[device],
+                ),
+            ),
+        )
+
+
+def log_figures_2(row: dict[str, Any]) -> Iterator[tuple[str, float, float, float, float]]:
+    """Each printed figure of a log of late 2026, ours, and the ends of its band, in MiB."""
+    gpus, number = len(row["gpus"]), int(row["build"])
+    build = Build(number=number, text=f"b{number}", newer=number > STUDIED_BUILD)
+    found, _ = usage_2(row["gguf"], row["flags"], gpus, build, row.get("ot"))
+    for device, printed_sizes in enumerate(row["gpus"]):
+        sizes = {
+            "weights": (found.weights, found.weights_low, found.weights_high),
+            "kv": (found.cache.kv, found.cache.kv, found.cache.kv),
+            "compute": (found.compute, found.compute_low, found.compute_high),
+        }
+        for name, (ours, low, high) in sizes.items():
+            if name in printed_sizes:
+                ends = (each[device] / MIB for each in (ours, low, high))
+                yield (f"GPU{device} {name}", float(printed_sizes[name]), *ends)
+
+
+def report_late() -> bool:
+    """Print how the law meets the rows of late 2026; whether the targets are met."""
+    print(f"{'libllama, late 2026':24}{'exact':>8}{'off':>8}{'out of band':>14}   (GPU devices)")
+    counts: dict[str, Counter[str]] = {}
+    claimed: Counter[bool] = Counter()
+    outside = 0
+    for row in libllama_rows_2():
+        for device in devices_of_2(row):
+            if device.name == "Host":
+                continue
+            exact = all(truth == ours for _, truth, ours, _, _ in device.parts)
+            inside = all(low <= truth <= high for _, truth, _, low, high in device.parts)
+            count = counts.setdefault(row["model"], Counter())
+            count["exact" if exact else "off"] += 1
+            count["outside"] += not inside
+            outside += not inside
+            if device.claimed:
+                claimed[exact] += 1
+    for model, count in sorted(counts.items()):
+        print(f"{model:24}{count['exact']:8}{count['off']:8}{count['outside']:14}")
+    share = claimed[True] / claimed.total()
+    print(f"{share:.2%} of {claimed.total()} devices of claimed families exact, {outside} outside")
+    errors = []
+    for row in log_rows_2():
+        figures = list(log_figures_2(row))
+        for device in range(len(row["gpus"])):
+            own = [each for each in figures if each[0].startswith(f"GPU{device} ")]
+            if len(own) == _PRINTED_PARTS:
+                truth = sum(each[1] for each in own)
+                errors.append((sum(each[2] for each in own) - truth) / truth)
+    sizes = sorted(map(abs, errors))
+    p95 = sizes[min(len(sizes) - 1, int(len(sizes) * 0.95))]
+    print(
+        f"logs of late 2026: {len(sizes)} whole devices, median {sizes[len(sizes) // 2]:.3%}, "
+        f"p95 {p95:.2%}, lowest {min(errors):+.2%}\n"
+    )
+    return share >= 0.995 and not outside and min(errors) >= -0.01
+
+
+_PRINTED_PARTS = 3
 
 
 def report_libllama() -> bool:
@@ -262,7 +405,7 @@ def total_errors(row: dict[str, Any]) -> Iterator[float]:
 
 def main() -> int:
     """Print everything; 1 when a target is missed."""
-    met = [report_libllama(), report_logs()]
+    met = [report_libllama(), report_logs(), report_late()]
     print(OTHERS)
     return 0 if all(met) else 1
 

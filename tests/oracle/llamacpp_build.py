@@ -93,8 +93,7 @@ def source(version: str = VERSION) -> Path:
         return result
     downloads = folder(version) / "download"
     package = f"llama-cpp-python=={version}"
-    pip = (_python_with_pip(version), "-m", "pip", "download", "--quiet")
-    _run(*pip, "--no-binary", ":all:", "--no-deps", "--dest", downloads, package)
+    _download(package, downloads, version)
     (archive,) = downloads.glob("*.tar.gz")
     unpacked = folder(version) / "unpacking"
     shutil.rmtree(unpacked, ignore_errors=True)
@@ -103,6 +102,38 @@ def source(version: str = VERSION) -> Path:
     unpacked.rename(result)  # Last, so that an interrupted call leaves no half of a tree.
     shutil.rmtree(downloads)
     return result
+
+
+def _download(package: str, downloads: Path, version: str) -> None:
+    """The source distribution as it is: pip would build it first, to read what it needs.
+
+    A backend of our own says at once what the distribution's PKG-INFO says.
+    """
+    downloads.mkdir(parents=True, exist_ok=True)
+    backend = downloads / "backend" / "scikit_build_core"
+    backend.mkdir(parents=True, exist_ok=True)
+    (backend / "__init__.py").write_text("", encoding="utf-8")
+    (backend / "build.py").write_text(_BACKEND, encoding="utf-8")
+    _run(
+        *("env", f"PYTHONPATH={backend.parent}", _python_with_pip(version), "-m", "pip"),
+        *("download", "--quiet", "--no-build-isolation", "--no-binary", ":all:", "--no-deps"),
+        *("--dest", downloads, package),
+    )
+
+
+_BACKEND = """\
+from pathlib import Path
+
+
+def prepare_metadata_for_build_wheel(directory, config_settings=None):
+    known = Path("PKG-INFO").read_text(encoding="utf-8")
+    version = next(line[9:] for line in known.splitlines() if line.startswith("Version: "))
+    folder = Path(directory) / f"llama_cpp_python-{version}.dist-info"
+    folder.mkdir()
+    (folder / "METADATA").write_text(known, encoding="utf-8")
+    (folder / "WHEEL").write_text("Wheel-Version: 1.0\\n", encoding="utf-8")
+    return folder.name
+"""
 
 
 def _members_of_llama_cpp(tar: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:

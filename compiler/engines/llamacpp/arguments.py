@@ -32,6 +32,7 @@ def check_arguments(args: Mapping[str, ArgValue], build: Build) -> list[Argument
             _unknown(written)
             if argument is None
             else _unfit(written, argument, build)
+            or _uncosted_choice(written, argument, value)
             or _wrong(written, argument, value)
             or _absent(name, argument, value, build)
         )
@@ -111,6 +112,19 @@ def _gone(name: str, build: Build, why: str) -> ArgumentProblem:
         argument=name,
         detail=f"llama.cpp {build.text} has no `{name}`: {why}",
         hint=f"Write {words} instead" if twins else "",
+    )
+
+
+def _uncosted_choice(name: str, argument: Argument, value: ArgValue) -> ArgumentProblem | None:
+    """A word that llama-server takes, and that the law does not follow."""
+    why = argument.uncosted_choices.get(choice_word(value)) if argument.kind == "choice" else None
+    if why is None:
+        return None
+    return ArgumentProblem(
+        code="unsupported-argument",
+        argument=name,
+        detail=f"`{name}` {_shown(value)} changes memory in a way no plan can promise: {why}",
+        hint=f"Choose one of {', '.join(argument.choices)}",
     )
 
 

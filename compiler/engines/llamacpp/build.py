@@ -139,8 +139,14 @@ class Build:
         return self._outer.get(name)
 
     def freqs(self, at: int) -> tuple[Tensor, ...]:
-        """The rope factors, of which every device that holds a layer has a copy."""
-        factors = self.job.shape.by_name.get("rope_freqs.weight")
+        """The rope factors, of which every device that holds a layer has a copy.
+
+        LongRoPE has two sets, and the context chooses one (llama-model.cpp `get_rope_factors`).
+        """
+        names = self.job.shape.by_name
+        original = self.job.shape.original_context
+        length = "long" if self.job.cells > original else "short"
+        factors = names.get("rope_freqs.weight") or names.get(f"rope_factors_{length}.weight")
         if factors is None:
             return ()
         device = self.job.blocks[at].device

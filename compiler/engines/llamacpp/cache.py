@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
-from compiler.engines.llamacpp import quants
+from compiler.engines.llamacpp import compressed, families, quants
 from compiler.engines.llamacpp.builds import Graph
 from compiler.engines.llamacpp.layer_kinds import Layer
 from compiler.engines.llamacpp.layers import Layout
@@ -89,6 +89,8 @@ def _layer_cache(
 ) -> tuple[tuple[int, int], ...]:
     if not has_cache(shape, graph):
         return ((0, 0),) * len(shape.layers)
+    if shape.arch in families.COMPRESSED:
+        return compressed.layer_cache(shape, options, on_gpu=on_gpu)
     layers = cached_layers(shape, graph)
     widest = max((layer.v_width for layer in layers), default=0)
     has_values = not (shape.latent.absorbed and graph.latent_rows)
@@ -97,21 +99,27 @@ def _layer_cache(
     for index, layer in enumerate(layers):
         kv = 0
         state = state_bytes(shape, options, on_gpu=on_gpu) if layer.recurrent else 0
+        if layer.history:
+            state += _state_size(layer.history, options.slots, on_gpu=on_gpu)
         if layer.attention and layer.cache_of == index:
             cells = windowed if layer.sliding and graph.sliding_cache else options.cells_per_stream
             v_width = layer.v_width if options.flash_attention else widest
             for dtype, width in _rows(options, layer, v_width if has_values else 0):
                 size = quants.row_bytes(dtype, width) * cells * options.streams
-                kv += _padded(size, dtype, width, on_gpu=on_gpu)
+                kv += quants.padded_row_bytes(size, dtype, width, on_gpu=on_gpu)
         found.append((kv, state))
     return tuple(found)
 
 
 def state_bytes(shape: Shape, options: Options, *, on_gpu: bool) -> int:
     """State of one layer: f32, and one copy a slot even when the KV cache is unified."""
-    align = quants.CUDA_ALIGNMENT if on_gpu else quants.CPU_ALIGNMENT
     elements = (shape.state.conv_elements, shape.state.state_elements)
-    return sum(round_up(count * 4 * options.slots, align) for count in elements)
+    return sum(_state_size(count, options.slots, on_gpu=on_gpu) for count in elements)
+
+
+def _state_size(elements: int, slots: int, *, on_gpu: bool) -> int:
+    align = quants.CUDA_ALIGNMENT if on_gpu else quants.CPU_ALIGNMENT
+    return round_up(elements * 4 * slots, align)
 
 
 def _rows(options: Options, layer: Layer, v_width: int) -> list[tuple[str, int]]:
@@ -120,10 +128,6 @@ def _rows(options: Options, layer: Layer, v_width: int) -> list[tuple[str, int]]
         rows.append((options.cache_type_v, v_width))
     if layer.indexer:
         rows.append((options.cache_type_k, layer.indexer))
+    if layer.indexer_value:
+        rows.append((options.cache_type_v, layer.indexer_value))
     return rows
-
-
-def _padded(size: int, dtype: str, width: int, *, on_gpu: bool) -> int:
-    if not on_gpu:
-        return round_up(size, quants.CPU_ALIGNMENT)
-    return round_up(size + quants.cuda_padding_bytes(dtype, width), quants.CUDA_ALIGNMENT)

@@ -79,7 +79,7 @@ def compute_bytes(
             stack = stack_for(shape, options, layout, in_place=True, abridge=abridge)
             sizes = tuple(map(max, sizes, _reserve(_decode(job, stack), stack)))
         return Compute(sizes, simulated=True)
-    except (GraphError, IndexError):
+    except (GraphError, IndexError, ZeroDivisionError):
         # A tensor is missing, or is of a rank that the family's graph does not expect.
         return Compute(closed_form.compute_bytes(shape, options, layout, rows), simulated=False)
 
@@ -129,10 +129,7 @@ def _reserve(job: Job, stack: Stack) -> Sizes:
 @lru_cache(maxsize=256)
 def simulate(job: Job) -> Script:
     """Build the graph of a job and run the scheduler over it."""
-    b = Build(job)
-    x = _MODELS.get(job.shape.arch, decoder)(b)
-    if job.embeds:
-        pool(b, x)
+    b = _built(job)
     devices = Devices(
         gpus=job.gpus,
         capabilities=job.capabilities,
@@ -144,3 +141,17 @@ def simulate(job: Job) -> Script:
         idle_inputs=job.graph.idle_inputs,
     )
     return script_of(b.graph, devices, b.starts, partial(weight_of, job.shape, job.moves))
+
+
+def graph_size(job: Job) -> int:
+    """Nodes and leafs of the graph of a job. Raises GraphError as `simulate` does."""
+    graph = _built(job).graph
+    return len(graph.nodes) + len(graph.leafs)
+
+
+def _built(job: Job) -> Build:
+    b = Build(job)
+    x = _MODELS.get(job.shape.arch, decoder)(b)
+    if job.embeds:
+        pool(b, x)
+    return b

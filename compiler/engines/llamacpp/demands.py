@@ -120,8 +120,13 @@ def _on_device(
     used = found.weights[gpu] or found.compute[gpu] or found.cache.total(gpu)
     used = used or any(each.on(gpu) for each in beside)
     return _OnDevice(
-        weights=Part.exact(found.weights[gpu], weights),
-        kv=Part.exact(found.cache.total(gpu), _cache_why(shape, options, found, gpu)),
+        weights=Part(
+            bytes=found.weights[gpu],
+            low_bytes=found.weights_low[gpu],
+            high_bytes=found.weights_high[gpu],
+            why=weights,
+        ),
+        kv=_cache_part(shape, options, found, gpu),
         compute=Part(
             bytes=found.compute[gpu],
             low_bytes=found.compute_low[gpu],
@@ -153,12 +158,12 @@ def _host(shape: Shape, options: Options, found: Usage) -> Breakdown:
         weights=Part(
             bytes=weights,
             # Mapped pages are the kernel's to drop; they count in full all the same.
-            low_bytes=0 if options.memory_map else weights,
-            high_bytes=weights,
+            low_bytes=0 if options.memory_map else found.weights_low[end],
+            high_bytes=found.weights_high[end],
             why=f"token embedding and layers on the host, {mapped}"
             + _adapters_why(shape, options, found, end),
         ),
-        kv=Part.exact(found.cache.total(end), _cache_why(shape, options, found, end)),
+        kv=_cache_part(shape, options, found, end),
         compute=Part(
             bytes=found.compute[end] + found.output,
             low_bytes=found.compute_low[end] + found.output,
@@ -166,6 +171,18 @@ def _host(shape: Shape, options: Options, found: Usage) -> Breakdown:
             why=f"{found.how}; output buffer of {rows} x {shape.vocabulary:,} logits",
         ),
         runtime=host.process_part(shape, options),
+    )
+
+
+def _cache_part(shape: Shape, options: Options, found: Usage, device: int) -> Part:
+    why = _cache_why(shape, options, found, device)
+    if not shape.knowledge.cache and found.cache_high[device]:
+        why = f"as plain attention, which is assumed: {why}"
+    return Part(
+        bytes=found.cache.total(device),
+        low_bytes=found.cache_low[device],
+        high_bytes=found.cache_high[device],
+        why=why,
     )
 
 
@@ -246,8 +263,21 @@ def assumptions(
 
 
 def _inexact(shape: Shape) -> Iterator[str]:
-    if not shape.exact:
+    known = shape.knowledge
+    if not known.weights:
+        yield (
+            f"Architecture `{shape.arch}` is not known to the memory law of llama.cpp: nobody has "
+            "looked at it. Weights, KV cache and compute buffer are those of plain attention, with "
+            "wide bands."
+        )
+    elif not known.cache and not known.unread:
+        yield (
+            f"The cache of architecture `{shape.arch}` is not known to the memory law of "
+            "llama.cpp; KV cache and compute buffer are those of plain attention, with wide bands."
+        )
+    elif not shape.exact and not known.unread:
         yield (
             f"The graph of architecture `{shape.arch}` is not known to the memory law of "
             "llama.cpp; its compute buffer is that of the nearest known family, with a wide band."
         )
+    yield from known.sentences

@@ -43,7 +43,7 @@ RECURRENT = frozenset({"mamba", "mamba2", "rwkv6", "rwkv6qwen2", "rwkv7", "arwkv
 DELTA_NET = frozenset({"qwen3next", "qwen35", "qwen35moe"})
 # Of these and others, one layer in so many attends where the header does not say.
 FULL_INTERVAL: Mapping[str, int] = MappingProxyType(
-    {**dict.fromkeys(DELTA_NET, 4), "minimax-01": 8}
+    {**dict.fromkeys(DELTA_NET, 4), "minimax-01": 8, "qwen4exp": 4}
 )
 
 # Attention layers and recurrent layers in one model (llama-arch.cpp `llm_arch_is_hybrid`).
@@ -59,6 +59,10 @@ HYBRID = DELTA_NET | frozenset(
         "nemotron_h_moe",
         "kimi-linear",
         "minimax-01",
+        "bailingmoe3",
+        "glm5-next",
+        "kimi-k3",
+        "qwen4exp",
     }
 )
 # Of these, each layer holds attention and a recurrent state at once.
@@ -66,6 +70,16 @@ BOTH_IN_EACH_LAYER = frozenset({"falcon-h1"})
 
 # Latent attention to the cells that a lightning indexer chooses.
 SPARSE_LATENT = frozenset({"deepseek32", "glm-dsa"})
+# Families whose cache holds the keys of an indexer beside K and V (`create_memory`), and of these,
+# the ones in which the header says which layers have one.
+INDEXED = SPARSE_LATENT | {"glm5-next", "hy_v4", "minimax-m3", "qwen4exp"}
+INDEXER_TYPES = frozenset({"glm-dsa", "glm5-next", "hy_v4"})
+# Trained for so many tokens, GLM is 5.2 or later: without a list every fourth layer has an indexer
+# (models/glm-dsa.cpp, GLM_5_2_DEFAULT_INDEXER_TYPES).
+GLM52_CONTEXT = 1 << 20
+# Rows of a sliding cache, of compressed ones and their states instead of K and V
+# (llama-kv-cache-dsv4.cpp).
+COMPRESSED = frozenset({"deepseek4"})
 
 # Attention without rope, with it where the header says so, in layers with a window only (or in all
 # when none has one), and in three layers of four.
@@ -278,5 +292,96 @@ FOLLOWED = frozenset(
         "qwen35moe",
         "qwen3moe",
         "qwen3next",
+    }
+)
+
+# Families of which logs from this build on agree with the law.
+FOLLOWED_SINCE: Mapping[str, int] = MappingProxyType(
+    {"gemma4": 9270, "granite": 9106, "qwen2vl": 10500}
+)
+# The graph of these was rewritten: until then it took up to so many percent more than the law says
+# (Kimi Linear in b8130 and b8180, before its delta net was fused).
+REWRITTEN: Mapping[str, int] = MappingProxyType({"kimi-linear": 160})
+
+# Of the other architectures of the studied source (llama-arch.cpp LLM_ARCH_NAMES), the ones whose
+# weights and cache were looked at (`create_memory`, `load_arch_hparams`): the graph alone is that
+# of a neighbour.
+LOOKED_AT = frozenset(
+    {
+        "afmoe",
+        "apertus",
+        "arctic",
+        "arwkv7",
+        "bailingmoe",
+        "bailingmoe3",
+        "bitnet",
+        "bloom",
+        "chameleon",
+        "chatglm",
+        "codeshell",
+        "cogvlm",
+        "cohere2moe",
+        "dbrx",
+        "deci",
+        "deepseek2-ocr",
+        "deepseek4",
+        "exaone-moe",
+        "falcon",
+        "glm5-next",
+        "gpt2",
+        "gptneox",
+        "granite_swa",
+        "grok",
+        "grovemoe",
+        "hunyuan_vl",
+        "hy_v3",
+        "hy_v4",
+        "jais",
+        "jais2",
+        "jina-bert-v3",
+        "kimi-k3",
+        "laguna",
+        "maple",
+        "mellum",
+        "mimo2",
+        "minimax-m3",
+        "mistral4",
+        "mpt",
+        "muse-glimmer",
+        "olmo",
+        "openelm",
+        "paddleocr",
+        "phi2",
+        "plamo",
+        "plamo3",
+        "qwen",
+        "qwen4exp",
+        "refact",
+        "rwkv6qwen2",
+        "smallthinker",
+        "spark2_5",
+        "starcoder",
+        "step35",
+        "talkie",
+    }
+)
+# Known by name, and what they keep for a token is not followed: layers that run several times
+# (hrm_text, nanbeige), adapters beside a router (graniteswitch), windows of other ranks
+# (dots3note), a decoder beside an encoder (t5), states of another kind (plamo2), latent rows that
+# are written out (plm).
+NOT_FOLLOWED = frozenset(
+    {"dots3note", "graniteswitch", "hrm_text", "nanbeige", "plamo2", "plm", "t5"}
+)
+# No language model that llama-server serves by itself, each with what it is.
+NO_MODEL: Mapping[str, str] = MappingProxyType(
+    {
+        "clip": "a projector",
+        "dflash": "a draft model",
+        "eagle3": "a draft model",
+        "gemma4-assistant": "a draft model",
+        "gptj": "a name without a graph",
+        "pockettts": "a model of speech",
+        "qwen3tts": "a model of speech",
+        "wavtokenizer-dec": "a decoder of sound",
     }
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Literal
 
@@ -30,6 +30,8 @@ class Argument:
     text: str = ""
     choices: tuple[str, ...] = ()
     low: int | None = None
+    uncosted_choices: Mapping[str, str] = field(default_factory=dict)
+    """Words that llama-server takes and the law does not follow, each with the reason."""
     pattern: str = ""
     """What a text must match as a whole; `text` says it in words."""
     since: int = 0
@@ -61,7 +63,17 @@ _COSTED = {
     "cpu_moe": Argument(kind="switch", effect="costed", since=builds.CPU_MOE_FLAG),
     "n_cpu_moe": Argument(kind="integer", effect="costed", low=0, since=builds.N_CPU_MOE_FLAG),
     "override_tensor": Argument(kind="list", effect="costed", since=builds.OVERRIDE_TENSOR_FLAG),
-    "split_mode": Argument(kind="choice", effect="costed", choices=("layer", "none")),
+    "split_mode": Argument(
+        kind="choice",
+        effect="costed",
+        choices=("layer", "none"),
+        uncosted_choices={
+            # ggml-cuda.cu registers no split buffers any more: loading ends with "does not support
+            # split buffers". ggml-backend-meta.cpp is behind `tensor`.
+            "row": "CUDA builds of late 2026 refuse it at start, and older ones cut each matrix",
+            "tensor": "it cuts each weight and the cache by heads over all GPUs, experimentally",
+        },
+    ),
     "main_gpu": Argument(kind="integer", effect="costed", low=0),
     "mmap": Argument(kind="switch", effect="costed", until=builds.NO_MMAP_GONE),
     "load_mode": Argument(

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
-from compiler.engines.llamacpp import closed_form, compute, families
+from compiler.engines.llamacpp import bands, closed_form, compute, families
 from compiler.engines.llamacpp.builds import Build, Graph, graphs
 from compiler.engines.llamacpp.cache import CacheBytes, cache_bytes
 from compiler.engines.llamacpp.host import output_bytes
@@ -23,6 +23,7 @@ OLDEST_PERCENT = 6
 # Where it was not followed back: qwen2vl took 2.7 % more than the law says in a log of b6800.
 UNFOLLOWED_PERCENT = 10
 _OLDEST_LOGS = 4900
+_NEVER = 1 << 30
 
 _STUDIED = (Graph(),)
 
@@ -38,7 +39,11 @@ class Usage:
 
     layout: Layout
     weights: tuple[int, ...]
+    weights_low: tuple[int, ...]
+    weights_high: tuple[int, ...]
     cache: CacheBytes
+    cache_low: tuple[int, ...]
+    cache_high: tuple[int, ...]
     compute: tuple[int, ...]
     compute_low: tuple[int, ...]
     compute_high: tuple[int, ...]
@@ -68,15 +73,24 @@ def _usage(shape: Shape, options: Options, build: Build) -> Usage:
     lowest = tuple(map(min, zip(*sizes, strict=True)))
     percent = _band_percent(shape, build, simulated=all(each.simulated for each in found))
     extra = _newer_bytes(shape, options) if build.newer else 0
+    extra += bands.scores_bytes(shape, options)
+    weights = _largest([weight_bytes(shape, options, layout) for layout in set(layouts)])
+    weights_low, weights_high = bands.weights_band(shape, weights)
+    cache = CacheBytes(
+        kv=_largest([each.kv for each in caches]),
+        state=_largest([each.state for each in caches]),
+        latent_values=any(each.latent_values for each in caches),
+        next_layers=any(each.next_layers for each in caches),
+    )
+    cache_low, cache_high = bands.cache_band(shape, options, layouts[-1], cache)
     return Usage(
         layout=layouts[-1],
-        weights=_largest([weight_bytes(shape, options, layout) for layout in set(layouts)]),
-        cache=CacheBytes(
-            kv=_largest([each.kv for each in caches]),
-            state=_largest([each.state for each in caches]),
-            latent_values=any(each.latent_values for each in caches),
-            next_layers=any(each.next_layers for each in caches),
-        ),
+        weights=weights,
+        weights_low=weights_low,
+        weights_high=weights_high,
+        cache=cache,
+        cache_low=cache_low,
+        cache_high=cache_high,
         compute=highest,
         compute_low=tuple(size * max(0, 100 - percent) // 100 for size in lowest),
         compute_high=tuple(
@@ -93,13 +107,16 @@ def _largest(sizes: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
 
 
 def _band_percent(shape: Shape, build: Build, *, simulated: bool) -> int:
-    if not simulated:
-        return closed_form.BAND_PERCENT
     if not shape.exact:
         return NEIGHBOUR_PERCENT
+    if not simulated:
+        return closed_form.BAND_PERCENT
     if graphs(build.number) == _STUDIED:
         return 0
-    if shape.arch not in families.FOLLOWED:
+    if shape.arch in families.REWRITTEN:
+        return families.REWRITTEN[shape.arch]
+    since = families.FOLLOWED_SINCE.get(shape.arch, _NEVER)
+    if shape.arch not in families.FOLLOWED and build.number < since:
         return UNFOLLOWED_PERCENT
     return OLDEST_PERCENT if build.number < _OLDEST_LOGS else OLDER_PERCENT
 

@@ -33,6 +33,12 @@ class Layer:
     experts_used: int
     indexer: int
     """Elements of a cached indexer key (DeepSeek sparse attention); 0 without."""
+    indexer_value: int
+    """Elements of the V that some caches keep beside an indexer's key."""
+    compress: int
+    """Tokens that become one cached row; 0 where each keeps its own."""
+    history: int
+    """Elements of a convolution over embeddings of its own that a slot keeps (`ple_conv_state`)."""
     cache_of: int | None
     """The layer whose KV cache it reads; None when it writes none."""
     rope: bool
@@ -55,6 +61,9 @@ class Layer:
             self.attention,
             self.experts_used,
             self.indexer,
+            self.indexer_value,
+            self.compress,
+            self.history,
             self.rope,
             self.stacked,
             self.thinned,
@@ -117,6 +126,12 @@ def read_layers(
         raise FactsError("the attention heads are of no usable number or size")
     recurrent = _recurrent(arch, header, heads_kv)
     owners = _cache_owners(header, sliding)
+    indexers = _indexers(arch, header, in_file)
+    # llama-kv-cache-msa.cpp makes a whole KV cache of one head for its keys.
+    with_value = arch == "minimax-m3"
+    compressed = arch in families.COMPRESSED
+    ratios = header.per_layer("attention.compress_ratios" if compressed else "", in_file)
+    histories = _histories(arch, header, in_file, width)
     layers = []
     for index in range(in_file):
         attends = _attends(arch, index, heads_kv[index], by_name, recurrent=recurrent[index])
@@ -130,7 +145,10 @@ def read_layers(
                 recurrent=recurrent[index],
                 attention=attends,
                 experts_used=used[index] or 0,
-                indexer=_indexer(index, by_name),
+                indexer=indexers[index] if attends else 0,
+                indexer_value=value if attends and indexers[index] and with_value else 0,
+                compress=ratios[index] or 0,
+                history=histories[index],
                 cache_of=owners[index] if attends else None,
                 stacked=index < header.integer("n_deepstack_layers"),
                 rope=_rope(arch, header, index, sliding),
@@ -157,9 +175,44 @@ def _rope(arch: str, header: Header, index: int, sliding: tuple[bool, ...]) -> b
     return arch not in families.NO_ROPE_EVERY_FOURTH or (index + 1) % 4 != 0
 
 
-def _indexer(index: int, by_name: Mapping[str, Weight]) -> int:
-    weight = by_name.get(f"blk.{index}.indexer.attn_k.weight")
-    return weight.ne[-1] if weight is not None else 0
+def _indexers(arch: str, header: Header, in_file: int) -> list[int]:
+    """Elements of the cached indexer key of each layer; 0 in those without one."""
+    size = header.integer("attention.indexer.key_length")
+    if arch not in families.INDEXED or not size or not header.integer("attention.indexer.top_k"):
+        return [0] * in_file
+    running = in_file - header.integer("nextn_predict_layers")
+    if header.integer("attention.indexer.kpool"):
+        size *= 3  # llama-memory-hybrid-idx.cpp: keys of pooled blocks beside those of tokens.
+    return [size if full else 0 for full in _own_indexers(arch, header, in_file, running)]
+
+
+def _own_indexers(arch: str, header: Header, in_file: int, running: int) -> list[bool]:
+    """Which layers have an indexer of their own; the others see what the one before chose."""
+    if arch == "minimax-m3":
+        dense = header.integer("leading_dense_block_count")
+        return [index >= dense for index in range(in_file)]
+    listed: Sequence[object] | None = None
+    if arch in families.INDEXER_TYPES and header.has("attention.indexer.types"):
+        listed = header.per_layer("attention.indexer.types", in_file)
+    if listed is not None:
+        return [bool(each) and index < running for index, each in enumerate(listed)]
+    if arch == "hy_v4":
+        return [False] * in_file
+    if arch == "glm-dsa" and header.integer("context_length") >= families.GLM52_CONTEXT:
+        own = (index < 2 or (index - 2) % 4 == 0 for index in range(in_file))  # noqa: PLR2004
+        return [each and index < running for index, each in enumerate(own)]
+    return [index < running for index in range(in_file)]
+
+
+def _histories(arch: str, header: Header, in_file: int, width: int) -> list[int]:
+    """Elements of the convolution state of embeddings by n-gram (llama-hparams.cpp)."""
+    if arch != "qwen4exp":
+        return [0] * in_file
+    taps = max(0, header.integer("ple.conv_kernel") - 1) * header.integer("ple.ngram_size")
+    size = taps * header.integer("hyper_connection.count") * width
+    listed = header.facts.value("ple.layers")
+    own = listed if isinstance(listed, list) else []
+    return [size if index in own else 0 for index in range(in_file)]
 
 
 def _recurrent(arch: str, header: Header, heads_kv: list[int]) -> Sequence[bool]:

@@ -8,10 +8,11 @@ from functools import lru_cache
 
 from compiler.engines.llamacpp import builds
 from compiler.engines.llamacpp.arguments import choice_word
-from compiler.engines.llamacpp.builds import Build
+from compiler.engines.llamacpp.builds import Build, graphs
 from compiler.engines.llamacpp.cuda import attention_runs
 from compiler.engines.llamacpp.demands import Taken, assumptions, demand_for, demand_of, taken
 from compiler.engines.llamacpp.job import telling_capabilities
+from compiler.engines.llamacpp.nodes import too_large as too_many_nodes
 from compiler.engines.llamacpp.options import NO_MOVES, Options
 from compiler.engines.llamacpp.quants import is_quantized
 from compiler.engines.llamacpp.reads import is_expert
@@ -36,7 +37,7 @@ def demands_for(
         return refusal
     gpus = len(site.kinds)
     whole = _whole(request, site, shape, build)
-    refusal = _unfit(whole, site)
+    refusal = _unfit(whole, site) or _unstartable(shape, whole, build)
     if refusal:
         return refusal
     if not gpus:
@@ -221,6 +222,26 @@ def _unfit(options: Options, site: Site) -> Refusal | None:
                 "have for the head size of this model and this pair of cache types"
             )
             return Refusal(code="flash-attention", detail=detail)
+    return None
+
+
+def _unstartable(shape: Shape, options: Options, build: Build) -> Refusal | None:
+    """What libllama itself refuses, or aborts with."""
+    if shape.latent.absorbed and options.cache_type_k != options.cache_type_v:
+        detail = (
+            f"`cache_type_k` {options.cache_type_k} and `cache_type_v` {options.cache_type_v} "
+            "differ, and latent attention keeps one row for both"
+        )
+        return Refusal(code="cache-types", detail=detail)
+    *_, graph = graphs(build.number)
+    # The limit is that of the builds that rotate a quantized cache; before, graphs were smaller.
+    if graph.rotation and too_many_nodes(shape, options, graph):
+        detail = (
+            f"llama.cpp {build.text} aborts at start: with these slots and cache types its graph "
+            "has more nodes than it makes room for; a cache of f16 or slots that share one "
+            "(`kv_tokens` below context x concurrency) start"
+        )
+        return Refusal(code="graph-size", detail=detail)
     return None
 
 

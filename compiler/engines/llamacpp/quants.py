@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from compiler.ir.units import round_up
+
 # Elements and bytes of one block (ggml/src/ggml.c `type_traits`, llama.cpp of 2026-10-01).
 BLOCKS: Mapping[str, tuple[int, int]] = MappingProxyType(
     {
@@ -79,3 +81,10 @@ def cuda_padding_bytes(dtype: str, row_elements: int) -> int:
     if not rest or not is_quantized(dtype):
         return 0
     return row_bytes(dtype, CUDA_ROW_PADDING - rest)
+
+
+def padded_row_bytes(size: int, dtype: str, width: int, *, on_gpu: bool) -> int:
+    """What a cache of `size` bytes of rows takes in a buffer (ggml-cuda.cu `get_alloc_size`)."""
+    if not on_gpu:
+        return round_up(size, CPU_ALIGNMENT)
+    return round_up(size + cuda_padding_bytes(dtype, width), CUDA_ALIGNMENT)

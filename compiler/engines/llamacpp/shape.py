@@ -17,6 +17,7 @@ from compiler.engines.llamacpp.header import (
     Weight,
     read_weights,
 )
+from compiler.engines.llamacpp.knowledge import Knowledge, knowledge_of
 from compiler.engines.llamacpp.layer_kinds import Layer, read_layers, read_window
 from compiler.ir.facts import ModelFacts
 
@@ -104,6 +105,8 @@ class Shape:
     width: int
     width_out: int
     trained_context: int
+    original_context: int
+    """Tokens before the rope was stretched."""
     vocabulary: int
     causal: bool
     pooling: int
@@ -123,6 +126,8 @@ class Shape:
     """The scoring head reads the mean of all tokens, not one of them."""
     logit_scale: bool
     final_softcap: bool
+    knowledge: Knowledge
+    """Which parts are known, and which assumed."""
     weights: tuple[Weight, ...]
     by_name: Mapping[str, Weight]
     draft: Shape | None = None
@@ -154,7 +159,7 @@ class Shape:
     @property
     def exact(self) -> bool:
         """The law rebuilds this architecture's graph node by node."""
-        return self.arch in families.EXACT
+        return self.knowledge.graph
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -181,6 +186,9 @@ def _read_shape(identity: Identity) -> Shape:
     header = Header(facts)
     arch = facts.architecture
     in_file = header.integer("block_count", facts.layers)
+    if arch in families.NO_MODEL:
+        what = families.NO_MODEL[arch]
+        raise FactsError(f"`{arch}` is {what}, and llama-server serves it not by itself")
     hidden = header.integer("nextn_predict_layers")
     width = header.integer("embedding_length")
     if not 0 < in_file <= MAX_LAYERS or hidden >= in_file:
@@ -202,6 +210,10 @@ def _read_shape(identity: Identity) -> Shape:
         width=width,
         width_out=header.integer("embedding_length_out", width),
         trained_context=header.integer("context_length", facts.position_limit),
+        original_context=header.integer(
+            "rope.scaling.original_context_length",
+            header.integer("context_length", facts.position_limit),
+        ),
         vocabulary=_vocabulary(facts, by_name),
         causal=header.flag("attention.causal", default=arch not in families.CACHELESS),
         pooling=_pooling(facts, header),
@@ -222,6 +234,7 @@ def _read_shape(identity: Identity) -> Shape:
         scores_mean=_scores_mean(arch, header),
         logit_scale=header.has("logit_scale"),
         final_softcap=header.has("final_logit_softcapping"),
+        knowledge=knowledge_of(arch, header),
         weights=weights,
         by_name=by_name,
     )
@@ -284,6 +297,8 @@ def _state(arch: str, header: Header, width: int) -> State:
     conv_elements = taps * (inner + 2 * groups * size)
     state_elements = size * inner
     wkv_head = header.integer("wkv.head_size")
+    if "rwkv" in arch and not wkv_head:
+        raise FactsError(f"`{arch}` has heads of a size, and the header has no `wkv.head_size`")
     kda_head = header.integer("kda.head_dim")
     if short:
         conv_elements, state_elements = width * (short - 1), 0

@@ -120,11 +120,28 @@ def weight_bytes(shape: Shape, options: Options, layout: Layout) -> tuple[int, .
         totals[device] += padded_bytes(weight, on_gpu=on_gpu)
         if not on_gpu and not tied:
             spans.append(_span(weight))
+    for device, size in _loaded_next(shape, layout):
+        totals[device] += size
     if options.memory_map:
         # Adapters are read into buffers of their own.
         read = adapter_bytes_by_device(shape, options, layout)[layout.host]
         totals[layout.host] = read + _mapped_bytes(spans, totals[layout.host] - read)
     return tuple(totals)
+
+
+def _loaded_next(shape: Shape, layout: Layout) -> list[tuple[int, int]]:
+    """Device and bytes of what is loaded of layers for next tokens though they do not run.
+
+    models/glm-dsa.cpp gives the norm of their indexer's keys no flag to be skipped.
+    """
+    if shape.arch != "glm-dsa":
+        return []
+    return [
+        (device, padded_bytes(weight, on_gpu=device != layout.host))
+        for number, device in enumerate(layout.next_layers, len(shape.layers))
+        for weight in shape.weights
+        if weight.block == number and weight.suffix.startswith("indexer.k_norm.")
+    ]
 
 
 def adapter_bytes_by_device(shape: Shape, options: Options, layout: Layout) -> tuple[int, ...]:
