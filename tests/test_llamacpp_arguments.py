@@ -94,7 +94,7 @@ def test_an_argument_can_be_gone_from_the_build() -> None:
     ("name", "value"),
     [
         ("flash_attn", "yes"), ("cache_type_k", "q3_K"), ("ubatch_size", 0), ("ubatch_size", "x"),
-        ("ubatch_size", 1 << 40), ("threads", 1.5), ("cpu_moe", "on"), ("split_mode", "row"),
+        ("ubatch_size", 1 << 40), ("threads", 1.5), ("cpu_moe", "on"), ("split_mode", "column"),
         ("override_tensor", "exps"), ("override_tensor", "(=CPU"), ("override_tensor", 3),
         ("metrics", 1), ("temp", "hot"), ("main_gpu", -1), ("cache_ram", -1),
     ],

@@ -85,7 +85,7 @@ def test_nothing_of_a_family_that_nobody_looked_at_is_exact() -> None:
         ("qwen3", {"attention.compress_ratios": [0, 4] * 14}),
         ("llama", {"attention.indexer.key_length": 128}),
         ("mistral3", {"ssm.state_size": 128}),
-        ("step35", {"attention.kv_cache_stride": 4}),
+        ("mimo2", {"attention.kv_cache_stride": 4}),
         ("afmoe", {"num_loops": 2}),
     ],
 )

@@ -17,13 +17,14 @@ from compiler.resolve.gguf import read_gguf
 from compiler.resolve.gguf_facts import gguf_facts
 from compiler.resolve.ranges import LocalFile
 from tests.generators import gguf_shapes
-from tests.oracle import model_files
+from tests.oracle import drawn, model_files
 from tests.oracle.model_files import MODELS
 from tests.oracle.probe import Case, Flash
 
 _QUANTS = (None, None, None, "q4_0", "q8_0", "q5_K", "q6_K", "f16")
 _CACHE_TYPES = ("f16", "f16", "f16", "f16", "q8_0", "q8_0", "q4_0", "f32", "bf16", "q5_1")
 _FLASH: tuple[Flash, ...] = ("auto", "on", "off")
+_DRAWN = 1 / 3
 _COMPUTES = (89, 89, 89, 61, 70, 75, 86, 90, 120)
 
 
@@ -53,12 +54,14 @@ def grid(folder: Path, *, quick: bool) -> Iterator[Case]:
 
 
 def draws(folder: Path, *, count: int, seed: int) -> Iterator[Case]:
-    """Random models, quantizations, flags and GPUs; equal seeds draw equal cases."""
+    """Random models and shapes, quantizations, flags and GPUs; equal seeds draw equal cases."""
     random = Random(seed)  # noqa: S311 - repeatable on purpose
     found: list[Case] = []
     while len(found) < count:
-        model = random.choice(MODELS)
-        quant = random.choice(_QUANTS) if model in gguf_shapes.SHAPES else None
+        # Every third model is one that nobody chose.
+        model = drawn.name_of(random) if random.random() < _DRAWN else random.choice(MODELS)
+        known = model in gguf_shapes.SHAPES or model.startswith(drawn.PREFIX)
+        quant = random.choice(_QUANTS) if known else None
         case = Case(model=model, quant=quant, options=_plain())
         shape = shape_of(write_model(case, folder))
         compute, flash = random.choice(_COMPUTES), random.choice(_FLASH)

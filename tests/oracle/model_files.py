@@ -14,6 +14,7 @@ from compiler.resolve.gguf import GgufHeader, read_gguf
 from compiler.resolve.ranges import LocalFile
 from tests.generators import architectures, gguf_families, gguf_shapes
 from tests.generators.models import GgufTensorSpec, write_gguf
+from tests.oracle import drawn
 
 MODELS = (*gguf_shapes.SHAPES, *gguf_families.SHAPES, *architectures.GGUF)
 
@@ -79,7 +80,9 @@ _RENAMED: Mapping[str, tuple[str, str]] = {
 
 def write_model(model: str, quant: str | None, path: Path) -> None:
     """Write a named model whole: full header, and a hole where the weights would be."""
-    if model in gguf_shapes.SHAPES:
+    if model.startswith(drawn.PREFIX):
+        gguf_shapes.write_draft(model, drawn.shape(model)(quant), path)
+    elif model in gguf_shapes.SHAPES:
         gguf_shapes.write(model, path, quant)
     elif model in gguf_families.SHAPES:
         gguf_shapes.write_draft(model, gguf_families.SHAPES[model](quant), path)

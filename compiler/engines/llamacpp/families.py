@@ -96,7 +96,7 @@ NORM_BEHIND_ROPE = frozenset({"hunyuan-dense", "hunyuan-moe", "maincoder"})
 # The last hidden state is kept for a next-token head, and rows are selected behind it
 # (`embeddings_nextn_masked` is not set in llama-server).
 LATE_ROWS = DELTA_NET | {"nemotron_h", "nemotron_h_moe"}
-KEEPS_HIDDEN = LATE_ROWS | {"gemma4", "gpt-oss"}
+KEEPS_HIDDEN = LATE_ROWS | {"gemma4", "gpt-oss", "step35"}
 # Their layers for next tokens had a cache in some builds, though they do not run.
 NEXT_CACHED = frozenset({"bailingmoe2", "cohere2moe", "exaone-moe", "exaone4", "glm4", "glm4moe"})
 # Feed-forward layers without a gate square what passes (LLM_FFN_RELU_SQR).
@@ -265,6 +265,7 @@ EXACT = frozenset(
         "smollm3",
         "stablelm",
         "starcoder2",
+        "step35",
         "t5encoder",
         "xverse",
     }
@@ -361,7 +362,6 @@ LOOKED_AT = frozenset(
         "smallthinker",
         "spark2_5",
         "starcoder",
-        "step35",
         "talkie",
     }
 )

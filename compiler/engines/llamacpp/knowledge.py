@@ -93,9 +93,16 @@ def knowledge_of(arch: str, header: Header) -> Knowledge:
     return Knowledge(
         weights=looked_at or arch in families.NOT_FOLLOWED,
         cache=looked_at and not unread,
-        graph=arch in families.EXACT and not unread,
+        graph=arch in families.EXACT and not unread and not _clamps(arch, header),
         unread=unread,
     )
+
+
+def _clamps(arch: str, header: Header) -> bool:
+    """Whether layers of Step have clamps in their experts, which the law's graph has not."""
+    values = [header.facts.value(f"swiglu_clamp_{kind}") for kind in ("exp", "shexp")]
+    listed = [each for value in values for each in (value if isinstance(value, list) else [value])]
+    return arch == "step35" and any(listed)
 
 
 def _unread(arch: str, header: Header) -> Iterator[str]:

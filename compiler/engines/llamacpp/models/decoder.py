@@ -26,7 +26,7 @@ from compiler.engines.llamacpp.recurrent import (
     mamba2,
     short_convolution,
 )
-from compiler.engines.llamacpp.tensor import Tensor, apply, matmul, new_input, view
+from compiler.engines.llamacpp.tensor import Tensor, apply, matmul, new_input, reshape, view
 
 # llama.h `llama_expert_gating_func_type`.
 _SIGMOID = 2
@@ -38,9 +38,16 @@ _OWN_GATING = {
     "nemotron_h_moe": _SIGMOID,
 }
 # The header says whether the weights of the chosen experts are normalized.
-_HEADER_NORMALIZES = families.SPARSE_LATENT | {"deepseek2", "glm4moe", "nemotron_h_moe"}
+_HEADER_NORMALIZES = families.SPARSE_LATENT | {
+    "deepseek2",
+    "glm4moe",
+    "nemotron_h_moe",
+    "step35",
+}
 # Output rows are selected behind the last layer instead of inside it.
-_LATE_ROWS = families.LATE_ROWS | {"gpt-oss"}
+_LATE_ROWS = families.LATE_ROWS | {"gpt-oss", "step35"}
+# Of these, the hidden state is kept before the last norm, and not behind it.
+_KEPT_BEFORE_NORM = frozenset({"gpt-oss", "step35"})
 _SCALED_LOGITS = frozenset(
     {"command-r", "cohere2", "granite", "granitemoe", "granitehybrid", "minicpm"}
 )
@@ -177,7 +184,7 @@ def _attention(b: Build, x: Tensor, at: int) -> Tensor:
     if arch == "llama4":
         return _llama4_attention(b, x, at)
     q_norm, k_norm = b.find(at, "attn_q_norm"), b.find(at, "attn_k_norm")
-    freqs = b.freqs(at)
+    freqs = () if arch == "step35" and b.layer(at).sliding else b.freqs(at)
     if q_norm is not None and q_norm.ne[1] == 1 and q_norm.ne[0] > b.layer(at).head_k:
         # One norm over all heads (olmo2, olmoe, minimax-m2).
         q, k, v = project_normed(b, x, at, (q_norm, k_norm))
@@ -193,8 +200,21 @@ def _attention(b: Build, x: Tensor, at: int) -> Tensor:
     if arch.startswith(("gemma", "phi")):
         q = apply("scale", q)
     extras = Extras(softcap=arch == "gemma2", sinks=b.find(at, "attn_sinks"))
-    x = attend(b, (q, k, v), at, extras)
-    return linear(x, b.get(at, "attn_output"), b.bias(at, "attn_output"))
+    y = attend(b, (q, k, v), at, extras)
+    if arch == "step35":
+        y = _gated_by_head(b, x, y, at)
+    return linear(y, b.get(at, "attn_output"), b.bias(at, "attn_output"))
+
+
+def _gated_by_head(b: Build, x: Tensor, y: Tensor, at: int) -> Tensor:
+    """What attention gives, times a gate for each head (models/step35.cpp)."""
+    weight, layer = b.find(at, "attn_gate"), b.layer(at)
+    if weight is None:
+        return y
+    gate = apply("unary", matmul(weight, x))
+    heads = reshape(y, layer.head_v, layer.heads, b.job.tokens)
+    gated = apply("mul", heads, reshape(gate, 1, layer.heads, b.job.tokens))
+    return reshape(gated, layer.head_v * layer.heads, b.job.tokens)
 
 
 def _normed_and_turned(
@@ -303,14 +323,14 @@ def _router(b: Build) -> Router:
 def _last_norm(b: Build, x: Tensor) -> Tensor:
     arch = b.job.shape.arch
     late, hidden = _late_rows(b), x
-    if late and arch == "gpt-oss":
+    if late and arch in _KEPT_BEFORE_NORM:
         x = b.select_rows(x)
     found = (b.outer(f"{name}.weight") for name in _LAST_NORMS)
     norm = next((weight for weight in found if weight is not None), None)
-    if late and arch == "gpt-oss":
+    if late and arch in _KEPT_BEFORE_NORM:
         hidden.is_output = True
     x = b.norm(x, norm, b.outer("output_norm.bias"), op=_norm_op(b))
-    if late and arch != "gpt-oss":
+    if late and arch not in _KEPT_BEFORE_NORM:
         x.is_output = True
         x = b.select_rows(x)
     return finish(b, x)
