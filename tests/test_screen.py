@@ -63,6 +63,26 @@ def test_the_same_share_on_many_gpus_is_one_reason() -> None:
     assert "      share of edge-[01-20]/0 4,000 MiB -> 5,000 MiB\n" in text
 
 
+def test_neighbours_of_one_service_are_one_reason() -> None:
+    """A replica more on each of twenty boxes: what stood there tells it once."""
+    before, after = edge(), edge()
+    comers = [replica(f"chat-{n}", host, [share(0, 9_000)]) for n, host in enumerate(HOSTS)]
+    held = [
+        each.model_copy(
+            update={
+                "shares": [each.shares[0].model_copy(update={"share_bytes": 3_000 * MIB})],
+                "start_after": [comer.name],
+            }
+        )
+        for each, comer in zip(after.replicas, comers, strict=True)
+    ]
+    crowded = plan(dict.fromkeys(HOSTS, 1), [*held, *comers])
+    text = diff_text(diff(before, crowded), color=False)
+    assert text.count("~ update") == 1
+    assert "      beside it on edge-[01-20]/0: +chat-[0-19]\n" in text
+    assert "      starts after none -> chat-[0-19]\n" in text
+
+
 def test_what_differs_is_told_apart() -> None:
     before, after = edge(), edge()
     after.replicas[3] = after.replicas[3].model_copy(update={"image": "other:1"})
@@ -89,7 +109,7 @@ def test_equal_hosts_are_one_block_of_the_ledger() -> None:
 edge-[01-20]  systemd, RAM 2,048 MiB of 57,344 MiB each
   edge-[01-20]/0  rtx-3090  [####................]  4,000 MiB of 22,118 MiB, 18,118 MiB free each
     budget: memory x utilization (24,576 MiB x 0.9)
-    small-[0-19]  small (bf16)  vllm 0.33.0  tp 1  4,000 MiB  KV room: 9.4 of 16 full-length requests  port 8000
+    small-[0-19]  small (bf16)  vllm 0.33.0  tp 1  4,000 MiB  KV room: 9.4 of 16 full-length requests  0.0.0.0:8000
 """
     )
 
@@ -102,7 +122,7 @@ def test_equal_gpus_of_a_host_are_one_row() -> None:
     text = plan_text_view(eight, color=False)
     assert "  h/[0-5]  rtx-3090  [########" in text
     assert "    a-[0-5]  a (bf16)" in text
-    assert "port [8000-8005]" in text
+    assert "0.0.0.0:[8000-8005]" in text
     assert "  h/[6-7]  rtx-3090  [....................]" in text
 
 

@@ -13,6 +13,7 @@ from compiler.ir.changes import (
     NeighboursChanged,
     Reason,
     ReplicaChange,
+    SettingChanged,
     ShareChanged,
 )
 from compiler.ir.names import folded, grouped
@@ -91,12 +92,30 @@ def _what(change: ReplicaChange) -> Hashable:
 
 
 def _anywhere(change: ReplicaChange) -> list[Reason]:
-    return [
-        reason.model_copy(update={"gpu": ""})
-        if isinstance(reason, ShareChanged | NeighboursChanged)
-        else reason
-        for reason in change.reasons
-    ]
+    """The reasons without the names of GPUs, and of neighbours no more than their service."""
+    return list(map(_anywhere_else, change.reasons))
+
+
+def _anywhere_else(reason: Reason) -> Reason:
+    match reason:
+        case ShareChanged():
+            return reason.model_copy(update={"gpu": ""})
+        case NeighboursChanged(came=came, left=left):
+            services = {"came": list(map(_service, came)), "left": list(map(_service, left))}
+            return reason.model_copy(update={"gpu": "", **services})
+        case SettingChanged(field="start_after", before=before, after=after):
+            words = {
+                "before": " ".join(map(_service, before.split())),
+                "after": " ".join(map(_service, after.split())),
+            }
+            return reason.model_copy(update=words)
+        case _:
+            return reason
+
+
+def _service(replica_name: str) -> str:
+    """`chat` of `chat-8`."""
+    return replica_name.rpartition("-")[0] or replica_name
 
 
 def _reasons(changes: Sequence[ReplicaChange]) -> list[str]:

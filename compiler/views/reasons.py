@@ -56,12 +56,34 @@ _MAX_LISTED = 4
 
 
 def reason_of_many(reasons: Sequence[Reason]) -> str:
-    """Reasons of several replicas that are equal but for their GPUs, in the words of one."""
+    """Reasons of several replicas that are equal but for GPUs and neighbours, in words of one."""
     first = reasons[0]
-    if not isinstance(first, ShareChanged | NeighboursChanged):
-        return reason_text(first)
-    gpus = folded([r.gpu for r in reasons if isinstance(r, ShareChanged | NeighboursChanged)])
-    return reason_text(first.model_copy(update={"gpu": gpus}))
+    match first:
+        case ShareChanged():
+            gpus = folded([r.gpu for r in reasons if isinstance(r, ShareChanged)])
+            return reason_text(first.model_copy(update={"gpu": gpus}))
+        case NeighboursChanged():
+            alike = [r for r in reasons if isinstance(r, NeighboursChanged)]
+            update = {
+                "gpu": folded([r.gpu for r in alike]),
+                "came": _position_by_position([r.came for r in alike]),
+                "left": _position_by_position([r.left for r in alike]),
+            }
+            return reason_text(first.model_copy(update=update))
+        case SettingChanged(field="start_after"):
+            settings = [r for r in reasons if isinstance(r, SettingChanged)]
+            words = {
+                "before": " ".join(_position_by_position([r.before.split() for r in settings])),
+                "after": " ".join(_position_by_position([r.after.split() for r in settings])),
+            }
+            return reason_text(first.model_copy(update=words))
+        case _:
+            return reason_text(first)
+
+
+def _position_by_position(names: Sequence[Sequence[str]]) -> list[str]:
+    """The first names of all lists folded, then the second ones, and so on."""
+    return [folded(alike) for alike in zip(*names, strict=True)]
 
 
 def reason_text(reason: Reason) -> str:  # noqa: C901, PLR0912  One case for each reason there is.
