@@ -74,7 +74,8 @@ IGNORED = frozenset(
     {
         *("ram_bytes", "ram_breakdown", "layers", "assumed", "passed_over"),
         *("context", "concurrency", "kv_tokens", "kv_requests_permille"),
-        *("tensor_parallel", "gpu_layers", "host_layers", "host_experts"),
+        *("typical", "kv_wanted_bytes", "roomier", "asked"),
+        *("tensor_parallel", "gpu_layers", "host_layers", "host_permille", "host_experts"),
     }
 )
 

@@ -21,11 +21,13 @@ from compiler.ir.manifest import OVERVIEW_NAME, PLAN_NAME
 from compiler.ir.names import grouped
 from compiler.ir.placement import PlacementError, Placements
 from compiler.ir.plan import Plan, digest, plan_text
-from compiler.ir.progress import Reporter, Step, silent
+from compiler.ir.progress import Effort, Reporter, Step, silent
 from compiler.ir.rules import barred_replicas
 from compiler.ir.spec import Spec
+from compiler.recount import objective_faults
 from compiler.verify import verify
 from compiler.views.plan import plan_markdown
+from compiler.views.words import gap_lines
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -45,9 +47,11 @@ class Compilation:
     """What the engines said, so that an explanation does not ask again."""
 
 
-def compile_plan(inputs: Inputs, report: Reporter = silent) -> Compilation:
+def compile_plan(
+    inputs: Inputs, report: Reporter = silent, effort: Effort = "normal"
+) -> Compilation:
     """The whole compile; raises CompileError with every fault that was found."""
-    return _compile(load(inputs), report)
+    return _compile(load(inputs), report, effort)
 
 
 def plan_for(
@@ -81,7 +85,7 @@ def replicas_of(plan: Plan, service: str, host: str | None) -> list[str]:
     return names
 
 
-def _compile(loaded: Loaded, report: Reporter) -> Compilation:
+def _compile(loaded: Loaded, report: Reporter, effort: Effort = "normal") -> Compilation:
     demands = estimate(loaded.inventory, loaded.spec, loaded.lock, loaded.previous, report)
     sources = Sources(
         inventory=loaded.inventory,
@@ -95,10 +99,12 @@ def _compile(loaded: Loaded, report: Reporter) -> Compilation:
     if edited:
         raise CompileError([_edited(each, loaded.spec_document) for each in edited])
     loaded = replace(loaded, previous=previous)
-    placements = _place(loaded, demands, report)
+    placements = _place(loaded, demands, report, effort)
     report(Step(stage="assemble and check the plan"))
     plan = assemble(replace(sources, previous=previous), placements)
-    _must_be_sound(verify(loaded.inventory, loaded.spec, plan, previous))
+    faults = verify(loaded.inventory, loaded.spec, plan, previous)
+    faults += objective_faults(loaded.spec, plan, previous)
+    _must_be_sound(faults)
     return Compilation(
         plan=plan,
         diff=diff(
@@ -146,12 +152,15 @@ def _no_replica(plan: Plan, service: str, host: str | None) -> Diagnostic:
     )
 
 
-def _place(loaded: Loaded, demands: Demands, report: Reporter) -> Placements:
-    from compiler.place.placing import place
+def _place(loaded: Loaded, demands: Demands, report: Reporter, effort: Effort) -> Placements:
+    from compiler.place.placing import How, place
 
     report(Step(stage="place the fleet"))
+    previous = loaded.previous
+    same = previous is not None and previous.inputs == loaded.digests
     try:
-        return place(loaded.inventory, loaded.spec, demands, loaded.previous)
+        how = How(effort=effort, same=same, report=report)
+        return place(loaded.inventory, loaded.spec, demands, previous, how)
     except PlacementError as error:
         from compiler.explain.words import explain
 
@@ -223,10 +232,13 @@ def _warnings(plan: Plan, spec: Spec, document: Document) -> Iterator[Diagnostic
                 location=document.key("policy", "freeze"),
                 severity=Severity.WARNING,
             )
-    if plan.optimality != "optimal":
+    if plan.optimality == "feasible":
+        gaps = "; ".join(gap_lines(plan))
         yield Diagnostic(
             code="not-optimal",
-            detail="A better plan may exist; this one satisfies every rule.",
+            detail=f"This plan satisfies every rule. A better one may exist: {gaps}. Each of these "
+            "counts beside a plan that is as good in all before it.",
+            hints=("`--effort high` looks longer.",),
             severity=Severity.WARNING,
         )
 

@@ -30,9 +30,9 @@ def verify(inventory: Inventory, spec: Spec, plan: Plan, previous: Plan | None) 
     faults += _unplaced(spec, plan)
     faults += _start_order(plan)
     frozen = set(spec.policy.freeze) if previous else set()
+    now, before = _by_service(plan), _by_service(previous)
     for service in spec.services:
-        replicas = [r for r in plan.replicas if r.service == service.name]
-        kept = [r for r in previous.replicas if r.service == service.name] if previous else []
+        replicas, kept = now[service.name], before[service.name]
         if service.name in frozen and kept:
             faults += _frozen(replicas, kept)
             continue
@@ -42,13 +42,20 @@ def verify(inventory: Inventory, spec: Spec, plan: Plan, previous: Plan | None) 
             faults += _installed(replica, hosts[replica.host])
         faults += _spread(service, replicas)
     faults += _apart(spec, plan)
-    faults += _alone(plan)
+    faults += _alone(spec, plan)
     faults += _moves(spec, plan, previous, frozen)
     for replica in plan.replicas:
         faults += _consistent(replica)
         faults += _devices(replica, hosts[replica.host])
         faults += _memory_flags(replica, hosts[replica.host])
     return faults
+
+
+def _by_service(plan: Plan | None) -> dict[str, list[Replica]]:
+    found: dict[str, list[Replica]] = defaultdict(list)
+    for replica in plan.replicas if plan else ():
+        found[replica.service].append(replica)
+    return found
 
 
 def _places_exist(plan: Plan, hosts: dict[str, Host]) -> Iterator[str]:
@@ -307,8 +314,9 @@ def _spread(service: Service, replicas: list[Replica]) -> Iterator[str]:
         yield f"replicas of `{service.name}` share a {service.placement.spread}"
 
 
-def _alone(plan: Plan) -> Iterator[str]:
-    """What charges all that its GPU holds to itself has no room beside others."""
+def _alone(spec: Spec, plan: Plan) -> Iterator[str]:
+    """Who has a GPU to itself by the spec, or charges all that it holds to itself."""
+    exclusive = {service.name for service in spec.services if service.placement.exclusive}
     on: dict[tuple[str, int], list[Replica]] = defaultdict(list)
     for replica in plan.replicas:
         for share in replica.shares:
@@ -317,6 +325,8 @@ def _alone(plan: Plan) -> Iterator[str]:
         for replica in here if len(here) > 1 else ():
             if not engine_of(replica.engine).shares_gpus(replica.engine_version):
                 yield f"`{replica.name}` on `{place[0]}/{place[1]}` cannot share it"
+            if replica.service in exclusive:
+                yield f"`{replica.name}` is to have `{place[0]}/{place[1]}` to itself"
 
 
 def _apart(spec: Spec, plan: Plan) -> Iterator[str]:
@@ -335,11 +345,12 @@ def _moves(spec: Spec, plan: Plan, previous: Plan | None, frozen: set[str]) -> I
     if previous is None or spec.policy.max_moves is None:
         return
     moves = 0
+    then, now = _by_service(previous), _by_service(plan)
     for service in spec.services:
         if service.name in frozen:
             continue
-        before = Counter(_place(r) for r in previous.replicas if r.service == service.name)
-        after = Counter(_place(r) for r in plan.replicas if r.service == service.name)
+        before = Counter(map(_place, then[service.name]))
+        after = Counter(map(_place, now[service.name]))
         staying = sum((before & after).values())
         moves += max(0, min(before.total(), after.total()) - staying)
     if moves > spec.policy.max_moves:

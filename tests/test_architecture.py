@@ -20,7 +20,7 @@ LAYERS = (
     ("explain",),
     ("views",),
     (
-        *("load", "check", "resolve", "estimate", "place", "assemble", "verify", "emit"),
+        *("load", "check", "resolve", "estimate", "place", "assemble", "verify", "recount", "emit"),
         *("diff", "waves", "stale", "workspace", "discover"),
     ),
     ("engines",),
@@ -37,7 +37,8 @@ WORLD = ("cli.py", "commands/", "workspace/", *NETWORK)
 # A place is a file, or a folder with all that is in it.
 HOMES = {
     "click": ("cli.py", "commands/"),
-    "ortools": ("place/solver.py",),
+    "numpy": ("place/patterns.py",),
+    "ortools": ("place/solver.py", "place/linear.py"),
     "pynvml": ("discover/",),
     "rich": ("commands/", "views/"),
     **dict.fromkeys(("http", "httpx", "huggingface_hub", "requests", "socket", "urllib"), NETWORK),
@@ -47,8 +48,11 @@ HOMES = {
 ENVIRONMENT = {"environ", "environb", "getenv", "getenvb"}
 
 # Slow to import: `modelc --help` must not wait for them.
-HEAVY = {"gguf", "huggingface_hub", "ortools", "pynvml", "transformers"}
-HEAVY_HOMES = {"ortools": "place/solver.py"}
+HEAVY = {"gguf", "huggingface_hub", "numpy", "ortools", "pynvml", "transformers"}
+HEAVY_HOMES = {
+    "numpy": ("place/patterns.py",),
+    "ortools": ("place/solver.py", "place/linear.py"),
+}
 
 # Names that a str, a dict or one of our records has as well (replace, rename, resolve) are left
 # out; what a pass could do with them needs one of these first.
@@ -170,7 +174,7 @@ def heavy_packages_are_lazy(module: Module) -> Iterator[Fault]:
             continue
         for imported in imports_in(module, statement):
             package = imported.target.split(".")[0]
-            if package in HEAVY and HEAVY_HOMES.get(package) != module.place:
+            if package in HEAVY and module.place not in HEAVY_HOMES.get(package, ()):
                 rule = f"`{package}` is slow to import: do it inside a function"
                 yield Fault(module.place, imported.line, rule)
 

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
+from typing import TypedDict
 
 from compiler.assemble.devices import devices_of
 from compiler.assemble.files import (
@@ -19,11 +20,13 @@ from compiler.assemble.growth import kv_sizes
 from compiler.assemble.layers import with_more_layers
 from compiler.assemble.naming import Named, name_replicas
 from compiler.assemble.order import Starter, start_order
-from compiler.assemble.passed import passed_over
+from compiler.assemble.passed import passed_over, roomier_rung
+from compiler.assemble.reached import reached
 from compiler.diagnostics import CompileError, Diagnostic
 from compiler.engines.companions import companions_of
 from compiler.engines.file_arguments import files_read
 from compiler.engines.registry import engine_of
+from compiler.ir.asked import asked_of
 from compiler.ir.demand import Breakdown, Demand, Demands, Endpoint
 from compiler.ir.inventory import EngineName, Gpu, Host, Inventory
 from compiler.ir.lock import Lock, LockedSource
@@ -37,9 +40,10 @@ from compiler.ir.plan import (
     PlannedBreakdown,
     PlannedPart,
     Replica,
+    RoomierRung,
     Share,
 )
-from compiler.ir.spec import Spec
+from compiler.ir.spec import Service, Spec
 from compiler.ir.units import GIB, MIB
 
 # Programs inside the engines' published images; a host's `bin` is not in there.
@@ -88,10 +92,8 @@ def assemble(sources: Sources, placements: Placements) -> Plan:
     replicas.sort(key=lambda replica: natural_key(replica.name))
     return Plan(
         inputs=sources.digests,
-        optimality="feasible"
-        if any(each.reached != each.bound for each in placements.objectives)
-        else "optimal",
-        objectives=list(placements.objectives),
+        optimality=placements.optimality,
+        objectives=reached(placements.objectives, sources.spec, replicas),
         replicas=replicas,
         gpus=_gpu_ledgers(sources.inventory, replicas),
         hosts=_host_ledgers(sources.inventory, replicas),
@@ -167,11 +169,11 @@ def planned_replica(
         companions=planned_companions(companions, places),
         context=demand.request.context,
         concurrency=demand.request.concurrency,
-        kv_tokens=demand.kv_tokens,
-        kv_requests_permille=demand.kv_tokens * 1000 // demand.request.context,
+        **_room(sources.demands, service, placement),
         tensor_parallel=demand.split.tensor_parallel,
         gpu_layers=demand.split.gpu_layers,
         host_layers=demand.host_layers,
+        host_permille=demand.host_permille,
         host_experts=demand.host_experts,
         layers=locked.facts.layers,
         port=port,
@@ -192,6 +194,29 @@ def planned_replica(
         assumed=list(demand.assumed),
         passed_over=passed_over(sources.demands, service, placement.variant),
     )  # fmt: skip
+
+
+class _Room(TypedDict):
+    """The fields of a replica that tell of its KV cache."""
+
+    kv_tokens: int
+    kv_requests_permille: int
+    typical: int
+    kv_wanted_bytes: int
+    roomier: RoomierRung | None
+    asked: str
+
+
+def _room(demands: Demands, service: Service, placement: Placement) -> _Room:
+    demand = placement.demand
+    return _Room(
+        kv_tokens=demand.kv_tokens,
+        kv_requests_permille=demand.kv_tokens * 1000 // demand.request.context,
+        typical=demand.request.typical or demand.request.context,
+        kv_wanted_bytes=demand.growth.max_kv_bytes if demand.growth else 0,
+        roomier=roomier_rung(demands, service, placement),
+        asked=asked_of(demand.request),
+    )
 
 
 def _shares(

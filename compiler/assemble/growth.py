@@ -2,50 +2,129 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
+from dataclasses import replace
 from fractions import Fraction
 
 from compiler.assemble.room import left_bytes
-from compiler.ir.demand import Demand
 from compiler.ir.inventory import GpuKey, Inventory
-from compiler.ir.placement import Placements
+from compiler.ir.placement import Placement, Placements
+from compiler.ir.units import budget_mib, demand_mib
+
+# What goes on as it runs is restarted for more room only when that is so much of what it wants.
+WORTH_A_RESTART = 4
 
 
 def kv_sizes(inventory: Inventory, placements: Placements) -> list[int | None]:
     """For each chosen placement the KV bytes on each of its devices; None where it cannot grow.
 
-    Every cache grows by the same fraction of what it lacks to context x concurrency tokens, until
-    a GPU is full; the others then go on. So no service starves another, and the answer depends on
-    nothing but the placements.
+    Every cache grows by the same fraction of what it lacks to the room wanted, until a GPU is full;
+    the others then go on. So no service starves another, and the answer depends on nothing but the
+    placements. What goes on as it runs keeps its size, unless what is left then gives it at least a
+    quarter of the room that it wants.
     """
-    left = left_bytes(inventory, placements)
+    growing = [p for p, each in enumerate(placements.chosen) if each.demand.growth is not None]
+    sizes = {p: _reserved(placements.chosen[p]) for p in growing}
+    new = [p for p in growing if not placements.chosen[p].stays]
+    sizes |= _shared(inventory, placements, sizes, new)
+    running = [p for p in growing if placements.chosen[p].stays]
+    while raised := _raised(inventory, placements, sizes, running):
+        sizes |= raised
+    return [sizes.get(position) for position in range(len(placements.chosen))]
+
+
+def _reserved(placement: Placement) -> int:
+    return placement.demand.kv_bytes if placement.kv_bytes is None else placement.kv_bytes
+
+
+def _shared(
+    inventory: Inventory, placements: Placements, sizes: dict[int, int], who: list[int]
+) -> dict[int, int]:
+    """The sizes of these caches when what the sizes of all leave is shared out to them."""
+    held = [
+        replace(each, kv_bytes=sizes.get(position, each.kv_bytes))
+        for position, each in enumerate(placements.chosen)
+    ]
+    left = left_bytes(inventory, replace(placements, chosen=tuple(held)))
     wanted: dict[int, int] = {}
-    for position, placement in enumerate(placements.chosen):
-        growth = placement.demand.growth
+    for position in who:
+        growth = placements.chosen[position].demand.growth
         if growth is not None:
-            lacking = max(0, growth.max_kv_bytes - _kv_bytes(placement.demand))
+            lacking = max(0, growth.max_kv_bytes - sizes[position])
             wanted[position] = lacking // growth.step_bytes * growth.step_bytes
     # No replica spans hosts. Each host alone keeps the fractions short.
     on_host: dict[str, dict[int, int]] = defaultdict(dict)
     for position, more in wanted.items():
         on_host[placements.chosen[position].host][position] = more
-    fractions: dict[int, Fraction] = {}
+    found = {}
     for here in on_host.values():
-        fractions |= _fill(placements, here, left)
-    sizes: list[int | None] = []
-    for position, placement in enumerate(placements.chosen):
-        growth = placement.demand.growth
-        if growth is None:
-            sizes.append(None)
-            continue
-        more = int(wanted[position] * fractions[position])
-        more = more // growth.step_bytes * growth.step_bytes
-        sizes.append(_kv_bytes(placement.demand) + more)
-    return sizes
+        for position, fraction in _fill(placements, here, left).items():
+            growth = placements.chosen[position].demand.growth
+            step = growth.step_bytes if growth else 1
+            found[position] = sizes[position] + int(wanted[position] * fraction) // step * step
+    return _in_whole_mib(inventory, placements, sizes, found)
 
 
-def _kv_bytes(demand: Demand) -> int:
-    return max((breakdown.kv.bytes for breakdown in demand.devices), default=0)
+def _in_whole_mib(
+    inventory: Inventory, placements: Placements, sizes: dict[int, int], grown: dict[int, int]
+) -> dict[int, int]:
+    """The grown sizes, fewer steps where shares rounded up to MiB would exceed a budget.
+
+    So the next compile finds room for all that runs.
+    """
+    found = dict(grown)
+    held = Counter[GpuKey]()
+    for replica in placements.frozen:
+        for share in replica.shares:
+            held[replica.host, share.gpu] += demand_mib(share.share_bytes)
+    on: dict[GpuKey, list[int]] = defaultdict(list)
+    for position, each in enumerate(placements.chosen):
+        for index in each.gpus:
+            on[each.host, index].append(position)
+
+    def mib_on(key: GpuKey) -> int:
+        total = held[key]
+        for position in on[key]:
+            each = placements.chosen[position]
+            size = found.get(position, sizes.get(position, 0))
+            total += demand_mib(each.demand.high_bytes_with(size)[each.gpus.index(key[1])])
+        return total
+
+    for host in inventory.hosts:
+        for gpu in host.gpus:
+            key = (host.name, gpu.index)
+            growing = [p for p in on[key] if p in found and found[p] > sizes[p]]
+            while growing and mib_on(key) > budget_mib(gpu.budget_bytes):
+                growth = placements.chosen[growing[-1]].demand.growth
+                found[growing[-1]] -= growth.step_bytes if growth else 0
+                growing = [p for p in growing if found[p] > sizes[p]]
+    return found
+
+
+def _raised(
+    inventory: Inventory, placements: Placements, sizes: dict[int, int], running: list[int]
+) -> dict[int, int]:
+    """Caches of running replicas that gain enough to be worth a restart, with their new sizes.
+
+    Who gains least steps back first, so that the others share what it leaves.
+    """
+    who = [p for p in running if sizes[p] < _wanted(placements.chosen[p])]
+    while who:
+        found = _shared(inventory, placements, sizes, who)
+        gains = {
+            p: Fraction(found[p] - sizes[p], max(1, _wanted(placements.chosen[p]))) for p in who
+        }
+        least = min(who, key=lambda p: (gains[p], p))
+        if gains[least] * WORTH_A_RESTART >= 1:
+            return found
+        # All that gain nothing step back at once: nothing is left on their GPUs.
+        who = [p for p in who if p != least and (gains[p] or gains[least])]
+    return {}
+
+
+def _wanted(placement: Placement) -> int:
+    growth = placement.demand.growth
+    return growth.max_kv_bytes if growth else 0
 
 
 def _fill(

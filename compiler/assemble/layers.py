@@ -26,7 +26,7 @@ def with_more_layers(inventory: Inventory, spec: Spec, placements: Placements) -
     )
     for number in order:
         placement = chosen[number]
-        if placement.gpus and placement.demand.partial:
+        if placement.gpus and placement.demand.partial and not placement.stays:
             chosen[number] = _deeper(placement, left)
     return replace(placements, chosen=tuple(chosen))
 

@@ -19,8 +19,10 @@ def left_bytes(inventory: Inventory, placements: Placements) -> dict[GpuKey, int
         for gpu in host.gpus
     }
     for placement in placements.chosen:
-        for gpu, breakdown in zip(placement.gpus, placement.demand.devices, strict=True):
-            left[placement.host, gpu] -= breakdown.high_bytes
+        demand = placement.demand
+        reserved = demand.kv_bytes if placement.kv_bytes is None else placement.kv_bytes
+        for gpu, size in zip(placement.gpus, demand.high_bytes_with(reserved), strict=True):
+            left[placement.host, gpu] -= size
     for replica in placements.frozen:
         for share in replica.shares:
             left[replica.host, share.gpu] -= share.share_bytes

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -24,6 +25,9 @@ from compiler.commands.common import (
     width_of,
 )
 
+if TYPE_CHECKING:
+    from compiler.ir.progress import Effort
+
 
 @click.command("compile")
 @FOLDER
@@ -31,11 +35,18 @@ from compiler.commands.common import (
 @PREVIOUS
 @click.option("--out", type=click.Path(path_type=Path), help="Where to write. Default: compiled/.")
 @DIFF_STYLE
+@click.option(
+    "--effort",
+    type=click.Choice(["low", "normal", "high"]),
+    default="normal",
+    help="How much work goes into the placement; a quarter, or four times as much. "
+    "Default: normal.",
+)
 @click.option("--ledger", is_flag=True, help="Print the whole ledger before the diff.")
 @DETAILED
 def compile_command(
-    folder: Path, check: bool, previous: str | None, out: Path | None, style: str, ledger: bool,
-    detailed_exitcode: bool,
+    folder: Path, check: bool, previous: str | None, out: Path | None, style: str, effort: Effort,
+    ledger: bool, detailed_exitcode: bool,
 ) -> int:  # fmt: skip
     """Place the fleet and write compiled/; prints the diff."""
     from compiler.pipeline import compile_plan
@@ -48,8 +59,13 @@ def compile_command(
         raise click.BadParameter(message, param_hint="--ledger with --format json")
     compiled = out or folder / COMPILED
     inputs = read_inputs(folder, compiled, previous)
-    with progress() as reporter:
-        compilation = compile_plan(inputs, reporter)
+    try:
+        with progress() as reporter:
+            compilation = compile_plan(inputs, reporter, effort)
+    except KeyboardInterrupt:
+        hint = "`--effort low` does a quarter of the work."
+        click.echo(f"Stopped; nothing was written. {hint}", err=True)
+        raise
     artifacts = compilation.artifacts
     stale = stale_output(read_tree(compiled, [each.path for each in artifacts]), artifacts)
     kept = []

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from compiler.diagnostics import CompileError
 from compiler.engines.companions import companion_facts, companions_of
 from compiler.engines.registry import engine_of
 from compiler.estimate import estimate
@@ -13,12 +12,11 @@ from compiler.ir.demand import Demands, request_of
 from compiler.ir.document import Document
 from compiler.ir.inventory import EngineInstall, EngineName, Gpu, GpuKind, Host, Inventory
 from compiler.ir.lock import Lock
-from compiler.ir.placement import PlacementError
 from compiler.ir.plan import Plan
 from compiler.ir.rules import engine_hosts
 from compiler.ir.spec import Policy, Service, Spec
 from compiler.load.inventory_file import DEFAULT_RESERVED_BYTES, DEFAULT_UTILIZATION_PERMILLE
-from compiler.place.placing import place
+from compiler.place.placing import fits
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,11 +74,7 @@ class Case:
 
     def is_placed(self) -> bool:
         """Whether the fleet can be placed."""
-        try:
-            place(self.inventory, self.spec, self.demands, self.previous)
-        except (PlacementError, CompileError):
-            return False
-        return True
+        return fits(self.inventory, self.spec, self.demands, self.previous)
 
     def fits_kind(self, service: Service, kind: GpuKind, count: int) -> bool:
         """Whether a service fits that many GPUs of a kind, on a host of its own."""

@@ -298,6 +298,25 @@ class Demand:
         """Whether the law left layers, or experts of layers, in RAM; arguments aside."""
         return self.host_permille > 0
 
+    @property
+    def kv_bytes(self) -> int:
+        """KV cache on the GPU that has most of it."""
+        return max((device.kv.bytes for device in self.devices), default=0)
+
+    def high_bytes_with(self, kv_bytes: int) -> tuple[int, ...]:
+        """The high side on each GPU with this much KV, in whole steps, on the one that has most.
+
+        Stages of a pipeline have layers of their own: as many steps, each of its own size.
+        """
+        if self.growth is None:
+            return tuple(device.high_bytes for device in self.devices)
+        own, least = [device.kv.bytes for device in self.devices], self.kv_bytes
+        kv = [each * kv_bytes // least if each < least else kv_bytes for each in own]
+        return tuple(
+            device.high_bytes - before + after
+            for device, before, after in zip(self.devices, own, kv, strict=True)
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Located:

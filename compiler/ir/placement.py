@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from compiler.ir.demand import Demand, Refused, TooLarge
-from compiler.ir.plan import Objective, Replica, Unplaced
+from compiler.ir.plan import Objective, Optimality, Replica, Unplaced
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +31,7 @@ class Placements:
     frozen: tuple[Replica, ...]
     unplaced: tuple[Unplaced, ...]
     objectives: tuple[Objective, ...] = ()
+    optimality: Optimality = "optimal"
     disturbed: int = 0
     """Running replicas that do not go on as they run, and of them those that move."""
     moved: int = 0

@@ -120,6 +120,8 @@ class Replica(Record):
     host_layers: int
     host_experts: int = 0
     """Of the layers on GPUs, those whose experts stay in RAM."""
+    host_permille: int = 0
+    """Thousandths of the bytes that a token reads that lie in RAM, by the planned offload."""
     layers: int
     port: int
     listen: str = "0.0.0.0"  # noqa: S104  Plans that do not say it are of a time when all did.
@@ -185,6 +187,9 @@ class Unplaced(Record):
 ObjectiveName = Literal["required", "coverage", "rungs", "room", "gpus"]
 
 
+Optimality = Literal["optimal", "feasible", "calm"]
+
+
 class Objective(Record):
     """What a plan reached in one objective, and what none could better, given those before it.
 
@@ -213,8 +218,9 @@ class Plan(Record):
 
     version: int = PLAN_VERSION
     inputs: InputDigests
-    optimality: Literal["optimal", "feasible"]
-    """`feasible`: for some objective it is not proven that no plan is better."""
+    optimality: Optimality
+    """`feasible`: for some objective it is not proven that no plan is better. `calm`: a better one
+    may move what runs, and this one left it where it is."""
     objectives: list[Objective] = Field(default_factory=list)
     """In their order of importance."""
     replicas: list[Replica]

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
+
+Effort = Literal["low", "normal", "high"]
+"""How much work a compile may spend on the placement."""
 
 WAITING = "wait for the hub"
 """The stage of each wait for the hub, which is told in a line even where no terminal is."""

@@ -46,6 +46,8 @@ def load_previous(file: TextFile, faults: list[Diagnostic]) -> Plan | None:
         detail = f"It has the schema version {version!r:.40}, this modelc reads {PLAN_VERSION}."
         faults.append(_corrupt(place, detail))
         return None
+    # Plans of version 1 once said their gap in one number; now each objective has its own bound.
+    document.pop("gap", None)
     try:
         return Plan.model_validate(document)
     except ValidationError as error:

@@ -51,6 +51,20 @@ def conflicts_of(
     )
 
 
+def crowded_in(
+    inventory: Inventory,
+    spec: Spec,
+    demands: Demands,
+    frozen: tuple[Replica, ...],
+    previous: Plan | None,
+    chosen: tuple[Placement, ...],
+) -> tuple[Conflict, ...]:
+    """What the best placement that was found leaves out, for fleets too large for more."""
+    fleet = Fleet(inventory, spec, frozen, previous, Relaxation())
+    needed = tuple(service.name for service in spec.services if not service.optional)
+    return _left_by(fleet, needed, demands, chosen)
+
+
 def why_left_out(
     inventory: Inventory,
     spec: Spec,
@@ -155,7 +169,13 @@ def _crowded(
     best = solve(fleet.program)
     if isinstance(best, Infeasible):
         return ()
-    chosen = fleet.chosen(best.values)
+    return _left_by(fleet, wanted, demands, fleet.chosen(best.values))
+
+
+def _left_by(
+    fleet: Fleet, wanted: tuple[str, ...], demands: Demands, chosen: tuple[Placement, ...]
+) -> tuple[Conflict, ...]:
+    """Those of these services that a placement leaves out, and the memory they lack."""
     found = []
     for service in fleet.services:
         placed = sum(1 for placement in chosen if placement.service == service.name)

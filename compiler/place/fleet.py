@@ -1,4 +1,7 @@
-"""The fleet as an integer program: columns for places, rules of the user, objectives in order."""
+"""The fleet as one integer program, a column for each place, to find out which rules clash.
+
+It decides no placement; small fleets alone are looked at so.
+"""
 
 from __future__ import annotations
 
@@ -13,11 +16,8 @@ from compiler.ir.plan import Plan, Replica
 from compiler.ir.rules import are_apart
 from compiler.ir.spec import Service, Spec
 from compiler.ir.units import budget_mib, demand_mib
+from compiler.place.ladder import thin
 from compiler.place.solver import Program
-
-# A ladder of partial offloads is thinned to this many columns a place; once places are chosen,
-# a second program chooses among all steps there.
-MAX_LADDER = 12
 
 Place = tuple[str, tuple[int, ...]]
 
@@ -89,7 +89,9 @@ class Fleet:
     def add(self, option: Option, place: Place, demand: Demand, most: int) -> Column:
         """A new column for at most so many replicas."""
         host, gpus = place
-        alone = not engine_of(demand.request.engine).shares_gpus(demand.request.version)
+        alone = self.spec.service(option.service).placement.exclusive or not engine_of(
+            demand.request.engine
+        ).shares_gpus(demand.request.version)
         column = Column(
             variable=self.program.variable(most),
             option=option,
@@ -140,44 +142,9 @@ def build(
                 for demand in thin(option.demands):
                     fleet.add(option, place, demand, service.replicas)
     _add_rules(fleet)
-    _add_objectives(fleet)
+    if fleet.relaxed.coverage:
+        _add_closest(fleet)
     return fleet
-
-
-def refine(fleet: Fleet, chosen: tuple[Placement, ...]) -> Fleet | None:
-    """The program that chooses among all steps of the ladders at the chosen places.
-
-    None when there is nothing left to choose.
-    """
-    taken = Counter((p.service, p.variant, p.host, p.gpus) for p in chosen)
-    options = {_place_key(column): column.option for column in fleet.columns}
-    if all(len(thin(options[key].demands)) == len(options[key].demands) for key in taken):
-        return None
-    finer = Fleet(fleet.inventory, fleet.spec, fleet.frozen, fleet.previous, fleet.relaxed)
-    for key, count in sorted(taken.items()):
-        here = {}
-        for demand in options[key].demands:
-            here[finer.add(options[key], key[2:], demand, count).variable] = 1
-        finer.program.at_least("", here, count)
-        finer.program.at_most("", here, count)
-    _add_rules(finer)
-    _add_objectives(finer)
-    return finer
-
-
-def thin(ladder: tuple[Demand, ...]) -> tuple[Demand, ...]:
-    """All whole offloads, and at most MAX_LADDER partial ones, evenly spaced with both ends."""
-    whole = tuple(demand for demand in ladder if not demand.partial)
-    partial = tuple(demand for demand in ladder if demand.partial)
-    if len(partial) <= MAX_LADDER:
-        return ladder
-    last = len(partial) - 1
-    steps = sorted({position * last // (MAX_LADDER - 1) for position in range(MAX_LADDER)})
-    return (*whole, *(partial[step] for step in steps))
-
-
-def _place_key(column: Column) -> tuple[str, int, str, tuple[int, ...]]:
-    return column.option.service, column.option.variant, column.host, column.gpus
 
 
 def _add_rules(fleet: Fleet) -> None:
@@ -364,26 +331,6 @@ def rank(service: Service) -> tuple[bool, int]:
     return service.optional, -service.priority
 
 
-def _add_objectives(fleet: Fleet) -> None:
-    if fleet.relaxed.coverage:
-        _add_closest(fleet)
-        return
-    program = fleet.program
-    priorities = sorted({service.priority for service in fleet.services}, reverse=True)
-    for priority in priorities:
-        here = [s for s in fleet.services if s.priority == priority]
-        if any(service.optional for service in here):
-            terms = {c.variable: -1 for s in here for c in fleet.of(s.name)}
-            program.minimise(f"coverage at priority {priority}", terms)
-    for priority in priorities:
-        here = [s for s in fleet.services if s.priority == priority]
-        terms = {c.variable: loss(s, c) for s in here for c in fleet.of(s.name)}
-        program.minimise(f"variants at priority {priority}", terms)
-    program.minimise("disturbed replicas", fleet.disturbance)
-    spans = {column.variable: span(column) for column in fleet.columns}
-    program.minimise("GPUs and islands", spans)
-
-
 def _add_closest(fleet: Fleet) -> None:
     """As many replicas as can be placed, rank by rank, in as little memory as they can take."""
     for each in sorted({rank(service) for service in fleet.services}):
@@ -392,24 +339,3 @@ def _add_closest(fleet: Fleet) -> None:
         fleet.program.minimise(f"coverage at rank {each}", terms)
     taken = {c.variable: sum(mib for _, mib in c.mib) + c.ram_mib for c in fleet.columns}
     fleet.program.minimise("memory", taken)
-
-
-def span(column: Column) -> int:
-    """Twice the GPUs of a replica, and one more when they are not in one island."""
-    return 2 * len(column.gpus) + (not column.option.one_island)
-
-
-def loss(service: Service, column: Column) -> int:
-    """Thousandths of a rung that a replica gives up.
-
-    Every rung on GPUs comes before any that keeps layers in RAM: a replica that computes partly on
-    the CPU is several times slower than a smaller quantization on the GPU, so offload is what is
-    left when no rung fits. It counts as the share of a token's reads that it moves to RAM.
-    """
-    position = column.option.variant
-    offload = service.variants[position].offload
-    asked_for = offload == "cpu" or isinstance(offload, int)
-    in_ram = min(column.demand.host_permille, 999) if column.gpus else 999
-    if asked_for or not in_ram:
-        return 1000 * position
-    return 1000 * (len(service.variants) + position) + in_ram

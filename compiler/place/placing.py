@@ -1,45 +1,100 @@
-"""Places the fleet: the program solved, refined, and turned into placements or conflicts."""
+"""Places the fleet: one plan within one budget of work, or the conflicts why there is none."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 from compiler.diagnostics import CompileError, Diagnostic
 from compiler.ir.demand import Demands
 from compiler.ir.inventory import Inventory
-from compiler.ir.placement import Conflict, FitsNowhere, PlacementError, Placements
-from compiler.ir.plan import Objective, Plan, Unplaced
+from compiler.ir.placement import (
+    Conflict,
+    FitsNowhere,
+    Placement,
+    PlacementError,
+    Placements,
+)
+from compiler.ir.plan import Objective, Optimality, Plan, Unplaced
+from compiler.ir.progress import Effort, Reporter, silent
 from compiler.ir.spec import Spec
-from compiler.place.conflicts import conflicts_of
-from compiler.place.fleet import Fleet, build, refine
+from compiler.place.conflicts import conflicts_of, crowded_in
+from compiler.place.construct import SMALLEST, Taste, construct
+from compiler.place.fleet import build
 from compiler.place.freeze import frozen_replicas
+from compiler.place.fresh import Best, Budget, Fresh
+from compiler.place.problem import Problem, Way
+from compiler.place.replan import Replan, keep
+from compiler.place.score import score_of
 from compiler.place.settle import settle
-from compiler.place.solver import Infeasible, Solution, UndecidedError, solve
+from compiler.place.solver import Infeasible, UndecidedError, feasible
+from compiler.place.state import State
+from compiler.place.unpack import unpack
+
+# One column for each place of each service; beyond, clashing rules are not looked for.
+_MOST_COLUMNS = 6000
 
 
-def place(inventory: Inventory, spec: Spec, demands: Demands, previous: Plan | None) -> Placements:
-    """The best placement; raises PlacementError with every conflict when there is none."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class How:
+    """How a placement is to be found."""
+
+    effort: Effort = "normal"
+    same: bool = False
+    """Whether inventory, spec and lock are those of the previous plan."""
+    report: Reporter = silent
+
+
+def place(
+    inventory: Inventory,
+    spec: Spec,
+    demands: Demands,
+    previous: Plan | None,
+    how: How | None = None,
+) -> Placements:
+    """The best placement found; raises PlacementError with every conflict when there is none."""
+    how = how or How()
     frozen, broken = frozen_replicas(inventory, spec, previous)
     conflicts: list[Conflict] = list(broken)
     conflicts += _homeless(spec, demands, {replica.service for replica in frozen})
     if conflicts:
         raise PlacementError(tuple(conflicts))
-    fleet = build(inventory, spec, demands, frozen, previous)
+    problem = Problem(inventory, spec, demands, frozen, previous)
+    if how.same and previous is not None and previous.objectives:
+        state = _unchanged(problem, previous)
+        if state is not None:
+            return _placements(state, previous.objectives, previous.optimality)
+    budget = Budget.of(problem, how.effort)
+    fresh = Fresh(problem, budget, how.report)
+    beside = bool(problem.running)
+    best = Replan(fresh, budget, _left_out(previous)).run() if beside else fresh.run()
+    state = best.state
+    if best.score[0] > 0:
+        state = _rescued(problem, demands, previous, best)
+    best.tell("settle")
+    settle(state)
+    if not beside:
+        state = unpack(state)
+    best.score = score_of(state)
+    objectives = _objectives(best)
+    return _placements(state, objectives, _optimality(objectives, beside=beside, spec=spec))
+
+
+def fits(inventory: Inventory, spec: Spec, demands: Demands, previous: Plan | None) -> bool:
+    """Whether all that is not optional can be placed."""
+    needed = tuple(service for service in spec.services if not service.optional)
+    alone = Spec(services=needed, policy=spec.policy)
+    if spec.policy.max_moves is None and not spec.policy.freeze:
+        problem = Problem(inventory, alone, demands, (), None)
+        fresh = Fresh(problem, Budget.of(problem, "low"), silent)
+        for factor in (0, SMALLEST):
+            state = construct(problem, fresh.weights, fresh.flat, Taste(factor=factor))
+            if score_of(state)[0] == 0:
+                return True
     try:
-        solution = solve(fleet.program)
-        if isinstance(solution, Infeasible):
-            raise PlacementError(
-                conflicts_of(inventory, spec, demands, frozen, previous, solution.core)
-            )
-        return _answer(fleet, solution)
-    except UndecidedError:
-        raise CompileError([_UNDECIDED]) from None
-
-
-_UNDECIDED = Diagnostic(
-    code="undecided",
-    detail="Neither a placement nor the proof that there is none was found within the "
-    "deterministic limit.",
-    hints=("Pin large services to hosts, or select fewer hosts for them.",),
-)
+        place(inventory, spec, demands, previous, How(effort="low"))
+    except (PlacementError, CompileError):
+        return False
+    return True
 
 
 def _homeless(spec: Spec, demands: Demands, frozen: set[str]) -> list[FitsNowhere]:
@@ -55,32 +110,132 @@ def _homeless(spec: Spec, demands: Demands, frozen: set[str]) -> list[FitsNowher
     ]
 
 
-def _answer(fleet: Fleet, solution: Solution) -> Placements:
-    chosen = fleet.chosen(settle(fleet, solution))
-    unproven, gap = solution.unproven, solution.gap
-    finer = refine(fleet, chosen)
-    if finer is not None:
-        refined = solve(finer.program)
-        # The coarse answer is one of the finer program's, so that there always is one.
-        if isinstance(refined, Infeasible):
-            raise AssertionError(refined.core)
-        chosen = finer.chosen(settle(finer, refined))
-        unproven = unproven or refined.unproven
-        gap = max(gap, refined.gap)
-    unplaced = []
-    for service in fleet.services:
-        placed = sum(1 for placement in chosen if placement.service == service.name)
-        if placed < service.replicas:
-            unplaced.append(Unplaced(service=service.name, wanted=service.replicas, placed=placed))
-    return Placements(
-        chosen=chosen,
-        frozen=fleet.frozen,
-        unplaced=tuple(unplaced),
-        objectives=_objectives(unproven, gap),
+def _left_out(previous: Plan | None) -> frozenset[str]:
+    return frozenset(each.service for each in previous.unplaced) if previous else frozenset()
+
+
+def _unchanged(problem: Problem, previous: Plan) -> State | None:
+    """The placement that is there, when all of it goes on; no solver is asked."""
+    state = keep(problem, _left_out(previous)).state
+    n_frozen = len(problem.frozen)
+    goes_on = all(state.goes_on(key) for key in state.placed)
+    return state if goes_on and len(state.placed) + n_frozen == len(previous.replicas) else None
+
+
+def _rescued(problem: Problem, demands: Demands, previous: Plan | None, best: Best) -> State:
+    """A placement of all that is needed, which the search did not find; or why there is none."""
+    args = (problem.inventory, problem.spec, demands, problem.frozen, previous)
+    places = sum(len(problem.families[way.family].places) for ways in problem.least for way in ways)
+    if places > _MOST_COLUMNS:
+        conflicts = crowded_in(*args, _chosen(best.state))
+        raise PlacementError(conflicts) if conflicts else CompileError([_undecided(best)])
+    best.tell("proof that not all fits")
+    fleet = build(*args)
+    try:
+        answer = feasible(fleet.program)
+        if isinstance(answer, Infeasible):
+            raise PlacementError(conflicts_of(*args, answer.core))
+    except UndecidedError:
+        raise CompileError([_undecided(best)]) from None
+    state = State(problem)
+    ways: dict[tuple[int, int, str], Way] = {
+        (way.service, way.family, repr(way.demand.split) + str(way.variant)): way
+        for ways in problem.least
+        for way in ways
+    }
+    for column, n in zip(fleet.columns, answer, strict=False):
+        for _ in range(n):
+            i = problem.index[column.option.service]
+            host = problem.host_number[column.host]
+            place = (host, tuple(problem.host_gpus[host][index] for index in column.gpus))
+            told = repr(column.demand.split) + str(column.option.variant)
+            for family, at in problem.place_at[place]:
+                way = ways.get((i, family, told))
+                if way is not None:
+                    state.put(way, at)
+                    break
+    for _ in state.raise_all(sorted(state.placed)):
+        pass
+    return state
+
+
+def _undecided(best: Best) -> Diagnostic:
+    p = best.problem
+    short = [
+        f"`{service.name}` ({len(best.state.of[i])} of {service.replicas} replicas)"
+        for i, service in enumerate(p.services)
+        if not service.optional and len(best.state.of[i]) < service.replicas
+    ]
+    return Diagnostic(
+        code="undecided",
+        detail="No placement of all that is needed was found within the deterministic budget, nor "
+        f"the proof that there is none. The best one lacks {', '.join(short)}.",
+        hints=(
+            "Try `--effort high`.",
+            "Mark services as `optional`, or add GPUs.",
+        ),
     )
 
 
-def _objectives(unproven: str | None, gap: int) -> tuple[Objective, ...]:
-    if unproven is None:
-        return ()
-    return (Objective(name="gpus", priority=None, reached=gap, bound=0),)
+def _chosen(state: State) -> tuple[Placement, ...]:
+    p = state.problem
+    found = []
+    for key in sorted(state.placed):
+        standing = state.placed[key]
+        way = standing.way
+        host, gpus = state.place_of(standing)
+        found.append(
+            Placement(
+                service=p.services[way.service].name,
+                variant=way.variant,
+                host=p.host_names[host],
+                gpus=tuple(p.gpu_index[gpu] for gpu in gpus),
+                demand=way.demand,
+                kv_bytes=way.kv_bytes,
+                stays=bool(state.was) and state.goes_on(key),
+            )
+        )
+    return tuple(sorted(found, key=lambda each: (each.service, each.host, each.gpus, each.variant)))
+
+
+def _placements(
+    state: State, objectives: tuple[Objective, ...] | list[Objective], optimality: Optimality
+) -> Placements:
+    p = state.problem
+    return Placements(
+        chosen=_chosen(state),
+        frozen=p.frozen,
+        unplaced=tuple(
+            Unplaced(service=service.name, wanted=service.replicas, placed=len(state.of[i]))
+            for i, service in enumerate(p.services)
+            if len(state.of[i]) < service.replicas
+        ),
+        objectives=tuple(objectives),
+        optimality=optimality,
+        disturbed=state.disturbed,
+        moved=state.moved,
+    )
+
+
+def _objectives(best: Best) -> tuple[Objective, ...]:
+    """What was reached and the bound, in the words of the plan."""
+    found = []
+    for (kind, priority), value, bound in zip(best.goals, best.score, best.bounds, strict=True):
+        if kind == "disturbed" or kind == "moved" or kind == "required":  # noqa: PLR1714  For types.
+            continue
+        sign = -1 if kind == "coverage" else 1
+        found.append(
+            Objective(
+                name=kind,
+                priority=priority,
+                reached=sign * value,
+                bound=sign * min(value, bound),
+            )
+        )
+    return tuple(found)
+
+
+def _optimality(objectives: tuple[Objective, ...], *, beside: bool, spec: Spec) -> Optimality:
+    if all(each.reached == each.bound for each in objectives):
+        return "optimal"
+    return "calm" if beside and not spec.policy.consolidate else "feasible"

@@ -1,174 +1,283 @@
-"""Chooses among the placements that are equally good for the solver: one answer, by rule.
+"""What an expert does where the objectives leave a choice.
 
-Of optional services of one priority that do not all fit, the first by name gets its replicas first.
-Replica by replica, the largest services first, each takes the first place in order of preference
-from which all others can still be placed as well as the solver proved possible: a place where it
-runs today, then one on fewer GPUs, then the one that leaves most memory free on its GPUs, then on
-its host, then by name.
-The answer follows from the inputs alone, whatever the solver's version or seed.
+Replicas of one service on different hosts, then on different GPUs; idle GPUs before a neighbour is
+squeezed; the smallest GPUs that give full room, so that large ones stay for what needs them; then
+the first by name. `policy.prefer` puts fewest GPUs, or the smallest, before all of that. No
+objective changes: replicas are moved and exchanged one by one while that improves these figures.
 """
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from dataclasses import dataclass, field
+from collections.abc import Iterable
 
-from compiler.ir.inventory import GpuKey
-from compiler.ir.plan import Replica
-from compiler.ir.spec import Service
-from compiler.ir.units import budget_mib
-from compiler.place.fleet import Column, Fleet, loss, span
-from compiler.place.solver import Infeasible, Program, Solution, complete, solve
+from compiler.place.levels import mib_with
+from compiler.place.problem import Place, Problem, Way
+from compiler.place.score import score_of
+from compiler.place.state import State
 
-Way = tuple[str, str, tuple[int, ...], str]
+# Passes over all replicas; each begins anew with what the last one freed.
+_PASSES = 6
 
+# In larger families not every place is looked at, but the emptiest and the fullest.
+_PLACES = 48
 
-def settle(fleet: Fleet, solution: Solution) -> tuple[int, ...]:
-    """Values of the program as good as the solution's in every objective, chosen by rule."""
-    optimal = fleet.program.held(solution.reached)
-    rivals = _rivals(fleet, solution)
-    if rivals:
-        shared = Program(upper=optimal.upper, rules=list(optimal.rules))
-        for service in rivals:
-            shared.minimise(service, {column.variable: -1 for column in fleet.of(service)})
-        answer = solve(shared)
-        # The solution itself is one of this program's.
-        if isinstance(answer, Infeasible):
-            raise AssertionError(answer.core)
-        optimal, solution = shared.held(answer.reached), answer
-    wanted = _wanted(fleet, solution)
-    # Without looking ahead first: if everything finds its place, every step was sound.
-    quick = _Dive(fleet, optimal)
-    if quick.run(wanted):
-        values = complete(optimal, quick.taken)
-        if values is not None:
-            return values
-    careful = _Dive(fleet, optimal, witness=solution.values, looks_ahead=True)
-    if not careful.run(wanted):
-        # The solution itself is always one way to go on.
-        raise AssertionError
-    return careful.witness
+# Places that are tried in all: what comes later is a matter of taste.
+_TRIES = 20_000
+
+# With more replicas than this they are not exchanged pair by pair.
+_PAIRS = 60
+
+Figures = tuple[int, ...]
 
 
-def _rivals(fleet: Fleet, solution: Solution) -> list[str]:
-    """Optional services of one priority that could take each other's replicas, by name.
+class Settle:
+    """Improves a state by the rules above; what goes on as it runs is left alone."""
 
-    Coverage counts their replicas together, so that which of them falls short is open.
-    """
-    found = []
-    for priority in {service.priority for service in fleet.services}:
-        here = [s for s in fleet.services if s.optional and s.priority == priority]
-        placed = sum(solution.values[c.variable] for s in here for c in fleet.of(s.name))
-        if len(here) > 1 and placed < sum(service.replicas for service in here):
-            found += [service.name for service in here]
-    return sorted(found)
+    def __init__(self, state: State) -> None:
+        self.state = state
+        self.problem: Problem = state.problem
+        self._lack: dict[int, tuple[int, ...]] = {}
+        self._tries = _TRIES
+        self._keep: list[Way] = []
+        """Ways whose identity is a key of `_lack`."""
+        self._like: dict[tuple[int, int, int, int], list[Way]] = defaultdict(list)
+        for ways in self.problem.ways:
+            for way in ways:
+                self._like[way.service, way.variant, way.loss, way.span].append(way)
 
+    def run(self) -> None:
+        """Passes until nothing improves."""
+        for _ in range(_PASSES):
+            changed = False
+            for key in self._movable():
+                changed |= self._relocate(key)
+            changed |= self._exchange_gpus()
+            movable = self._movable()
+            if len(movable) <= _PAIRS:
+                for n, first in enumerate(movable):
+                    for second in movable[n + 1 :]:
+                        changed |= self._exchange(first, second)
+            if not changed:
+                return
 
-def _wanted(fleet: Fleet, solution: Solution) -> list[tuple[Service, int]]:
-    """Services with how many replicas are placed, the largest first."""
-    placed = Counter[str]()
-    size = Counter[str]()
-    for column in fleet.columns:
-        name = column.option.service
-        placed[name] += solution.values[column.variable]
-        mib = max((mib for _, mib in column.mib), default=0)
-        size[name] = max(size[name], mib)
-    ordered = sorted(fleet.services, key=lambda s: (-size[s.name], -s.priority, s.name))
-    return [(service, placed[service.name]) for service in ordered]
-
-
-@dataclass(slots=True)
-class _Dive:
-    """One descent through the decisions."""
-
-    fleet: Fleet
-    program: Program
-    witness: tuple[int, ...] = ()
-    looks_ahead: bool = False
-    taken: Counter[int] = field(default_factory=Counter)
-    free: dict[GpuKey, int] = field(default_factory=dict)
-    free_on: Counter[str] = field(default_factory=Counter)
-    free_ram: dict[str, int] = field(default_factory=dict)
-    running: Counter[Way] = field(default_factory=Counter)
-    rules_of: dict[int, list[int]] = field(default_factory=dict)
-    least: list[int] = field(default_factory=list)
-
-    def run(self, wanted: list[tuple[Service, int]]) -> bool:
-        """Whether every replica found its place."""
-        self._begin()
-        return all(self._place(service) for service, count in wanted for _ in range(count))
-
-    def _begin(self) -> None:
-        self.free = dict(self.fleet.free_mib)
-        for (host, _), mib in self.free.items():
-            self.free_on[host] += mib
-        self.free_ram = {
-            host.name: budget_mib(host.ram_budget_bytes) for host in self.fleet.inventory.hosts
-        }
-        previous = self.fleet.previous
-        self.running = Counter(_way_of(r) for r in (previous.replicas if previous else ()))
-        self.rules_of = defaultdict(list)
-        self.least = []
-        for number, rule in enumerate(self.program.rules):
-            self.least.append(rule.least(self.program.upper))
-            for variable in rule.terms:
-                self.rules_of[variable].append(number)
-
-    def _place(self, service: Service) -> bool:
-        columns = self.fleet.of(service.name)
-        for column in sorted(columns, key=lambda each: self._preference(service, each)):
-            if self._is_possible(column):
-                self._take(service, column)
-                return True
-        return False
-
-    def _preference(self, service: Service, column: Column) -> tuple[object, ...]:
-        stays = self.running[self._way(service, column)] > 0
-        left = min(
-            (self.free[key] - mib for key, mib in column.mib),
-            default=self.free_ram[column.host] - column.ram_mib,
+    def _movable(self) -> list[int]:
+        """Replicas that do not go on as they run: the most important and largest first."""
+        state, services = self.state, self.problem.services
+        keys = [key for key in state.placed if not (state.was and state.goes_on(key))]
+        return sorted(
+            keys,
+            key=lambda key: (
+                -services[state.placed[key].way.service].priority,
+                -state.placed[key].way.total,
+                state.placed[key].way.service,
+                key,
+            ),
         )
-        return (
-            loss(service, column), not stays, span(column), -left, -self.free_on[column.host],
-            column.host, column.gpus, column.variable,
-        )  # fmt: skip
 
-    def _is_possible(self, column: Column) -> bool:
-        variable = column.variable
-        if self.taken[variable] >= self.program.upper[variable]:
+    # Figures
+
+    def _figures(self, hosts: Iterable[int]) -> Figures:
+        """Of these hosts, in the order of the user's preference; the smaller the better."""
+        state = self.state
+        on_host: Counter[tuple[int, int]] = Counter()
+        on_gpu: Counter[tuple[int, int]] = Counter()
+        lacking: Counter[int] = Counter()
+        used: set[int] = set()
+        large = names = 0
+        for host in hosts:
+            for key in state.here[host]:
+                standing = state.placed[key]
+                way, gpus = standing.way, state.place_of(standing)[1]
+                on_host[way.service, host] += 1
+                large += way.budget
+                names += sum(gpus) if gpus else host
+                for gpu, lack in zip(gpus, self._lacks(way), strict=True):
+                    on_gpu[way.service, gpu] += 1
+                    lacking[gpu] += lack
+                    used.add(gpu)
+        squeezed = sum(max(0, lack - state.free[gpu]) for gpu, lack in lacking.items())
+        apart = (_pairs(on_host), _pairs(on_gpu))
+        match self.problem.policy.prefer:
+            case "pack":
+                return (len(used), *apart, squeezed, large, names)
+            case "small-gpus":
+                return (large, *apart, squeezed, names)
+            case _:
+                return (*apart, squeezed, large, names)
+
+    def _lacks(self, way: Way) -> tuple[int, ...]:
+        """MiB of each GPU that the cache would still take, up to all the room wanted."""
+        known = self._lack.get(id(way))
+        if known is None:
+            growth = way.demand.growth
+            if growth is None:
+                known = (0,) * way.size
+            else:
+                wanted = mib_with(way.demand, growth.max_kv_bytes)
+                known = tuple(max(0, a - b) for a, b in zip(wanted, way.mib, strict=True))
+            self._lack[id(way)] = known
+            self._keep.append(way)
+        return known
+
+    # Moves
+
+    def _relocate(self, key: int) -> bool:
+        """Moves one replica to the place that improves the figures most."""
+        state = self.state
+        standing = state.placed[key]
+        way, here = standing.way, state.place_of(standing)
+        calm = (state.disturbed, state.moved)
+        best: tuple[Figures, Way, int] | None = None
+        state.take(key)
+        for other, n in self._places_like(way):
+            there = self.problem.families[other.family].places[n]
+            if there == here or self._tries <= 0 or not state.fits(other, n):
+                continue
+            self._tries -= 1
+            hosts = {here[0], there[0]}
+            state.put(way, standing.place, key)
+            before = self._figures(hosts)
+            state.take(key)
+            state.put(other, n, key)
+            after = self._figures(hosts)
+            worse = (state.disturbed, state.moved) > calm
+            state.take(key)
+            gain = tuple(a - b for a, b in zip(after, before, strict=True))
+            if not worse and gain < (0,) * len(gain) and (best is None or gain < best[0]):
+                best = (gain, other, n)
+        if best is None:
+            state.put(way, standing.place, key)
             return False
-        if not all(self._leaves_room(number, variable) for number in self.rules_of[variable]):
-            return False
-        if not self.looks_ahead or self.witness[variable] > self.taken[variable]:
-            return True
-        values = complete(self.program, self.taken + Counter({variable: 1}))
-        if values is None:
-            return False
-        self.witness = values
+        state.put(best[1], best[2], key)
         return True
 
-    def _leaves_room(self, number: int, variable: int) -> bool:
-        """Whether one more of this variable can be within the rule, at the best for all others."""
-        rule = self.program.rules[number]
-        weight = rule.terms[variable]
-        return rule.high is None or weight <= 0 or self.least[number] + weight <= rule.high
+    def _places_like(self, way: Way) -> Iterable[tuple[Way, int]]:
+        """Where a replica could run as well: the same rung, GPUs and points."""
+        for other in self._like[way.service, way.variant, way.loss, way.span]:
+            if other.points > way.points:
+                continue
+            family = self.problem.families[other.family]
+            if len(family.places) <= _PLACES:
+                for n in range(len(family.places)):
+                    yield other, n
+                continue
+            for emptiest in (True, False):
+                found = self.state.best(other, emptiest=emptiest)
+                if found is not None:
+                    yield other, found[1]
+            yield from self._elsewhere(other)
 
-    def _take(self, service: Service, column: Column) -> None:
-        variable = column.variable
-        self.taken[variable] += 1
-        self.running[self._way(service, column)] -= 1
-        for key, mib in column.mib:
-            self.free[key] -= mib
-            self.free_on[key[0]] -= mib
-        self.free_ram[column.host] -= column.ram_mib
-        for number in self.rules_of[variable]:
-            self.least[number] += max(0, self.program.rules[number].terms[variable])
+    def _elsewhere(self, way: Way) -> Iterable[tuple[Way, int]]:
+        """Of a large family the first places on hosts where the service is not yet."""
+        found = 0
+        mine = self.state.on_host[way.service]
+        for n, (host, _) in enumerate(self.problem.families[way.family].places):
+            if not mine[host] and self.state.fits(way, n):
+                yield way, n
+                found += 1
+                if found == _PLACES // 4:
+                    return
 
-    def _way(self, service: Service, column: Column) -> Way:
-        option = column.option
-        return service.name, column.host, column.gpus, service.variants[option.variant].name
+    def _exchange(self, first: int, second: int) -> bool:
+        """Lets two replicas change places, when both can run as well on the other's."""
+        state = self.state
+        if first not in state.placed or second not in state.placed:
+            return False
+        a, b = state.placed[first], state.placed[second]
+        if a.way.service == b.way.service:
+            return False
+        here, there = state.place_of(a), state.place_of(b)
+        if here == there:
+            return False
+        ways = (self._way_at(a.way, there), self._way_at(b.way, here))
+        if ways[0] is None or ways[1] is None:
+            return False
+        hosts = {here[0], there[0]}
+        calm = (state.disturbed, state.moved)
+        before = self._figures(hosts)
+        state.take(first)
+        state.take(second)
+        done: list[int] = []
+        for key, (way, n) in ((first, ways[0]), (second, ways[1])):
+            if not state.fits(way, n):
+                break
+            state.put(way, n, key)
+            done.append(key)
+        both = done == [first, second]
+        if both and self._figures(hosts) < before and (state.disturbed, state.moved) <= calm:
+            return True
+        for key in done:
+            state.take(key)
+        state.put(a.way, a.place, first)
+        state.put(b.way, b.place, second)
+        return False
+
+    def _exchange_gpus(self) -> bool:
+        """Lets all that stands on one GPU change places with all that stands on another."""
+        p, state = self.problem, self.state
+        on: dict[int, list[int]] = defaultdict(list)
+        wide: set[int] = set()
+        for key in sorted(state.placed):
+            gpus = state.place_of(state.placed[key])[1]
+            for gpu in gpus:
+                on[gpu].append(key)
+            if len(gpus) > 1 or (state.was and state.goes_on(key)):
+                wide.update(gpus)
+        if len(p.gpu_host) > _PAIRS:
+            return False
+        changed = False
+        for a in range(len(p.gpu_host)):
+            for b in range(a + 1, len(p.gpu_host)):
+                differ = p.budget[a] != p.budget[b] and not {a, b} & wide
+                if differ and self._exchange_loads(a, b, on[a], on[b]):
+                    on[a], on[b] = on[b], on[a]
+                    changed = True
+        return changed
+
+    def _exchange_loads(self, a: int, b: int, on_a: list[int], on_b: list[int]) -> bool:
+        p, state = self.problem, self.state
+        there = {a: (p.gpu_host[b], (b,)), b: (p.gpu_host[a], (a,))}
+        new: list[tuple[int, Way, int]] = []
+        for key, gpu in [(key, a) for key in on_a] + [(key, b) for key in on_b]:
+            at = self._way_at(state.placed[key].way, there[gpu])
+            if at is None:
+                return False
+            new.append((key, *at))
+        hosts = {p.gpu_host[a], p.gpu_host[b]}
+        before, calm = self._figures(hosts), (state.disturbed, state.moved)
+        old = [(key, state.take(key)) for key, _, _ in new]
+        done: list[int] = []
+        for key, way, n in new:
+            if not state.fits(way, n):
+                break
+            state.put(way, n, key)
+            done.append(key)
+        better = len(done) == len(new) and self._figures(hosts) < before
+        if better and (state.disturbed, state.moved) <= calm:
+            return True
+        for key in done:
+            state.take(key)
+        for key, standing in old:
+            state.put(standing.way, standing.place, key)
+        return False
+
+    def _way_at(self, way: Way, place: Place) -> tuple[Way, int] | None:
+        """How a replica could run as well on exactly this place."""
+        families = dict(self.problem.place_at.get(place, ()))
+        for other in self._like[way.service, way.variant, way.loss, way.span]:
+            if other.family in families and other.points == way.points:
+                return other, families[other.family]
+        return None
 
 
-def _way_of(replica: Replica) -> Way:
-    gpus = tuple(share.gpu for share in replica.shares)
-    return replica.service, replica.host, gpus, replica.variant
+def _pairs(counts: Counter[tuple[int, int]]) -> int:
+    return sum(n * (n - 1) // 2 for n in counts.values())
+
+
+def settle(state: State) -> None:
+    """Improves a plan where the objectives leave a choice; none of them changes for the worse."""
+    before = score_of(state)
+    Settle(state).run()
+    if score_of(state) > before:
+        raise AssertionError(before)

@@ -9,8 +9,7 @@ from ortools.sat.python import cp_model_helper as sat
 
 # CP-SAT's deterministic clock, not seconds: the same fleet stops at the same point on any machine.
 # On a present-day core one unit takes about one second.
-STAGE_LIMIT = 20.0
-QUESTION_LIMIT = 1.0
+STAGE_LIMIT = 5.0
 
 Terms = Mapping[int, int]
 
@@ -43,14 +42,6 @@ class Program:
         """The weighted sum is at least bound."""
         self.rules.append(Rule(name, dict(terms), bound, None))
 
-    def held(self, reached: tuple[int, ...]) -> Program:
-        """The rules of this program with every objective held at what was reached."""
-        held = [
-            Rule("", objective.terms, None, best)
-            for objective, best in zip(self.objectives, reached, strict=True)
-        ]
-        return Program(upper=self.upper, rules=[*self.rules, *held])
-
     def minimise(self, name: str, terms: Terms) -> None:
         """Adds the next objective."""
         self.objectives.append(Objective(name, {var: w for var, w in terms.items() if w}))
@@ -64,10 +55,6 @@ class Rule:
     terms: dict[int, int]
     low: int | None
     high: int | None
-
-    def least(self, upper: list[int]) -> int:
-        """The smallest value that the weighted sum can have."""
-        return sum(min(0, weight) * upper[variable] for variable, weight in self.terms.items())
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +82,15 @@ class Infeasible:
     core: tuple[str, ...]
 
 
+def feasible(program: Program) -> tuple[int, ...] | Infeasible:
+    """Values that satisfy all rules; UndecidedError if the limit leaves that open."""
+    model = _model(program)
+    response = _run(model)
+    if response.status == sat.CpSolverStatus.INFEASIBLE:
+        return Infeasible(core=_core(program))
+    return _values(response)
+
+
 def solve(program: Program) -> Solution | Infeasible:
     """Minimises the objectives in order; UndecidedError if the limit leaves no answer at all."""
     model = _model(program)
@@ -115,23 +111,26 @@ def solve(program: Program) -> Solution | Infeasible:
     return Solution(values=values, reached=tuple(reached), unproven=unproven, gap=gap)
 
 
-def complete(program: Program, lower: Terms) -> tuple[int, ...] | None:
-    """Values for all rules with these variables at least so high.
+def improve(
+    program: Program, sums: Iterable[Terms], values: list[int], limit: float
+) -> tuple[list[int], bool, float]:
+    """Minimises sums one after another, from values that satisfy all rules.
 
-    None if there are none, or if the limit leaves that open.
+    Gives values at least as good, whether that is proven, and the deterministic work it took.
     """
-    model = _model(program, lower)
-    try:
-        # Most questions are easy, and presolving the program costs more than answering them.
-        response = _run(model, limit=QUESTION_LIMIT, presolve=False)
-    except UndecidedError:
-        try:
-            response = _run(model)
-        except UndecidedError:
-            return None
-    if response.status == sat.CpSolverStatus.INFEASIBLE:
-        return None
-    return _values(response)
+    proven, used = True, 0.0
+    best = tuple(values)
+    model = _model(program)
+    for terms in sums:
+        _aim(model, terms, best)
+        response = _solve(model, limit)
+        used += response.deterministic_time
+        proven &= response.status == sat.CpSolverStatus.OPTIMAL
+        if response.status in (sat.CpSolverStatus.OPTIMAL, sat.CpSolverStatus.FEASIBLE):
+            best = min(best, _values(response), key=lambda each: _sum(terms, each))
+        model.clear_objective()
+        _add(model, Rule("", dict(terms), None, _sum(terms, best)))
+    return list(best), proven, used
 
 
 def _improve(
@@ -141,14 +140,7 @@ def _improve(
     least = sum(min(0, weight) * program.upper[var] for var, weight in objective.terms.items())
     if _sum(objective.terms, values) == least:
         return values, least
-    model.objective.vars.clear()
-    model.objective.coeffs.clear()
-    model.objective.vars.extend(list(objective.terms))
-    model.objective.coeffs.extend(list(objective.terms.values()))
-    model.solution_hint.vars.clear()
-    model.solution_hint.values.clear()
-    model.solution_hint.vars.extend(list(range(len(values))))
-    model.solution_hint.values.extend(list(values))
+    _aim(model, objective.terms, values)
     try:
         response = _run(model)
     except UndecidedError:
@@ -164,23 +156,40 @@ def _improve(
     return better, bound
 
 
-def _run(
-    model: sat.CpModelProto, *, limit: float = STAGE_LIMIT, presolve: bool = True
-) -> sat.CpSolverResponse:
+def _aim(model: sat.CpModelProto, terms: Terms, values: Iterable[int]) -> None:
+    """Sets the objective, and the answer that there is as a hint."""
+    model.objective.vars.clear()
+    model.objective.coeffs.clear()
+    model.objective.vars.extend(list(terms))
+    model.objective.coeffs.extend(list(terms.values()))
+    hint = list(values)
+    model.solution_hint.vars.clear()
+    model.solution_hint.values.clear()
+    model.solution_hint.vars.extend(list(range(len(hint))))
+    model.solution_hint.values.extend(hint)
+
+
+def _run(model: sat.CpModelProto) -> sat.CpSolverResponse:
+    response = _solve(model, STAGE_LIMIT)
+    if response.status == sat.CpSolverStatus.UNKNOWN:
+        raise UndecidedError
+    return response
+
+
+def _solve(model: sat.CpModelProto, limit: float) -> sat.CpSolverResponse:
     wrapper = sat.SolveWrapper()
     parameters = sat.SatParameters()
     parameters.num_workers = 1
     parameters.random_seed = 0
     parameters.max_deterministic_time = limit
-    parameters.cp_model_presolve = presolve
+    # The relaxation of what multiplies several objectives is weak; level 2 only costs.
+    parameters.linearization_level = 1
     wrapper.set_parameters(parameters)
     # Its stub says nothing of types.
     response: sat.CpSolverResponse = wrapper.solve(model)  # type: ignore[no-untyped-call]
     if response.status == sat.CpSolverStatus.MODEL_INVALID:
         message = "the solver finds the model invalid"
         raise RuntimeError(message)
-    if response.status == sat.CpSolverStatus.UNKNOWN:
-        raise UndecidedError
     return response
 
 
@@ -192,10 +201,10 @@ def _sum(terms: Terms, values: tuple[int, ...]) -> int:
     return sum(weight * values[var] for var, weight in terms.items())
 
 
-def _model(program: Program, lower: Terms | None = None) -> sat.CpModelProto:
+def _model(program: Program) -> sat.CpModelProto:
     model = sat.CpModelProto()
-    for variable, upper in enumerate(program.upper):
-        model.variables.add().domain.extend([(lower or {}).get(variable, 0), upper])
+    for upper in program.upper:
+        model.variables.add().domain.extend([0, upper])
     for rule in program.rules:
         _add(model, rule)
     return model

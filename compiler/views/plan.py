@@ -13,7 +13,15 @@ from compiler.ir.plan import GpuLedger, HostLedger, Plan, Replica
 from compiler.ir.units import demand_mib, show_mib
 from compiler.views.markdown import code, escaped, table
 from compiler.views.terminal import indented, paint, prose, rows_within, safe_record
-from compiler.views.words import bound_words, fleet_words, kv_words, show_budget, split_words
+from compiler.views.words import (
+    bound_words,
+    fleet_words,
+    gap_lines,
+    kv_words,
+    roomier_words,
+    show_budget,
+    split_words,
+)
 
 # Wide enough to tell a twentieth apart, narrow enough to leave room for words.
 BAR_WIDTH = 20
@@ -39,6 +47,7 @@ def plan_text_view(plan: Plan, *, color: bool, width: int | None = None) -> str:
         ],
         *(_host_lines(blocks, color=color, width=width) for blocks in equal.values()),
         _unplaced_lines(shown),
+        _roomier_lines(shown),
     ]
     return "\n\n".join("\n".join(block) for block in blocks if block) + "\n"
 
@@ -53,6 +62,10 @@ def plan_markdown(plan: Plan) -> str:
         *([["## Replicas"], _replica_table(plan)] if plan.replicas else []),
         *([["## Left out"]] if plan.unplaced else []),
         [f"- {escaped(line)}" for line in _unplaced_lines(plan)],
+        *([["## Not proven"]] if plan.optimality == "feasible" and gap_lines(plan) else []),
+        [f"- {line}" for line in gap_lines(plan) if plan.optimality == "feasible"],
+        *([["## Short of room"]] if _roomier_lines(plan) else []),
+        [f"- {escaped(line)}" for line in _roomier_lines(plan)],
     ]
     return "\n\n".join("\n".join(block) for block in blocks if block) + "\n"
 
@@ -209,6 +222,10 @@ def _unplaced_lines(plan: Plan) -> list[str]:
         f"Optional service {entry.service}: {entry.placed} of {entry.wanted} replicas placed."
         for entry in plan.unplaced
     ]
+
+
+def _roomier_lines(plan: Plan) -> list[str]:
+    return [words for each in plan.replicas if (words := roomier_words(each)) is not None]
 
 
 def _gpu_table(plan: Plan) -> list[str]:

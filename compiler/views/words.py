@@ -4,9 +4,15 @@ from __future__ import annotations
 
 from typing import assert_never
 
-from compiler.ir.plan import GpuLedger, Plan, Replica
+from compiler.ir.plan import GpuLedger, Objective, Optimality, Plan, Replica
 from compiler.ir.units import budget_mib, show_mib
 from compiler.views.terminal import counted
+
+PROOF_WORDS: dict[Optimality, str] = {
+    "optimal": "proven optimal",
+    "feasible": "not proven optimal",
+    "calm": "what runs stays where it is",
+}
 
 
 def show_budget(size_bytes: int) -> str:
@@ -51,14 +57,60 @@ def kv_words(replica: Replica) -> str:
     """How many full-length requests the KV cache holds, rounded down to a tenth."""
     if not has_cache(replica):
         return "no KV cache"
-    whole, tenths = divmod(replica.kv_requests_permille // 100, 10)
-    return f"KV room: {whole:,}.{tenths} of {replica.concurrency:,} full-length requests"
+    if replica.typical in (0, replica.context):
+        whole, tenths = divmod(replica.kv_requests_permille // 100, 10)
+        return f"KV room: {whole:,}.{tenths} of {replica.concurrency:,} full-length requests"
+    whole, tenths = divmod(replica.kv_tokens * 10 // replica.typical, 10)
+    usual = f"requests of {replica.typical:,} tokens"
+    return f"KV room: {whole:,}.{tenths} of {replica.concurrency:,} {usual}"
+
+
+def roomier_words(replica: Replica) -> str | None:
+    """That the next rung would hold more than twice as many requests here; None if it does not."""
+    roomier = replica.roomier
+    if roomier is None:
+        return None
+    permille = roomier.room_permille * replica.concurrency
+    whole, tenths = divmod(permille // 100, 10)
+    wanted = f"{replica.concurrency:,} requests of {replica.typical or replica.context:,} tokens"
+    return (
+        f"{replica.name} runs {replica.variant}; with {roomier.variant} in the same memory its KV "
+        f"cache would hold {whole:,}.{tenths} of {wanted}."
+    )
+
+
+def objective_words(objective: Objective) -> str | None:
+    """What a plan could at most have better in one objective; None when it is proven."""
+    gap = abs(objective.reached - objective.bound)
+    if not gap:
+        return None
+    of = "" if objective.priority is None else f" of priority {objective.priority}"
+    match objective.name:
+        case "coverage" | "required":
+            return f"at most {counted(gap, 'more replica')}{of}"
+        case "rungs":
+            rungs = -(-gap // 1000)
+            return f"at most {counted(rungs, 'rung')} better in all for replicas{of}"
+        case "room":
+            return (
+                f"at most {counted(gap, 'point')} of room better for replicas{of} (3 for one below "
+                "a quarter of what it wants, 1 for one below half)"
+            )
+        case "gpus":
+            return f"at most {counted(gap // 2, 'GPU')} fewer"
+        case _:
+            assert_never(objective.name)
+
+
+def gap_lines(plan: Plan) -> list[str]:
+    """For each objective that is not proven, what could at most be better."""
+    return [words for each in plan.objectives if (words := objective_words(each)) is not None]
 
 
 def fleet_words(plan: Plan) -> str:
     """The size of a plan and how sure the solver is of it, in a sentence."""
     n_services = len({replica.service for replica in plan.replicas})
-    proof = "proven optimal" if plan.optimality == "optimal" else "not proven optimal"
+    proof = PROOF_WORDS[plan.optimality]
     return (
         f"{counted(len(plan.replicas), 'replica')} of {counted(n_services, 'service')} on "
         f"{counted(len(plan.hosts), 'host')} with {counted(len(plan.gpus), 'GPU')}; {proof}."

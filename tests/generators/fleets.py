@@ -41,6 +41,7 @@ class TinyFleet:
     services: tuple[TinyService, ...]
     max_moves: int | None = None
     freeze: tuple[str, ...] = field(default=())
+    consolidate: bool = False
 
     def inventory(self) -> Inventory:
         """The hosts, with GPUs of exactly these budgets."""
@@ -60,7 +61,9 @@ class TinyFleet:
         services = sorted(self.services, key=lambda service: service.name)
         return Spec(
             services=tuple(_service(service) for service in services),
-            policy=Policy(max_moves=self.max_moves, freeze=self.freeze),
+            policy=Policy(
+                max_moves=self.max_moves, freeze=self.freeze, consolidate=self.consolidate
+            ),
         )
 
     def demands(self) -> Demands:

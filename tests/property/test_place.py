@@ -13,7 +13,6 @@ from compiler.ir.inventory import Inventory
 from compiler.ir.placement import Crowded, PlacementError, Placements
 from compiler.ir.plan import InputDigests, Plan
 from compiler.ir.spec import Spec
-from compiler.place import fleet as fleet_module
 from compiler.place.conflicts import insisting_on, why_left_out
 from compiler.place.fleet import rank
 from compiler.place.placing import place
@@ -68,7 +67,7 @@ def test_moves_no_more_than_a_brute_force_must(
     assume(first is not None)
     assert first is not None
     running = Running(ways(fleet, first))
-    previous = plan_of(running)
+    previous = plan_of(fleet, running)
     services = tuple(
         replace(service, variants=tuple(map(_grown, service.variants)))
         if service.name == "a"
@@ -76,7 +75,7 @@ def test_moves_no_more_than_a_brute_force_must(
         for service in fleet.services
     )
     hosts = {name: gpus[: len(gpus) - more] or gpus for name, gpus in fleet.hosts.items()}
-    changed = replace(fleet, max_moves=max_moves, services=services, hosts=hosts)
+    changed = replace(fleet, max_moves=max_moves, services=services, hosts=hosts, consolidate=True)
     best = best_score(changed, running)
     answer = placed(changed, previous)
     assert (answer is None) == (best is None)
@@ -92,7 +91,7 @@ def test_unchanged_inputs_move_nothing(fleet: TinyFleet) -> None:
     first = placed(fleet)
     assume(first is not None)
     assert first is not None
-    again = placed(fleet, plan_of(Running(ways(fleet, first))))
+    again = placed(fleet, plan_of(fleet, Running(ways(fleet, first))))
     assert again is not None
     assert ways(fleet, again) == ways(fleet, first)
 
@@ -106,7 +105,7 @@ def test_an_unused_host_moves_nothing(fleet: TinyFleet) -> None:
     assume(all(each.variant == 0 for each in first.chosen))
     assume(all(len(each.gpus) == 1 for each in first.chosen))
     wider = replace(fleet, hosts={**fleet.hosts, "h9": (10,)})
-    again = placed(wider, plan_of(Running(ways(fleet, first))))
+    again = placed(wider, plan_of(fleet, Running(ways(fleet, first))))
     assert again is not None
     assert ways(wider, again) == ways(fleet, first)
 
@@ -200,38 +199,29 @@ def test_the_order_of_the_input_changes_nothing(fleet: TinyFleet) -> None:
         assert Counter(map(repr, first.chosen)) == Counter(map(repr, second.chosen))
 
 
-@SLOW
-@given(fleets())
-def test_looking_ahead_or_not_gives_the_same_answer(fleet: TinyFleet) -> None:
-    """The quick descent is only a shortcut."""
-    from compiler.place.settle import _Dive, _wanted
-    from compiler.place.solver import Solution, complete, solve
-
-    program = fleet_module.build(fleet.inventory(), fleet.spec(), fleet.demands(), (), None)
-    solution = solve(program.program)
-    assume(isinstance(solution, Solution))
-    assert isinstance(solution, Solution)
-    optimal = program.program.held(solution.reached)
-    quick = _Dive(program, optimal)
-    assume(quick.run(_wanted(program, solution)))
-    assume(complete(optimal, quick.taken) is not None)
-    careful = _Dive(program, optimal, witness=solution.values, looks_ahead=True)
-    assert careful.run(_wanted(program, solution))
-    assert careful.taken == quick.taken
-
-
 def _grown(sizes: dict[int, int]) -> dict[int, int]:
     return {n_gpus: mib + 1 for n_gpus, mib in sizes.items()}
 
 
-def plan_of(running: Running) -> Plan:
+def plan_of(fleet: TinyFleet, running: Running) -> Plan:
     """A plan that runs these replicas, as a previous plan."""
+    sizes = {service.name: service.variants for service in fleet.services}
     return Plan(
         inputs=InputDigests(inventory="", spec="", lock=""),
         optimality="optimal",
         replicas=[
             small_replica(
-                f"{name}-{number}", host, [share(gpu, 1) for gpu in gpus], variant=f"v{variant}"
+                f"{name}-{number}",
+                host,
+                [
+                    share(
+                        gpu,
+                        sizes[name][variant][len(gpus)],
+                        kind=f"card-{fleet.hosts[host][gpu]}",
+                    )
+                    for gpu in gpus
+                ],
+                variant=f"v{variant}",
             )
             for name, each in sorted(running.ways.items())
             for number, (variant, host, gpus) in enumerate(each)

@@ -1,0 +1,318 @@
+"""A plan from nothing: constructions, prices of a linear program, search, exact where it is small.
+
+First coverage and rungs at the least levels, then room and GPUs with those held. Every stage
+begins with an answer, and what is at its bound already is not searched for.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from math import gcd
+
+from compiler.ir.progress import Effort, Reporter, Step
+from compiler.place.construct import SMALLEST, Prices, Taste, climb, construct, realise
+from compiler.place.exact import Neighbourhood, cover_all, place_anew
+from compiler.place.patterns import Patterns
+from compiler.place.problem import Problem
+from compiler.place.score import Goal, Score, Weights, goals_of, score_of
+from compiler.place.search import Search, cover
+from compiler.place.state import State
+
+# Of the normal work, in quarters.
+_QUARTERS: dict[Effort, int] = {"low": 1, "normal": 4, "high": 16}
+
+# Up to so many GPUs and replicas one exact program is the whole fleet.
+_SMALL_GPUS, _SMALL_REPLICAS = 24, 20
+
+# More columns than this CP-SAT cannot look at within its limit.
+_SMALL_COLUMNS = 4000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Budget:
+    """The work of one pass: questions to the state, solver work, rounds of the linear program."""
+
+    questions: int
+    solver: float
+    rounds: int
+    trials: int
+    starts: int
+
+    @staticmethod
+    def of(problem: Problem, effort: Effort) -> Budget:
+        """By the size of the fleet, so that the time is some ten seconds for a few hundred GPUs."""
+        n = len(problem.gpu_host)
+        steps = ((40, 240_000, 40, 8), (400, 400_000, 40, 4), (6000, 2_500_000, 25, 2))
+        found = next((each for each in steps if n <= each[0]), (0, 12_000_000, 10, 2))
+        part = _QUARTERS[effort]
+        return Budget(
+            questions=found[1] * part // 4,
+            solver=0.6 * part / 4,
+            rounds=max(10, 15 * part),
+            trials=max(4, found[2] * part // 4),
+            starts=max(2, found[3] // 2) if effort == "low" else found[3],
+        )
+
+
+@dataclass(slots=True)
+class Best:
+    """The best plan so far, with the bound of each objective."""
+
+    problem: Problem
+    state: State
+    score: Score
+    bounds: list[int]
+    report: Reporter
+    goals: tuple[Goal, ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.goals = goals_of(self.problem)
+
+    def consider(self, state: State) -> Score:
+        """Takes a state if it is better; gives its score."""
+        score = score_of(state)
+        if score < self.score:
+            self.state, self.score = state.copy(), score
+        return score
+
+    @property
+    def first_gap(self) -> int | None:
+        """The place of the first objective that is not proven; None when all are."""
+        pairs = zip(self.score, self.bounds, strict=True)
+        return next((n for n, (value, bound) in enumerate(pairs) if value > bound), None)
+
+    def tell(self, stage: str) -> None:
+        """Says how far the first objective is that is not proven."""
+        at = self.first_gap
+        if at is None:
+            self.report(Step(stage=f"place: {stage}"))
+            return
+        kind, priority = self.goals[at]
+        item = kind if priority is None else f"{kind} of priority {priority}"
+        self.report(
+            Step(stage=f"place: {stage}", item=item, best=self.score[at], bound=self.bounds[at])
+        )
+
+
+def ideal_of(problem: Problem) -> list[int]:
+    """What no plan can beat: all placed, each on its best rung with its room, on fewest GPUs."""
+    cover = dict.fromkeys(problem.priorities, 0)
+    rungs, room, gpus = dict(cover), dict(cover), 0
+    required = 0
+    for i, service in enumerate(problem.services):
+        n = problem.possible[i]
+        required += 0 if service.optional else service.replicas - n
+        if n:
+            p = service.priority
+            cover[p] -= n
+            rungs[p] += n * min(way.loss for way in problem.ways[i])
+            loss = min(way.loss for way in problem.ways[i])
+            room[p] += n * min(way.points for way in problem.ways[i] if way.loss == loss)
+            gpus += n * min(way.span for way in problem.ways[i] if way.loss == loss)
+    values = {"coverage": cover, "rungs": rungs, "room": room}
+    single = {"required": required, "disturbed": 0, "moved": 0, "gpus": gpus}
+    return [
+        single[kind] if priority is None else values[kind][priority]
+        for kind, priority in goals_of(problem)
+    ]
+
+
+class Fresh:
+    """One run of the pass without a previous plan."""
+
+    def __init__(self, problem: Problem, budget: Budget, report: Reporter) -> None:
+        self.problem, self.budget = problem, budget
+        self.weights = Weights(problem)
+        self.ideal = ideal_of(problem)
+        self.flat: Prices = [500] * len(problem.families)
+        self.n_first = 1 + 2 * len(problem.priorities)
+        """Objectives before room: those that the least levels decide."""
+        state = construct(problem, self.weights, self.flat, Taste(factor=0))
+        self.best = Best(problem, state, score_of(state), list(self.ideal), report)
+        columns = sum(len(problem.families[w.family].places) for ways in problem.ways for w in ways)
+        self.is_small = (
+            len(problem.gpu_host) <= _SMALL_GPUS
+            and sum(problem.possible) <= _SMALL_REPLICAS
+            and columns <= _SMALL_COLUMNS
+        )
+
+    def run(self) -> Best:
+        """The best plan within the budget."""
+        best, p = self.best, self.problem
+        for prices, factor in ((0, 0), (1, 0), (500, SMALLEST)):
+            state = construct(
+                p, self.weights, [prices] * len(p.families), Taste(factor=factor, by_priority=True)
+            )
+            if self._first(best.consider(state)) == self._first(self.ideal):
+                break
+        best.tell("first answer")
+        is_ideal = self._first(best.score) == self._first(self.ideal)
+        if not is_ideal and not (self.is_small and self._exact(room=False)):
+            self._search_places()
+        self._room()
+        return best
+
+    def _first(self, score: Score | list[int]) -> tuple[int, ...]:
+        return tuple(score[: self.n_first])
+
+    def _exact(self, *, room: bool) -> bool:
+        """A small fleet as one program; True when that proves it."""
+        best = self.best
+        state = best.state.copy(least=not room)
+        best.tell("exact")
+        where = Neighbourhood(
+            hosts=tuple(range(len(self.problem.host_names))),
+            limit=self.budget.solver,
+            first=not room,
+            room=room,
+        )
+        proof = place_anew(state, where)
+        best.consider(state)
+        if room and proof.room:
+            best.bounds[self.n_first :] = best.score[self.n_first :]
+        if not room and proof.first:
+            best.bounds[: self.n_first] = best.score[: self.n_first]
+            if self._first(best.score) != self._first(self.ideal):
+                # The ideal of room is that of replicas that are all on their best rung.
+                best.bounds[self.n_first :] = [0] * (len(best.bounds) - self.n_first)
+        return proof.room if room else proof.first
+
+    def _guide(self, *, levels: bool) -> tuple[Patterns, Prices]:
+        patterns = Patterns(self.problem, levels=levels)
+        patterns.seed(self.best.state)
+        patterns.solve(None, rounds=self.budget.rounds)
+        return patterns, patterns.prices()
+
+    # Coverage and rungs
+
+    def _search_places(self) -> None:
+        p, best, budget = self.problem, self.best, self.budget
+        best.tell("prices")
+        patterns, prices = self._guide(levels=False)
+        for factor in (16, SMALLEST):
+            best.consider(construct(p, self.weights, prices, Taste(factor=factor)))
+        guided = realise(p, patterns.targets())
+        guided = construct(p, self.weights, prices, Taste(factor=16), guided)
+        best.consider(guided)
+        n = 1 + len(p.priorities)
+        full = best.score[:n] == tuple(self.ideal[:n])
+        proven: State | None = None
+        if not full and len(p.gpu_host) <= _SMALL_GPUS:
+            best.tell("coverage")
+            proven = cover(p, prices, budget.questions // 32, 1)
+            if cover_all(proven, budget.solver * 2):
+                best.bounds[:n] = score_of(proven)[:n]
+            best.consider(proven)
+        self._starts(guided, proven, prices, full=full)
+        self._prove(patterns, 0, self.n_first)
+
+    def _starts(self, guided: State, proven: State | None, prices: Prices, *, full: bool) -> None:
+        """Searches from several starts; each round keeps half of them, with twice as much each."""
+        p, best, budget = self.problem, self.best, self.budget
+        climbed: Prices | None = None
+        searches = []
+        for seed in range(1, budget.starts + 1):
+            best.tell(f"start {seed} of {budget.starts}")
+            if proven is not None and seed % 4:
+                state = proven.copy()
+            elif full or not (seed + 1) % 4:
+                state = guided.copy()
+            elif seed % 2:
+                climbed, state = climb(p, prices, budget.trials, seed)
+            else:
+                share = budget.questions // (4 * budget.starts)
+                state = cover(p, climbed or prices, share, seed)
+            state.questions = 0
+            searches.append(Search(state, self.weights, prices, seed))
+        while True:
+            for search in searches:
+                search.run(budget.questions // (4 * len(searches)))
+                if self._first(best.consider(search.state)) == self._first(self.ideal):
+                    return
+                best.tell("search")
+            if len(searches) == 1:
+                return
+            searches.sort(key=lambda each: score_of(each.state))
+            searches = searches[: len(searches) // 2]
+
+    # Room and GPUs
+
+    def _room(self) -> None:
+        p, best, budget = self.problem, self.best, self.budget
+        best.tell("room")
+        for emptiest in (False, True):
+            state = best.state.copy()
+            _raise(state)
+            best.consider(state)
+            for factor in (0, 1, 4, 16):
+                taste = Taste(factor=factor, levels=True, emptiest=emptiest)
+                state = construct(p, self.weights, self.flat, taste)
+                _raise(state)
+                if list(best.consider(state)) == self.ideal:
+                    return
+        if self.is_small:
+            search = Search(best.state.copy(), self.weights, self.flat, levels=True)
+            search.run(6000)
+            best.consider(search.state)
+            if self._exact(room=True):
+                return
+        patterns, prices = self._guide(levels=True)
+        for factor in (4, 16, 64):
+            state = construct(p, self.weights, prices, Taste(factor=factor, levels=True))
+            _raise(state)
+            best.consider(state)
+        state = realise(p, patterns.targets())
+        state = construct(p, self.weights, prices, Taste(factor=16, levels=True), state)
+        _raise(state)
+        best.consider(state)
+        search = Search(best.state.copy(), self.weights, prices, levels=True)
+        for _ in range(4):
+            search.run(budget.questions // 8)
+            if list(best.consider(search.state)) == self.ideal:
+                return
+            best.tell("room")
+        self._prove(patterns, self.n_first, len(self.ideal))
+
+    # Bounds
+
+    def _prove(self, patterns: Patterns, low: int, high: int) -> None:
+        """Bounds of the objectives from low to high, each with those before it as reached."""
+        p, best = self.problem, self.best
+        n = 1 + len(p.priorities)
+        score, bounds = best.score, best.bounds
+        # The ideal of what comes later is that of replicas that are all placed.
+        if low == 0 and score[1:n] != tuple(self.ideal[1:n]):
+            bounds[n:] = [0] * (len(bounds) - n)
+        elif low == 0 and self._first(score) != self._first(self.ideal):
+            bounds[self.n_first :] = [0] * (len(bounds) - self.n_first)
+        patterns.seed(best.state)
+        needed = sum(s.replicas for s in p.services if not s.optional)
+        for at in range(high):
+            goal = best.goals[at]
+            kind = goal[0]
+            if kind in ("disturbed", "moved"):
+                continue
+            value = needed - score[at] if kind == "required" else -score[at]
+            if at >= low and score[at] != bounds[at]:
+                best.tell("bounds")
+                rounds = self.budget.rounds // (2 if kind in ("room", "gpus") else 1)
+                most = patterns.solve(goal, rounds=rounds, stop_at=value)
+                if most is not None:
+                    unit = self._unit(goal)
+                    bound = -(most // unit) * unit
+                    bound = bound + needed if kind == "required" else bound
+                    bounds[at] = min(score[at], max(bounds[at], bound))
+            if kind != "gpus" and (kind != "required" or needed):
+                patterns.hold(goal, value)
+
+    def _unit(self, goal: Goal) -> int:
+        """What every value of an objective is a multiple of."""
+        ways = [way for ways in self.problem.least for way in ways]
+        if goal[0] == "rungs":
+            return max(1, gcd(*(way.loss for way in ways)))
+        return max(1, gcd(*(way.span for way in ways))) if goal[0] == "gpus" else 1
+
+
+def _raise(state: State) -> None:
+    for _ in state.raise_all(sorted(state.placed)):
+        pass

@@ -1,0 +1,417 @@
+"""The fleet as the place pass counts it: families of alike groups of GPUs, services and ways.
+
+Everything is a number here: hosts, GPUs and services in the order of their names, memory in MiB,
+demands rounded up and budgets rounded down. Places that no rule and no memory can tell apart are
+one family, so that tables are as long as there are families and not places.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+
+from compiler.engines.registry import engine_of
+from compiler.ir.asked import asked_of
+from compiler.ir.demand import Demand, Demands, Option, Refusal
+from compiler.ir.inventory import Inventory
+from compiler.ir.plan import Plan, Replica
+from compiler.ir.rules import are_apart
+from compiler.ir.spec import Spec
+from compiler.ir.units import budget_mib, demand_mib
+from compiler.place.ladder import loss_of, thin
+from compiler.place.levels import Level, filled, levels_of, mib_with, points_of
+
+Place = tuple[int, tuple[int, ...]]
+"""A host and GPUs of it, by their numbers in the fleet; none for the CPU."""
+
+
+# No fleet has a million replicas of a service.
+_MOST_DIGITS = 6
+
+
+@dataclass(slots=True, eq=False)
+class Family:
+    """Groups of GPUs that are alike: of one size, on alike hosts, in reach of the same rules."""
+
+    number: int
+    size: int
+    one_island: bool
+    places: list[Place]
+    hosts: list[int]
+
+    @property
+    def span(self) -> int:
+        """Twice the GPUs of a replica, and one more when they are not in one island."""
+        return 2 * self.size + (not self.one_island)
+
+
+@dataclass(slots=True, eq=False)
+class Way:
+    """How a replica of a service can run on any place of a family, with one level of its cache."""
+
+    service: int
+    variant: int
+    family: int
+    demand: Demand
+    mib: tuple[int, ...]
+    """On each GPU, in the order of the group."""
+    ram: int
+    loss: int
+    """Thousandths of a rung."""
+    points: int
+    kv_bytes: int | None
+    span: int
+    budget: int
+    """MiB of all GPUs that it stands on: the smaller, the more is left for others."""
+    ladder: list[Way] = field(default_factory=list)
+    """Its levels, the least first."""
+    only: int | None = None
+    """The place of the family, for what goes on there as it runs; None: any."""
+    size: int = 0
+    total: int = 0
+    least_mib: int = 0
+    uniform: bool = True
+
+    def __post_init__(self) -> None:
+        self.size = len(self.mib)
+        self.total = sum(self.mib)
+        self.least_mib = min(self.mib, default=self.ram)
+        self.uniform = len(set(self.mib)) <= 1
+
+
+@dataclass(slots=True, eq=False, kw_only=True)
+class Runs:
+    """A replica of the previous plan whose service is still wanted."""
+
+    service: int
+    name: str
+    place: Place | None
+    """None when it is gone."""
+    way: Way | None
+    """As it runs; None when it cannot go on so, or is asked for something else."""
+    changed: bool
+
+
+class Problem:
+    """A fleet to be placed; what is frozen is taken off first."""
+
+    def __init__(
+        self,
+        inventory: Inventory,
+        spec: Spec,
+        demands: Demands,
+        frozen: tuple[Replica, ...],
+        previous: Plan | None,
+    ) -> None:
+        self.inventory, self.spec, self.demands, self.frozen = inventory, spec, demands, frozen
+        self.policy = spec.policy
+        held = {replica.service for replica in frozen}
+        self.services = [service for service in spec.services if service.name not in held]
+        self.index = {service.name: i for i, service in enumerate(self.services)}
+        self._number_devices()
+        self._take_frozen()
+        self.priorities = sorted({s.priority for s in self.services}, reverse=True)
+        self.apart = self._apart()
+        self.families: list[Family] = []
+        self.place_at: dict[Place, list[tuple[int, int]]] = defaultdict(list)
+        """Families that hold a place, with its number there."""
+        self.ways: list[list[Way]] = []
+        """Every level of every way of each service."""
+        self.least: list[list[Way]] = []
+        """Those at the least level alone."""
+        self._add_ways()
+        self.hosts_of = [
+            sorted({h for way in ways for h in self.families[way.family].hosts})
+            for ways in self.least
+        ]
+        self.possible = [self._possible(i) for i in range(len(self.services))]
+        self._asked: dict[int, str] = {}
+        self.running = self._running(previous) if previous else []
+
+    # Devices
+
+    def _number_devices(self) -> None:
+        self.host_names = [host.name for host in self.inventory.hosts]
+        self.host_number = {name: number for number, name in enumerate(self.host_names)}
+        self.gpu_host: list[int] = []
+        self.gpu_index: list[int] = []
+        self.budget: list[int] = []
+        """MiB of each GPU, frozen replicas not taken off."""
+        self.host_gpus: list[list[int]] = []
+        for number, host in enumerate(self.inventory.hosts):
+            self.host_gpus.append([])
+            for gpu in host.gpus:
+                self.host_gpus[-1].append(len(self.gpu_host))
+                self.gpu_host.append(number)
+                self.gpu_index.append(gpu.index)
+                self.budget.append(budget_mib(gpu.budget_bytes))
+        self.ram = [budget_mib(host.ram_budget_bytes) for host in self.inventory.hosts]
+        self.ports = [host.ports[1] - host.ports[0] + 1 for host in self.inventory.hosts]
+        self.free = list(self.budget)
+
+    def _take_frozen(self) -> None:
+        """Takes frozen replicas off; their GPUs are barred to services that are apart from them."""
+        by_name = {service.name: service for service in self.spec.services}
+        self.barred: list[set[int]] = [set() for _ in self.services]
+        for replica in self.frozen:
+            host = self.host_number[replica.host]
+            self.ram[host] -= demand_mib(replica.ram_bytes)
+            self.ports[host] -= 1
+            frozen = by_name[replica.service]
+            gpus = [self.host_gpus[host][share.gpu] for share in replica.shares]
+            for gpu, share in zip(gpus, replica.shares, strict=True):
+                self.free[gpu] -= demand_mib(share.share_bytes)
+                shares = engine_of(replica.engine).shares_gpus(replica.engine_version)
+                if frozen.placement.exclusive or not shares:
+                    self.free[gpu] = 0
+            for i, service in enumerate(self.services):
+                if are_apart(service, frozen):
+                    self.barred[i].update(gpus)
+
+    def _apart(self) -> list[list[int]]:
+        """For each service those with which it must not share a GPU."""
+        found: list[set[int]] = [set() for _ in self.services]
+        for i, service in enumerate(self.services):
+            for name in service.placement.apart_from:
+                j = self.index.get(name)
+                if j is not None:
+                    found[i].add(j)
+                    found[j].add(i)
+        return [sorted(each) for each in found]
+
+    # Ways
+
+    def _add_ways(self) -> None:
+        options = [o for s in self.services for o in self.demands.options[s.name]]
+        classes = self._host_classes(options)
+        known: dict[object, int] = {}
+        for i, service in enumerate(self.services):
+            least: list[Way] = []
+            for option in self.demands.options[service.name]:
+                for hosts in classes[option.hosts]:
+                    key = (hosts, option.groups)
+                    if key not in known:
+                        known[key] = self._add_family(hosts, option)
+                    least += self._ways_of(i, option, known[key])
+            self.least.append(least)
+            self.ways.append([level for way in least for level in way.ladder])
+
+    def _host_classes(self, options: list[Option]) -> dict[tuple[str, ...], list[tuple[int, ...]]]:
+        """Each set of hosts of an option as disjoint sets that no other option cuts."""
+        within: dict[str, list[int]] = defaultdict(list)
+        distinct = list(dict.fromkeys(option.hosts for option in options))
+        for number, names in enumerate(distinct):
+            for name in names:
+                within[name].append(number)
+        found: dict[tuple[str, ...], list[tuple[int, ...]]] = {}
+        for names in distinct:
+            parts: dict[tuple[int, ...], list[int]] = defaultdict(list)
+            for name in names:
+                parts[tuple(within[name])].append(self.host_number[name])
+            found[names] = [tuple(part) for part in parts.values()]
+        return found
+
+    def _add_family(self, hosts: tuple[int, ...], option: Option) -> int:
+        places = [
+            (host, tuple(self.host_gpus[host][index] for index in group))
+            for host in hosts
+            for group in option.groups
+        ]
+        number = len(self.families)
+        for n, place in enumerate(places):
+            self.place_at[place].append((number, n))
+        self.families.append(
+            Family(number, option.n_gpus, option.one_island, places, sorted(hosts))
+        )
+        return number
+
+    def _ways_of(self, i: int, option: Option, family: int) -> list[Way]:
+        """One way for each step of the option's ladder, each with its levels."""
+        places = self.families[family].places
+        budgets = tuple(self.budget[gpu] for gpu in places[0][1])
+        found = []
+        for demand in thin(option.demands):
+            if budgets and self._is_alone(i, demand):
+                levels = [filled(demand, budgets)]
+            else:
+                levels = levels_of(demand, budgets)
+            ladder: list[Way] = []
+            for level in levels:
+                ladder.append(self.way(i, option.variant, family, demand, level, ladder))
+            found.append(ladder[0])
+        return found
+
+    def _is_alone(self, i: int, demand: Demand) -> bool:
+        """Whether a replica has its GPUs to itself, by the spec or because its engine must."""
+        request = demand.request
+        shares = engine_of(request.engine).shares_gpus(request.version)
+        return self.services[i].placement.exclusive or not shares
+
+    def way(
+        self, i: int, variant: int, family: int, demand: Demand, level: Level, ladder: list[Way]
+    ) -> Way:
+        """A way on a family; the caller adds it to its ladder."""
+        group = self.families[family]
+        return Way(
+            service=i,
+            variant=variant,
+            family=family,
+            demand=demand,
+            mib=level.mib,
+            ram=demand_mib(demand.host.high_bytes),
+            loss=loss_of(self.services[i], variant, demand),
+            points=level.points,
+            kv_bytes=level.kv_bytes,
+            span=group.span,
+            budget=sum(self.budget[gpu] for gpu in group.places[0][1]),
+            ladder=ladder,
+        )
+
+    def _possible(self, i: int) -> int:
+        """Replicas of a service that an empty fleet could hold."""
+        service = self.services[i]
+        if not self.least[i]:
+            return 0
+        if service.placement.spread == "host":
+            return min(service.replicas, len(self.hosts_of[i]))
+        return service.replicas
+
+    # What runs
+
+    def _running(self, previous: Plan) -> list[Runs]:
+        found = []
+        for replica in sorted(
+            previous.replicas, key=lambda r: (r.service, _number(r.name), r.name)
+        ):
+            i = self.index.get(replica.service)
+            if i is not None:
+                found.append(self._runs(i, replica, previous))
+        return found
+
+    def _runs(self, i: int, replica: Replica, previous: Plan) -> Runs:
+        service = self.services[i]
+        place = self._place_of(replica)
+        variant = next(
+            (n for n, each in enumerate(service.variants) if each.name == replica.variant), None
+        )
+        way, changed = None, True
+        if variant is not None:
+            asked = self._asked_at(service.name, variant, replica.host)
+            changed = asked is not None and replica.asked not in ("", asked)
+            if place is not None and asked is not None and not changed:
+                way = self._way_as_it_runs(i, variant, place, replica, previous)
+        return Runs(service=i, name=replica.name, place=place, way=way, changed=changed)
+
+    def _asked_at(self, service: str, variant: int, host: str) -> str | None:
+        """What a replica on this host would be asked for; None when none can stand there."""
+        option = next(
+            (
+                each
+                for each in self.demands.options[service]
+                if each.variant == variant and host in each.hosts
+            ),
+            None,
+        )
+        if option is None:
+            return None
+        request = option.demands[0].request
+        if id(request) not in self._asked:
+            self._asked[id(request)] = asked_of(request)
+        return self._asked[id(request)]
+
+    def _place_of(self, replica: Replica) -> Place | None:
+        """Where it stands, if these very GPUs are still there."""
+        host = self.host_number.get(replica.host)
+        if host is None:
+            return None
+        gpus = self.inventory.hosts[host].gpus
+        for share in replica.shares:
+            if share.gpu >= len(gpus) or gpus[share.gpu].kind.name != share.kind:
+                return None
+            if gpus[share.gpu].uuid not in (None, share.uuid) and share.uuid is not None:
+                return None
+        return host, tuple(self.host_gpus[host][share.gpu] for share in replica.shares)
+
+    def _way_as_it_runs(
+        self, i: int, variant: int, place: Place, replica: Replica, previous: Plan
+    ) -> Way | None:
+        mib = tuple(demand_mib(share.share_bytes) for share in replica.shares)
+        if any(need > self.budget[gpu] for need, gpu in zip(mib, place[1], strict=True)):
+            return None
+        for family, n in self.place_at.get(place, ()):
+            for least in self.least[i]:
+                if least.family != family or least.variant != variant:
+                    continue
+                growth = least.demand.growth
+                if growth is None:
+                    if least.mib == mib or (mib and self._is_alone(i, least.demand)):
+                        return _only(least, n)
+                    continue
+                kv_bytes = max((s.breakdown.kv.bytes for s in replica.shares), default=0)
+                own = mib_with(least.demand, kv_bytes)
+                fits = all(
+                    need <= self.budget[gpu] for need, gpu in zip(own, place[1], strict=True)
+                )
+                if fits and kv_bytes >= least.demand.kv_bytes:
+                    level = Level(
+                        kv_bytes=kv_bytes,
+                        mib=least.mib if self._is_alone(i, least.demand) else own,
+                        points=points_of(kv_bytes, growth.max_kv_bytes),
+                    )
+                    way = self.way(i, variant, family, least.demand, level, least.ladder)
+                    way.only = n
+                    return way
+            recut = self._recut(i, variant, (family, n), replica, previous)
+            if recut is not None:
+                return recut
+        return None
+
+    def _recut(
+        self, i: int, variant: int, at: tuple[int, int], replica: Replica, previous: Plan
+    ) -> Way | None:
+        """A partial offload that was cut by what was left on its GPUs, or a step thinned out."""
+        family, n = at
+        left = {(g.host, g.gpu): g.budget_bytes - g.granted_bytes for g in previous.gpus}
+        bytes_ = tuple(share.share_bytes for share in replica.shares)
+        for least in self.least[i]:
+            demand = least.demand
+            if least.family != family or least.variant != variant or not replica.gpu_layers:
+                continue
+            room = tuple(
+                left.get((replica.host, share.gpu), 0) + share.share_bytes
+                for share in replica.shares
+            )
+            engine = engine_of(demand.request.engine)
+            for budgets in (demand.site.budgets_bytes, room, bytes_):
+                site = type(demand.site)(
+                    kinds=demand.site.kinds, budgets_bytes=budgets, linked=demand.site.linked
+                )
+                answer = engine.demands(demand.request, site)
+                for each in () if isinstance(answer, Refusal) else answer:
+                    same = tuple(device.high_bytes for device in each.devices) == bytes_
+                    if same and each.split.gpu_layers == replica.gpu_layers:
+                        level = levels_of(each, tuple(self.budget[g] for g in self._gpus(at)))[0]
+                        ladder: list[Way] = []
+                        way = self.way(i, variant, family, each, level, ladder)
+                        ladder.append(way)
+                        way.only = n
+                        return way
+            return None
+        return None
+
+    def _gpus(self, at: tuple[int, int]) -> tuple[int, ...]:
+        return self.families[at[0]].places[at[1]][1]
+
+
+def _only(way: Way, place: int) -> Way:
+    """The same way for one place alone."""
+    return Way(
+        service=way.service, variant=way.variant, family=way.family, demand=way.demand,
+        mib=way.mib, ram=way.ram, loss=way.loss, points=way.points, kv_bytes=way.kv_bytes,
+        span=way.span, budget=way.budget, ladder=way.ladder, only=place,
+    )  # fmt: skip
+
+
+def _number(name: str) -> int:
+    tail = name.rpartition("-")[2]
+    return int(tail) if tail.isdecimal() and len(tail) <= _MOST_DIGITS else 0
