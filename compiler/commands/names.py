@@ -9,14 +9,13 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from click.shell_completion import CompletionItem
-
 if TYPE_CHECKING:
     import click
+    from click.shell_completion import CompletionItem
 
     from compiler.ir.textfile import TextFile
 
-Items = list[CompletionItem]
+    Items = list[CompletionItem]
 
 
 def services(context: click.Context, _: click.Parameter, incomplete: str) -> Items:
@@ -31,7 +30,7 @@ def services_and_sources(context: click.Context, _: click.Parameter, incomplete:
 
 def sources(context: click.Context, _: click.Parameter, incomplete: str) -> Items:
     """Sources of modelc.lock, and files."""
-    return [*_matching(_sources(context), incomplete), CompletionItem(incomplete, type="file")]
+    return [*_matching(_sources(context), incomplete), _file(incomplete)]
 
 
 def hosts(context: click.Context, _: click.Parameter, incomplete: str) -> Items:
@@ -63,10 +62,19 @@ def kinds(context: click.Context, __: click.Parameter, incomplete: str) -> Items
 def plans(_: click.Context, __: click.Parameter, incomplete: str) -> Items:
     """Files, and the words that stand for plans."""
     words = _matching(("git:HEAD", "none"), incomplete)
-    return [*words, CompletionItem(incomplete, type="file")]
+    return [*words, _file(incomplete)]
+
+
+def _file(incomplete: str) -> CompletionItem:
+    from click.shell_completion import CompletionItem
+
+    return CompletionItem(incomplete, type="file")
 
 
 def _matching(names: Iterable[str], incomplete: str) -> Items:
+    # Loaded by those alone who complete something: `modelc --help` does not wait for it.
+    from click.shell_completion import CompletionItem
+
     return [CompletionItem(name) for name in dict.fromkeys(names) if name.startswith(incomplete)]
 
 
