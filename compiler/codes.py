@@ -38,8 +38,13 @@ FILES = {
     ),
     "yaml-syntax": Code(
         "This is not valid YAML",
-        "An indent, a quote or a bracket is wrong, or a merge left its marks.",
+        "An indent, a quote or a bracket is wrong.",
         "Mend the line that is named; your editor marks it with the schema in the first line.",
+    ),
+    "merge-conflict": Code(
+        "This file is in the middle of a merge",
+        "It holds both sides of a merge, with git's conflict markers between them.",
+        "Keep of each part the side that is meant, and delete the marker lines.",
     ),
     "yaml-alias": Code(
         "YAML anchors and aliases are not accepted",
@@ -274,7 +279,7 @@ MODELS = {
 DISCOVERY = {
     "nvml-missing": Code(
         "No NVIDIA driver answers on this host",
-        "There is no driver, or no NVIDIA GPU; modelc serves no others.",
+        "There is an NVIDIA GPU and no driver, or GPUs are named of a host without.",
         "Install the driver, or describe the host in inventory.yaml by hand.",
     ),
     "nvml-failed": Code(

@@ -68,6 +68,8 @@ def enlist(file: TextFile, found: Found, name: str | None, *, write: bool) -> En
             kinds[kind] = _user_kind(kind, described)
     key, ranged = _key(found, name, hosts)
     old = {} if ranged else _mapping(hosts.get(key))
+    if not found.driver and _slots(_mapping(hosts.get(ranged or key)).get("gpus")):
+        raise CompileError([_no_driver(key)])
     items, new = _items(found.gpus, _slots(old.get("gpus")), kinds)
     default_ram = inventory.defaults.ram if inventory else None
     own_ram = inventory.hosts[key].ram if inventory and key in inventory.hosts else None
@@ -139,7 +141,7 @@ def _items(
         if before is not None and _agrees(known, slots[before], gpu):
             kind = str(slots[before]["kind"])
         else:
-            kind = kind_of(gpu, known) or new_kind(gpu, known)
+            kind = kind_of(gpu, known) or _new_kind(gpu, known)
         if kind not in known:
             new[kind] = _described(gpu, gpus)
             known[kind] = _kind(kind, gpu)
@@ -156,6 +158,21 @@ def _items(
             values.setdefault("island", island)
         items.append(_Item(before=before, values=values))
     return items, new
+
+
+def _new_kind(gpu: FoundGpu, kinds: dict[str, GpuKind]) -> str:
+    name = new_kind(gpu, kinds)
+    if name in kinds or gpu.compute is not None:
+        return name
+    detail = (
+        f"`{gpu.name}` with {whole_mib(gpu.memory_bytes)} is no kind that is known, and the report "
+        "does not say its compute capability."
+    )
+    hint = (
+        f"Describe it under `gpu_kinds` as `{name}: {{memory: {whole_mib(gpu.memory_bytes)}, "
+        'compute: "..."}`, with what `nvidia-smi --query-gpu=compute_cap --format=csv` prints.'
+    )
+    raise CompileError([Diagnostic(code="unknown-gpu-kind", detail=detail, hints=(hint,))])
 
 
 def _agrees(kinds: dict[str, GpuKind], slot: dict[str, Any], gpu: FoundGpu) -> bool:
@@ -177,7 +194,7 @@ def _described(gpu: FoundGpu, gpus: tuple[FoundGpu, ...]) -> dict[str, object]:
     linked = not gpu.mig and sum(each.island == gpu.island for each in gpus) > 1
     found: dict[str, object] = {
         "memory": whole_mib(gpu.memory_bytes),
-        "compute": f"{gpu.compute[0]}.{gpu.compute[1]}",
+        "compute": ".".join(map(str, gpu.compute or ())),
     }
     return found | ({"link": "nvlink"} if linked else {}) | ({"mig": True} if gpu.mig else {})
 
@@ -187,7 +204,7 @@ def _kind(name: str, gpu: FoundGpu) -> GpuKind:
         name=name,
         memory_bytes=gpu.memory_bytes,
         cuda_total_bytes=gpu.memory_bytes,
-        compute=gpu.compute,
+        compute=gpu.compute or (0, 0),
         mig=gpu.mig,
     )
 
@@ -255,6 +272,17 @@ def _names(pattern: str) -> list[str]:
         return expand(pattern)
     except ValueError:
         return []
+
+
+def _no_driver(host: str) -> Diagnostic:
+    return Diagnostic(
+        code="nvml-missing",
+        detail=f"No NVIDIA driver answers here, and the inventory names GPUs of `{host}`.",
+        hints=(
+            "Install the driver, or write `gpus: []` if the host has none any more.",
+            "With `--host NAME` this host is another one.",
+        ),
+    )
 
 
 def _in_range(host: str, ranged: str, found: Found, items: list[_Item]) -> Diagnostic:

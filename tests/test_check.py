@@ -189,7 +189,7 @@ class TestSelectors:
     def test_a_compose_host_needs_an_image(self) -> None:
         check_spec(
             f"  »chat: {{model: {LLM}}}\n",
-            ("engine-missing", "needs `vllm`", "with an `image` for compose and quadlet hosts"),
+            ("engine-missing", "needs an `image` of `vllm`", "{vllm: {image: "),
             inventory=INVENTORY.replace("  ram:", "  target: compose\n  ram:"),
         )
 

@@ -475,18 +475,122 @@ def test_a_driver_that_does_not_answer(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_no_driver(tmp_path: Path) -> None:
-    # A library that cannot be loaded stands before the machine's own, if it has one.
-    (tmp_path / "libnvidia-ml.so.1").write_bytes(b"")
-    found = run(tmp_path, LD_LIBRARY_PATH=str(tmp_path))
-    assert (found.returncode, found.stdout) == (1, "")
-    assert found.stderr == textwrap.dedent("""\
-        error[nvml-missing]: No NVIDIA driver answers on this host
-          NVML says: NVML Shared Library Not Found.
-          hint: Run it on the GPU host, or write the host into inventory.yaml by hand.
+GPU_ON_THE_BUS = "0100\\t10de2204\\t2e\\n"
+NO_GPU_ON_THE_BUS = "0010\\t80861237\\t0\\n"
 
-        1 error.
-        """)
+
+def without_library(folder: Path, devices: str) -> subprocess.CompletedProcess[str]:
+    """What is found where nothing of the driver is installed."""
+    # A library that cannot be loaded stands before the machine's own, if it has one.
+    (folder / "libnvidia-ml.so.1").write_bytes(b"")
+    code = (
+        "from compiler.discover.machine import discover\n"
+        f"found = discover('MemTotal: 1024 kB', '{devices}')\n"
+        "print(found.ram_bytes, found.gpus, found.driver)"
+    )
+    return subprocess.run(
+        [sys.executable, "-c", code], text=True, capture_output=True, check=False, timeout=60,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "LD_LIBRARY_PATH": str(folder)},
+    )  # fmt: skip
+
+
+def test_a_device_and_no_driver(tmp_path: Path) -> None:
+    found = without_library(tmp_path, GPU_ON_THE_BUS)
+    assert found.returncode == 1
+    assert "nvml-missing: NVML says: NVML Shared Library Not Found." in found.stderr
+
+
+def test_a_host_without_a_gpu_has_its_ram(tmp_path: Path) -> None:
+    found = without_library(tmp_path, NO_GPU_ON_THE_BUS)
+    assert (found.stdout, found.stderr) == ("1048576 () False\n", "")
+
+
+REPORT = """<?xml version="1.0" ?>
+<!DOCTYPE nvidia_smi_log SYSTEM "nvsmi_device_v12.dtd">
+<nvidia_smi_log>
+  <timestamp>Tue Dec  1 12:00:00 2026</timestamp>
+  <attached_gpus>2</attached_gpus>
+  <gpu id="00000000:41:00.0">
+    <product_name>NVIDIA GeForce RTX 4090</product_name>
+    <product_architecture>Ada Lovelace</product_architecture>
+    <mig_mode><current_mig>N/A</current_mig></mig_mode>
+    <uuid>GPU-bbbb0002-0000-0000-0000-000000000000</uuid>
+    <minor_number>1</minor_number>
+    <fb_memory_usage><total>49140 MiB</total><used>1 MiB</used></fb_memory_usage>
+    <processes><process_info><pid>1</pid><process_name>a</process_name></process_info></processes>
+  </gpu>
+  <gpu id="00000000:01:00.0">
+    <product_name>NVIDIA GeForce RTX 3090</product_name>
+    <product_architecture>Ampere</product_architecture>
+    <mig_mode><current_mig>N/A</current_mig></mig_mode>
+    <uuid>GPU-aaaa0001-0000-0000-0000-000000000000</uuid>
+    <minor_number>0</minor_number>
+    <fb_memory_usage><total>24576 MiB</total></fb_memory_usage>
+  </gpu>
+</nvidia_smi_log>
+"""
+REPORTED = """\
+version: 1
+hosts:
+  far:
+    ram: 65536MiB
+    gpus:
+      - {kind: rtx-3090, uuid: GPU-aaaa0001-0000-0000-0000-000000000000, minor: 0}
+      - {kind: rtx-4090-48gb, uuid: GPU-bbbb0002-0000-0000-0000-000000000000, minor: 1}
+"""
+
+
+def reported(folder: Path, text: str) -> subprocess.CompletedProcess[str]:
+    (folder / "report.xml").write_text(text, encoding="utf-8")
+    return run(folder, "--from", "report.xml", "--host", "far", "--ram", "64GiB")
+
+
+def test_a_report_of_another_host(tmp_path: Path) -> None:
+    found = reported(tmp_path, REPORT)
+    assert (found.returncode, found.stdout) == (0, ""), found.stderr
+    assert (tmp_path / "inventory.yaml").read_text("utf-8") == REPORTED
+    again = reported(tmp_path, REPORT)
+    assert again.stderr == "inventory.yaml is up to date.\n"
+
+
+def test_a_report_needs_the_name_of_its_host(tmp_path: Path) -> None:
+    found = run(tmp_path, "--from", "-")
+    assert found.returncode == 64
+    assert "--from needs --host NAME" in found.stderr
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ('<!DOCTYPE nvidia_smi_log SYSTEM "nvsmi_device_v12.dtd">',
+         "<!DOCTYPE x [<!ENTITY a 'aaaa'>]>", "it declares entities"),
+        ("nvidia_smi_log", "smi", "another element than `nvidia_smi_log`"),
+        ("</nvidia_smi_log>", "", "no element found"),
+        ("<timestamp>", "<a>" * 20, "more than 16 levels"),
+        ("49140 MiB", "N/A", "does not say its memory"),
+        ("GPU-bbbb0002-0000-0000-0000-000000000000", "", "no product name or no UUID"),
+        ("NVIDIA GeForce RTX 4090", "\u202e", "no product name or no UUID"),
+    ],
+)  # fmt: skip
+def test_a_report_that_is_none(tmp_path: Path, old: str, new: str, words: str) -> None:
+    found = reported(tmp_path, REPORT.replace(old, new))
+    assert found.returncode == 1
+    assert found.stderr.startswith("error[nvml-failed]"), found.stderr
+    assert words in found.stderr
+    assert not (tmp_path / "inventory.yaml").exists()
+
+
+def test_a_report_of_a_card_that_nobody_knows(tmp_path: Path) -> None:
+    found = reported(tmp_path, REPORT.replace("24576 MiB", "12000 MiB"))
+    assert found.stderr.startswith("error[unknown-gpu-kind]")
+    assert "nvidia-smi --query-gpu=compute_cap" in found.stderr
+
+
+def test_slices_are_not_in_a_report(tmp_path: Path) -> None:
+    text = REPORT.replace("<current_mig>N/A", "<current_mig>Enabled", 1)
+    found = reported(tmp_path, text)
+    assert "GPU-bbbb0002-0000-0000-0000-000000000000 is in MIG mode and its slices" in found.stderr
+    assert "rtx-4090" not in (tmp_path / "inventory.yaml").read_text("utf-8")
 
 
 # Names of cards

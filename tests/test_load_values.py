@@ -161,6 +161,53 @@ class TestInventory:
         assert engines["vllm"].image == "v:1"
 
 
+class TestRangesAndTheirHosts:
+    """A host's own entry stands over its range's, key by key."""
+
+    TEXT = """\
+version: 1
+defaults: {engines: {vllm: {version: 0.33.0, image: "a/b:v0.33.0"}}}
+hosts:
+  gpu-[01-03,05]:
+    address: "{name}.example"
+    labels: {zone: a, tier: prod}
+    ram: 64GiB
+    engines: {vllm: {bin: /opt/a}}
+    gpus: {kind: l4, count: 4}
+  gpu-02:
+    labels: {zone: b}
+    gpus: [{kind: a10}]
+    engines: {vllm: {version: 0.31.0}}
+"""
+
+    def test_what_it_does_not_say_its_range_says(self) -> None:
+        inventory, faults = load_inventory(parse_yaml("i", self.TEXT))
+        assert inventory is not None
+        assert faults == []
+        assert [host.name for host in inventory.hosts] == ["gpu-01", "gpu-02", "gpu-03", "gpu-05"]
+        own, other = inventory.host("gpu-02"), inventory.host("gpu-03")
+        assert (own.address, own.ram_bytes) == ("gpu-02.example", 64 * GIB)
+        assert own.labels == {"zone": "b", "tier": "prod"}
+        assert [gpu.kind.name for gpu in own.gpus] == ["a10"]
+        assert (own.engines["vllm"].version, own.engines["vllm"].bin) == ("0.31.0", "/opt/a")
+        assert own.engines["vllm"].image == "a/b:v0.33.0"
+        assert other.labels == {"zone": "a", "tier": "prod"}
+        assert (len(other.gpus), other.engines["vllm"].version) == (4, "0.33.0")
+
+    def test_a_fault_of_the_range_is_told_once(self) -> None:
+        text = self.TEXT.replace("64GiB", "64GB")
+        _, faults = load_inventory(parse_yaml("i", text))
+        assert [fault.code for fault in faults] == ["wrong-unit"]
+
+    def test_several_ranges_and_names_in_one_entry(self) -> None:
+        text = "version: 1\nhosts: {'r[1-2]-n[1-2], box': {ram: 1GiB}}\n"
+        inventory, faults = load_inventory(parse_yaml("i", text))
+        assert inventory is not None
+        assert faults == []
+        names = [host.name for host in inventory.hosts]
+        assert names == ["box", "r1-n1", "r1-n2", "r2-n1", "r2-n2"]
+
+
 class TestSpec:
     """What good services come to."""
 

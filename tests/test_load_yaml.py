@@ -87,11 +87,17 @@ class TestYaml:
         check(
             "version: 1\nhosts:\n  t: {ram: »1GB, »ram: 2GiB}\n  u: {»rma: 1GiB, ram: 1GiB}\n"
             "  »t: {rma: 1GiB, nothing: 1, »nothing: 2}\n",
-            ("wrong-unit", "`hosts.t.ram`: `1GB` is not a size", ""),
+            ("wrong-unit", "`hosts.t.ram`: `1GB` is not a size", "Write `ram: 1GiB`."),
             ("duplicate-key", "`ram` was already given in line 3", ""),
             ("unknown-key", "`rma` is no key of `hosts.u`", "Did you mean `ram`?"),
             ("duplicate-key", "`t` was already given in line 3", ""),
             ("duplicate-key", "`nothing` was already given in line 5", ""),
+        )
+
+    def test_both_sides_of_a_merge(self) -> None:
+        check(
+            "version: 1\n»<<<<<<< HEAD\nhosts: {}\n=======\nhosts: {a: 1}\n>>>>>>> theirs\n",
+            ("merge-conflict", "git's conflict markers", "Keep of each part the side"),
         )
 
     def test_duplicate_keys_are_told_beside_a_fault_of_syntax(self) -> None:

@@ -14,7 +14,7 @@ from compiler.engines.file_arguments import file_problems
 from compiler.engines.registry import engine_of
 from compiler.ir.demand import ArgumentProblem, request_of
 from compiler.ir.document import Document
-from compiler.ir.inventory import Inventory
+from compiler.ir.inventory import EngineName, Host, Inventory
 from compiler.ir.kind_names import kind_hints
 from compiler.ir.lock import Lock, LockedSource
 from compiler.ir.rules import engine_hosts, gpus_of, hosts_of
@@ -25,6 +25,13 @@ MAX_LISTED = 8
 
 # Arguments with which an engine stretches positions beyond what the model was made for.
 _STRETCHING = ("rope_", "yarn_", "hf_overrides")
+
+
+# Where the projects publish their images.
+_IMAGES: dict[EngineName, str] = {
+    "vllm": '"vllm/vllm-openai:v0.33.0"',
+    "llama.cpp": '"ghcr.io/ggml-org/llama.cpp:server-cuda-b11390"',
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -180,17 +187,34 @@ def _check_reach(checked: Checked, service: Service) -> Iterator[Diagnostic]:
         )
     for index, variant in enumerate(service.variants):
         if hosts and not engine_hosts(checked.inventory, service, variant.engine):
-            boxed = any(host.runs_containers for host in hosts)
-            yield Diagnostic(
-                code="engine-missing",
-                detail=f"Variant `{variant.name}` of service `{service.name}` needs "
-                f"`{variant.engine}`, which none of its hosts has.",
-                location=checked.variant_key(service, index, "engine"),
-                hints=(
-                    f"Add `engines: {{{variant.engine}: ...}}` to the host or the defaults"
-                    + (", with an `image` for compose and quadlet hosts." if boxed else "."),
-                ),
-            )
+            yield _engine_missing(checked, service, index, hosts)
+
+
+def _engine_missing(
+    checked: Checked, service: Service, index: int, hosts: list[Host]
+) -> Diagnostic:
+    """What keeps the engine from each host: it is not installed there, or has no image."""
+    variant = service.variants[index]
+    engine = variant.engine
+    imageless = [host for host in hosts if engine in host.engines]
+    names = _list({host.name for host in imageless})
+    if imageless:
+        targets = _list({host.target for host in imageless})
+        detail = f"needs an `image` of `{engine}`: {names} would start it by {targets}."
+        example = _IMAGES[engine]
+        hint = f"Write `engines: {{{engine}: {{image: {example}}}}}` at the host or the defaults"
+        hint += ", with the tag of the version that is named there."
+    else:
+        detail = f"needs `{engine}`, which none of its hosts has."
+        boxed = any(host.runs_containers for host in hosts)
+        hint = f"Add `engines: {{{engine}: ...}}` to the host or the defaults"
+        hint += ", with an `image` for compose and quadlet hosts." if boxed else "."
+    return Diagnostic(
+        code="engine-missing",
+        detail=f"Variant `{variant.name}` of service `{service.name}` {detail}",
+        location=checked.variant_key(service, index, "engine"),
+        hints=(hint,),
+    )
 
 
 def _check_contradictions(checked: Checked, service: Service) -> Iterator[Diagnostic]:

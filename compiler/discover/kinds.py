@@ -52,7 +52,7 @@ def agrees(kind: GpuKind, gpu: FoundGpu) -> bool:
     """Whether the GPU's memory and compute capability are those of the kind."""
     difference = abs(kind.memory_bytes - gpu.memory_bytes) * _PERMILLE
     near = difference <= kind.memory_bytes * _TOLERANCE_PERMILLE
-    return near and kind.compute == gpu.compute and kind.mig == gpu.mig
+    return near and gpu.compute in {None, kind.compute} and kind.mig == gpu.mig
 
 
 def new_kind(gpu: FoundGpu, kinds: Mapping[str, GpuKind]) -> str:
@@ -62,7 +62,7 @@ def new_kind(gpu: FoundGpu, kinds: Mapping[str, GpuKind]) -> str:
     for name in (base, *(f"{base[: _MAX_SLUG - 1 - len(size)]}-{size}" for size in sizes)):
         if name not in kinds or agrees(kinds[name], gpu):
             return name
-    return f"gpu-{budget_mib(gpu.memory_bytes)}mib-{gpu.compute[0]}-{gpu.compute[1]}"
+    return "-".join(("gpu", sizes[1], *map(str, gpu.compute or ())))
 
 
 def whole_mib(size_bytes: int) -> str:

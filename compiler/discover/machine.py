@@ -12,6 +12,8 @@ from typing import Any
 from compiler.diagnostics import CompileError, Diagnostic
 from compiler.ir.units import KIB
 
+# The second column is vendor and device (kernel, drivers/pci/proc.c); 10de is NVIDIA.
+_NVIDIA_DEVICE = re.compile(r"^[0-9a-f]{4}\t10de", re.MULTILINE)
 _TOTAL = re.compile(r"^MemTotal:\s+([0-9]+) kB$", re.MULTILINE)
 
 
@@ -25,7 +27,8 @@ class FoundGpu:
     minor: int | None = None
     """Number of its node, `/dev/nvidia<minor>`; None for a slice, and where there are no nodes."""
     memory_bytes: int
-    compute: tuple[int, int]
+    compute: tuple[int, int] | None
+    """None where only a report of nvidia-smi speaks of it, which does not say it."""
     mig: bool
     island: int
     """GPUs with the same number reach each other through NVLink."""
@@ -41,13 +44,28 @@ class Found:
     gpus: tuple[FoundGpu, ...]
     unsliced: tuple[str, ...] = ()
     """UUIDs of GPUs in MIG mode without a slice: CUDA can use nothing of them."""
+    driver: bool = True
+    """Whether a driver said so; without one, there is no device of NVIDIA's either."""
 
 
-def discover(meminfo: str) -> Found:
+def discover(meminfo: str, devices: str) -> Found:
     """This host, with its RAM from the text of /proc/meminfo.
 
-    Raises CompileError when no NVIDIA driver answers, or when it reports an error.
+    `devices` is the text of /proc/bus/pci/devices: a host without a device of NVIDIA's needs no
+    driver. Raises CompileError when it has one and no driver answers, or the driver reports an
+    error.
     """
+    total = _TOTAL.search(meminfo)
+    ram_bytes = int(total[1]) * KIB if total else None
+    try:
+        return _with_gpus(ram_bytes)
+    except _NoLibraryError as fault:
+        if _NVIDIA_DEVICE.search(devices):
+            raise _missing(str(fault)) from None
+        return Found(host=os.uname().nodename, ram_bytes=ram_bytes, gpus=(), driver=False)
+
+
+def _with_gpus(ram_bytes: int | None) -> Found:
     gpus: list[FoundGpu] = []
     unsliced = []
     with _nvml() as nvml:
@@ -57,10 +75,9 @@ def discover(meminfo: str) -> Found:
             gpus += found
             if not found:
                 unsliced.append(str(nvml.nvmlDeviceGetUUID(handle)))
-    total = _TOTAL.search(meminfo)
     return Found(
         host=os.uname().nodename,
-        ram_bytes=int(total[1]) * KIB if total else None,
+        ram_bytes=ram_bytes,
         gpus=tuple(gpus),
         unsliced=tuple(unsliced),
     )
@@ -70,8 +87,6 @@ def discover(meminfo: str) -> Found:
 def _nvml() -> Iterator[Any]:
     import pynvml  # type: ignore[import-untyped]
 
-    # Without the package of the driver there is no library; without its module, no driver.
-    absent = {pynvml.NVML_ERROR_LIBRARY_NOT_FOUND, pynvml.NVML_ERROR_DRIVER_NOT_LOADED}
     try:
         pynvml.nvmlInit()
         try:
@@ -79,15 +94,28 @@ def _nvml() -> Iterator[Any]:
         finally:
             pynvml.nvmlShutdown()
     except pynvml.NVMLError as error:
-        code = "nvml-missing" if error.value in absent else "nvml-failed"
-        hint = (
-            "Run it on the GPU host, or write the host into inventory.yaml by hand."
-            if code == "nvml-missing"
-            else "See what `nvidia-smi` says; after an update of the driver, restart the host."
-        )
+        if error.value == pynvml.NVML_ERROR_LIBRARY_NOT_FOUND:
+            raise _NoLibraryError(str(error)) from None
+        if error.value == pynvml.NVML_ERROR_DRIVER_NOT_LOADED:
+            raise _missing(str(error)) from None
+        hint = "See what `nvidia-smi` says; after an update of the driver, restart the host."
         raise CompileError(
-            [Diagnostic(code=code, detail=f"NVML says: {error}.", hints=(hint,))]
+            [Diagnostic(code="nvml-failed", detail=f"NVML says: {error}.", hints=(hint,))]
         ) from None
+
+
+class _NoLibraryError(Exception):
+    """Nothing of the driver is installed."""
+
+
+def _missing(said: str) -> CompileError:
+    hints = (
+        "Install NVIDIA's driver, or run it on the GPU host.",
+        "Or give it what `nvidia-smi -q -x` prints there, with `--from FILE --host NAME`.",
+    )
+    return CompileError(
+        [Diagnostic(code="nvml-missing", detail=f"NVML says: {said}.", hints=hints)]
+    )
 
 
 def _handles(nvml: Any) -> list[Any]:  # noqa: ANN401  pynvml has no types.

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, get_args
 from pydantic import BaseModel, ValidationError
 
 from compiler.diagnostics import Diagnostic, Location, did_you_mean
+from compiler.load.instead import written_instead
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
@@ -42,6 +43,8 @@ _CODES = {
     "value_error": "wrong-value",
     "secret": "secret-in-spec",
 }
+# What is refused for what it holds has no other spelling.
+_NOT_ANSWERED = frozenset({"secret", "unsafe_text"})
 
 
 def validate(model: type[Model], document: Document) -> tuple[Model | None, list[Diagnostic]]:
@@ -120,6 +123,11 @@ def _diagnostic(model: type[BaseModel], document: Document, item: ErrorDetails) 
             detail = f"`{'.'.join(map(str, path[:-1])) or 'the file'}` needs the key `{key}`."
         case _:
             detail = f"`{_short(shown)}`: {_sentence(item)}"
+            named = next((str(step) for step in reversed(path) if isinstance(step, str)), "")
+            instead = (
+                None if item["type"] in _NOT_ANSWERED else written_instead(named, item["input"])
+            )
+            hints = (f"Write `{named}: {instead}`.",) if instead else ()
     return Diagnostic(code=code, detail=detail, location=location, hints=hints)
 
 

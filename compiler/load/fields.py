@@ -16,8 +16,19 @@ from compiler.ir.units import parse_size, permille
 
 SLUG = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,48}[a-z0-9])?")
 ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
+# As the reference grammar of container images has it (distribution/reference): a registry, a path
+# of lower-case words, a tag, a digest.
+IMAGE = re.compile(
+    r"(?:[A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?(?::[0-9]{1,5})?/)?"
+    r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*"
+    r"(?::[A-Za-z0-9_][A-Za-z0-9._-]{0,127})?(?:@sha256:[0-9a-f]{64})?"
+)
+# Devices and what the kernel shows as files are no folders of models and no programs; of these,
+# people keep models in /dev/shm alone.
+_NO_FILES = re.compile(r"/+(?:(?:dev(?!/+shm/+.)|proc|sys)(?:/.*)?)?")
+_NUMBERS = re.compile(r"[0-9.]+")
+_HOST_NAME = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,251}[A-Za-z0-9_])?\.?")
 PROGRAM = re.compile(r"/(?!(.*/)?\.\.(/|$))[A-Za-z0-9._/+-]{1,255}")
-IMAGE = re.compile(r"[a-z0-9][A-Za-z0-9._/:@-]{0,511}")
 _UUID = "[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 # Shorter forms are enough for CUDA and nvidia-smi, and not for NVML, which vLLM asks from 0.24 on.
 # The last form is that of MIG slices up to driver 460.
@@ -127,6 +138,42 @@ def _listen(value: object) -> str:
     return str(address)
 
 
+def _path_on_host(value: object) -> str:
+    text = safe_text(value)
+    if not PROGRAM.fullmatch(text):
+        raise PydanticCustomError(
+            "wrong_value",
+            "This must be an absolute path of letters, digits and `._/+-` without a step `..`.",
+        )
+    if _NO_FILES.fullmatch(text):
+        raise PydanticCustomError("wrong_value", "This must be a path to files of your own.")
+    return text
+
+
+def _program(value: object) -> str:
+    text = _path_on_host(value)
+    if text.endswith("/"):
+        raise PydanticCustomError("wrong_value", "This must be the path of a program.")
+    return text
+
+
+def _address(value: object) -> str:
+    text = safe_text(value)
+    named = text.replace("{name}", "x")
+    try:
+        ipaddress.ip_address(
+            named.removeprefix("[").removesuffix("]") if named.startswith("[") else named
+        )
+    except ValueError:
+        # What looks like four numbers is meant as an IP address.
+        if not _HOST_NAME.fullmatch(named) or _NUMBERS.fullmatch(named):
+            raise PydanticCustomError(
+                "wrong_value",
+                "This must be a host name or an IP address, without a port or a user.",
+            ) from None
+    return text
+
+
 def _matching(pattern: re.Pattern[str], rule: str) -> BeforeValidator:
     def validate(value: object) -> str:
         text = safe_text(value)
@@ -165,16 +212,15 @@ Slug = Annotated[
     _matching(SLUG, "A name is lower-case letters, digits and inner dashes, at most 50 of them."),
     _text_schema(f"^{SLUG.pattern}$"),
 ]
-Program = Annotated[
-    str,
-    _matching(
-        PROGRAM, "This must be an absolute path of letters, digits and `._/+-` without a step `..`."
-    ),
-    _text_schema(f"^{PROGRAM.pattern}$"),
-]
+Program = Annotated[str, BeforeValidator(_program), _text_schema(f"^{PROGRAM.pattern}$")]
+Folder = Annotated[str, BeforeValidator(_path_on_host), _text_schema(f"^{PROGRAM.pattern}$")]
+Address = Annotated[str, BeforeValidator(_address), WithJsonSchema({"type": "string"})]
 Image = Annotated[
     str,
-    _matching(IMAGE, "An image is written as `repository/name:tag@sha256:digest`."),
+    _matching(
+        IMAGE,
+        "An image is written as `registry/name:tag`, with `@sha256:` and 64 digits if need be.",
+    ),
     _text_schema(f"^{IMAGE.pattern}$"),
 ]
 GpuUuid = Annotated[

@@ -37,6 +37,7 @@ from compiler.load.inventory_file import (
     HostEntry,
     InventoryFile,
 )
+from compiler.load.merging import merged
 
 _DESCRIBE_KIND = "Another one is described under `gpu_kinds`: its memory and compute capability."
 
@@ -47,7 +48,7 @@ def load_inventory(document: Document) -> tuple[Inventory | None, list[Diagnosti
     if file is None:
         return None, faults
     loader = _Loader(file, document)
-    hosts = [host for name, entry in file.hosts.items() for host in loader.hosts(name, entry)]
+    hosts = loader.hosts(file.hosts)
     loader.check_names(hosts)
     loader.check_uuids(hosts)
     loader.check_minors(hosts)
@@ -73,21 +74,39 @@ class _Loader:
         self.defaults = file.defaults
         self.faults: list[Diagnostic] = []
         self.n_hosts = 0
+        self.ranges: dict[str, str] = {}
+        """The range that a host with an entry of its own is one of."""
         self.kinds = dict(builtin_kinds())
         for name, entry in file.gpu_kinds.items():
             self.kinds[name] = self._kind(name, entry)
 
-    def hosts(self, name: str, entry: HostEntry) -> list[tuple[Host, str]]:
-        """The hosts that one entry stands for, each with the entry's key."""
-        names = self._names(name)
-        if not names:
-            return []
-        pattern = self._host(name, entry)
-        address = entry.address or "{name}"
-        return [
-            (replace(pattern, name=each, address=address.replace("{name}", each)), name)
-            for each in names
-        ]
+    def hosts(self, entries: dict[str, HostEntry]) -> list[tuple[Host, str]]:
+        """The hosts that the entries stand for, each with its entry's key.
+
+        A host's own entry stands over that of the ranges it is one of: what it does not say, the
+        first of them says.
+        """
+        names = {key: self._names(key) for key in entries}
+        own = {key for key, expanded in names.items() if expanded == [key]}
+        ranges: dict[str, str] = {}
+        for key, expanded in names.items():
+            for name in expanded if key not in own else ():
+                ranges.setdefault(name, key)
+        self.ranges = {key: ranges[key] for key in own if key in ranges}
+        found: list[tuple[Host, str]] = []
+        for key, entry in entries.items():
+            ranged = self.ranges.get(key)
+            whole = merged(entries[ranged], entry) if ranged else entry
+            rest = [name for name in names[key] if key in own or name not in own]
+            if not rest:
+                continue
+            pattern = self._host(key, whole)
+            address = whole.address or "{name}"
+            found += [
+                (replace(pattern, name=each, address=address.replace("{name}", each)), key)
+                for each in rest
+            ]
+        return found
 
     def check_names(self, hosts: list[tuple[Host, str]]) -> None:
         """No two entries give one host, as DNS sees it; of two ranges, the first name is told."""
@@ -100,7 +119,7 @@ class _Loader:
                 self._fault(
                     "host-collision",
                     f"`{key}` and `{first}` both give the host `{host.name}`.",
-                    "Take the name out of one of the two ranges.",
+                    "Take the name out of one of the two; `gpu-[01-03,05]` leaves out 04.",
                     "hosts", key,
                 )  # fmt: skip
 
@@ -151,7 +170,7 @@ class _Loader:
         """The host of an entry; a range differs in name and address only."""
         defaults = self.defaults
         ram = entry.ram if entry.ram is not None else defaults.ram
-        written = (("hosts", name, "ram"), ("defaults", "ram"))
+        written = (*self._entries(name, "ram"), ("defaults", "ram"))
         if ram is None and not any(self.document.holds(*place) for place in written):
             self._fault(
                 "missing-key",
@@ -197,8 +216,14 @@ class _Loader:
             )
         return found
 
+    def _entries(self, name: str, *rest: str) -> tuple[tuple[str, ...], ...]:
+        """A place in the host's own entry, and in that of its range."""
+        keys = [name, *([self.ranges[name]] if name in self.ranges else [])]
+        return tuple(("hosts", key, *rest) for key in keys)
+
     def _no_version(self, engine: EngineName, *place: str) -> None:
-        places = (place, ("defaults", "engines", engine))
+        own = self._entries(place[1], *place[2:]) if place[0] == "hosts" else (place,)
+        places = (*own, ("defaults", "engines", engine))
         if any(self.document.holds(*each, key) for each in places for key in ("version", "build")):
             return
         subject = f"host `{place[1]}`" if place[0] == "hosts" else "the defaults"
@@ -348,7 +373,10 @@ class _Loader:
         )
 
     def _names(self, pattern: str) -> list[str]:
-        hint = "A name is letters, digits, dots and inner dashes; a range is as `gpu-[01-08]`."
+        hint = (
+            "A name is letters, digits, dots and inner dashes; a range is as `gpu-[01-08]` or "
+            "`gpu-[01-03,05]`."
+        )
         if self.n_hosts > MAX_HOSTS:
             return []
         try:

@@ -10,8 +10,10 @@ from pydantic.types import Discriminator
 from compiler.ir.inventory import EngineName, Link, Target
 from compiler.ir.units import GIB, MIB, format_size
 from compiler.load.fields import (
+    Address,
     Compute,
     Entry,
+    Folder,
     GpuUuid,
     Image,
     Listen,
@@ -165,7 +167,7 @@ class DefaultsEntry(Entry):
     )
     ram_reserved: Size | None = _ram_reserved(format_size(DEFAULT_RAM_RESERVED_BYTES))
     ports: PortRange | None = _ports("{}-{}".format(*DEFAULT_PORTS))
-    models_dir: Program | None = _models_dir(DEFAULT_MODELS_DIR)
+    models_dir: Folder | None = _models_dir(DEFAULT_MODELS_DIR)
     listen: Listen | None = _listen("localhost")
     engines: EnginesEntry = Field(
         EnginesEntry(),
@@ -241,7 +243,7 @@ GpusEntry = Annotated[
 class HostEntry(Entry):
     """One host, or a range of equal hosts."""
 
-    address: Text | None = Field(
+    address: Address | None = Field(
         None,
         description="Where the host is reached, a name or an IP address; `{name}` stands for the "
         "host's name, in a range for each one's. Default: the host's name.",
@@ -259,7 +261,7 @@ class HostEntry(Entry):
     )
     ram_reserved: Size | None = _ram_reserved(_FROM_DEFAULTS)
     ports: PortRange | None = _ports(_FROM_DEFAULTS)
-    models_dir: Program | None = _models_dir(_FROM_DEFAULTS)
+    models_dir: Folder | None = _models_dir(_FROM_DEFAULTS)
     listen: Listen | None = _listen(_FROM_DEFAULTS)
     engines: EnginesEntry = Field(
         EnginesEntry(),
@@ -314,7 +316,8 @@ class InventoryFile(Entry):
         DefaultsEntry(), description="What hosts take when they do not say their own."
     )
     hosts: Annotated[dict[Text, HostEntry], Field(min_length=1)] = Field(
-        description="Hosts by name. Required, at least one. `gpu-[01-08]` stands for eight."
+        description="Hosts by name. Required, at least one. `gpu-[01-08]` stands for eight, "
+        "`gpu-[01-03,05]` for four; what an entry of one host says stands over what its range says."
     )
     gpu_kinds: dict[Slug, GpuKindEntry] = Field(
         {},

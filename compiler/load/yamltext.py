@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from compiler.diagnostics import CompileError, Diagnostic, Location
 from compiler.ir.document import Document, KeyPath
+from compiler.ir.textfile import conflict_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -48,6 +49,14 @@ def parse_yaml(path: str, text: str) -> Document:
     if len(text.encode("utf-8", "surrogatepass")) > MAX_TEXT_BYTES:
         detail = f"`{path}` is over {MAX_TEXT_BYTES >> 20} MiB."
         raise CompileError([Diagnostic(code="file-too-large", detail=detail)])
+    line = conflict_line(text)
+    if line:
+        place = Location(path, line, 1)
+        detail = "It holds both sides of a merge, with git's conflict markers between them."
+        hint = "Keep of each part the side that is meant, and delete the marker lines."
+        raise CompileError(
+            [Diagnostic(code="merge-conflict", detail=detail, location=place, hints=(hint,))]
+        )
     reader = _Reader(path)
     fault = _read(reader, text)
     if fault:

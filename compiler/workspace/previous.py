@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 from compiler.ir.manifest import MANIFEST_NAME, PLAN_NAME
@@ -13,6 +14,9 @@ from compiler.workspace.revision import read_revision
 from compiler.workspace.standing import manifest_digests, standing
 
 COMPILED = "compiled"
+
+# What git takes for a revision, and nobody calls a file.
+_REVISION = re.compile(r"(?!.*\.json$)[A-Za-z0-9_.][A-Za-z0-9_./@^~{}-]{0,100}")
 
 
 def read_previous(root: Path, compiled: Path, previous: str | None) -> TextFile | None:
@@ -40,7 +44,12 @@ def read_previous(root: Path, compiled: Path, previous: str | None) -> TextFile 
         path /= PLAN_NAME
     plan = read_optional(path, pipe=True)
     if plan is None:
-        raise failure("previous-missing", f"There is no `{shown_path(path)}`.")
+        hints = [f"For a revision of git write `git:{previous}`."]
+        raise failure(
+            "previous-missing",
+            f"There is no `{shown_path(path)}`.",
+            *(hints if _REVISION.fullmatch(previous) else ()),
+        )
     return plan
 
 
