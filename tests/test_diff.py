@@ -12,7 +12,7 @@ from compiler.diff import (
     diff,
 )
 from compiler.ir.changes import ReplicasChanged, ServiceAdded, ServiceRemoved, SettingChanged
-from compiler.ir.plan import Plan, PlannedCompanion, Replica, Share, Unplaced
+from compiler.ir.plan import Plan, PlannedCompanion, Replica, RoomierRung, Share, Unplaced
 from compiler.ir.rules import barred_replicas
 from compiler.ir.units import MIB
 from compiler.load.inventory import load_inventory
@@ -103,6 +103,11 @@ OTHERS: dict[str, object] = {
     "cache_dir": "/var/cache/other",
     "bin_dirs": [],
     "assumed": ["The driver is recent."],
+    "typical": 4_096,
+    "kv_wanted_bytes": 1 << 30,
+    "roomier": RoomierRung(variant="awq", room_permille=600),
+    "asked": "1" * 64,
+    "host_permille": 12,
 }
 
 
