@@ -265,7 +265,7 @@ def test_check_of_a_file_edited_by_hand(compiled: Path, call: Call) -> None:
     assert found.code == 1
     assert "error[edited-output]" in found.err
     assert f"\n  changed by hand:\n    compiled/one/scripts/{script.name}\n" in found.err
-    assert "what was changed by hand is lost with it." in found.err
+    assert "what was changed by hand is kept beside it." in found.err
 
 
 def test_check_of_a_file_left_over(compiled: Path, call: Call) -> None:
@@ -649,6 +649,7 @@ def test_the_kinds_that_an_inventory_may_name(fleet: Path, call: Call) -> None:
     assert last == {
         "kind": "lab-card", "memory_bytes": 24564 << 20, "compute": "8.9", "link": "pcie",
         "cuda_total_bytes": (24564 << 20) * 98 // 100, "mig": False, "bandwidth_bytes": None,
+        "assumed": False,
     }  # fmt: skip
 
 
