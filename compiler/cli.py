@@ -22,6 +22,8 @@ from compiler.commands.kinds import kinds_command
 from compiler.commands.lock import lock_command
 from compiler.commands.reporting import Findings, report_option, write_reports
 from compiler.commands.schema import schema_command
+from compiler.commands.size import size_command
+from compiler.commands.whatif import whatif_command
 
 COMMANDS = (
     compile_command,
@@ -30,6 +32,8 @@ COMMANDS = (
     init_command,
     discover_command,
     explain_command,
+    whatif_command,
+    size_command,
     estimate_command,
     inspect_command,
     kinds_command,

@@ -343,6 +343,16 @@ PLACEMENT = {
         "The range of `ports` is shorter than the replicas that stand there.",
         "Widen `ports` of the host.",
     ),
+    "not-drained": Code(
+        "A host that is drained is not empty yet",
+        "What runs there has no other place, or `policy.max_moves` or `policy.freeze` holds it.",
+        "Compile again once this plan is carried out, or make room as the hint says.",
+    ),
+    "host-gone": Code(
+        "A host that ran something has left the inventory",
+        "Its entry was taken out before it was emptied.",
+        "Put it back with `state: drained`, compile, and take it out once nothing stays there.",
+    ),
     "undecided": Code(
         "The solver found no answer within its limit",
         "The fleet leaves too many ways open.",

@@ -44,6 +44,8 @@ class Diagnostic:
     location: Location | None = None
     hints: tuple[str, ...] = ()
     groups: tuple[Group, ...] = ()
+    remedies: tuple[object, ...] = ()
+    """Changes that were tried, as records for programs; hints say them in words."""
     severity: Severity = Severity.ERROR
 
     @property

@@ -94,6 +94,8 @@ def diff(previous: Plan | None, plan: Plan, *, barred: AbstractSet[str] = frozen
     sizes = _service_sizes(before), _service_sizes(after)
     places = _Places(
         hosts={host.host for host in plan.hosts},
+        drained={host.host for host in plan.hosts if host.state == "drained"},
+        broken={(gpu.host, gpu.gpu) for gpu in plan.gpus if gpu.state == "broken"},
         budgets_bytes={(gpu.host, gpu.gpu): gpu.budget_bytes for gpu in plan.gpus},
         barred=barred,
         before=_tenants(before),
@@ -128,6 +130,8 @@ class _Places:
     """What became of the places of the previous plan: `before` and `after` by host and GPU."""
 
     hosts: AbstractSet[str]
+    drained: AbstractSet[str]
+    broken: AbstractSet[GpuKey]
     budgets_bytes: Mapping[GpuKey, int]
     barred: AbstractSet[str]
     before: Mapping[GpuKey, Mapping[str, Replica]]
@@ -230,6 +234,10 @@ def _cause_of_move(
     budgets_bytes = [places.budgets_bytes.get((before.host, s.gpu)) for s in before.shares]
     if None in budgets_bytes:
         return "gpu-gone"
+    if before.host in places.drained:
+        return "host-drained"
+    if any((before.host, share.gpu) in places.broken for share in before.shares):
+        return "gpu-broken"
     if any(
         share.share_bytes > (budget_bytes or 0)
         for share, budget_bytes in zip(before.shares, budgets_bytes, strict=True)

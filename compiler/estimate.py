@@ -23,9 +23,9 @@ from compiler.ir.demand import (
 from compiler.ir.facts import ModelFacts
 from compiler.ir.inventory import EngineName, Gpu, Host, Inventory
 from compiler.ir.lock import Lock
-from compiler.ir.plan import Plan
+from compiler.ir.plan import Plan, Replica
 from compiler.ir.progress import Reporter, Step, silent
-from compiler.ir.rules import engine_hosts, gpus_of, takes_gpus_only
+from compiler.ir.rules import engine_hosts, leaving, takes_gpus_only, working_gpus
 from compiler.ir.spec import Service, Spec, Variant
 
 # With more subsets than this of one host's GPUs, only runs of neighbours are offered: the GPUs of
@@ -59,6 +59,7 @@ def estimate(
         _previous_groups(previous),
         len(spec.services) > 1,
         classes=_classes(inventory),
+        leaving=leaving(inventory, previous),
     )
     asked = [service for service in spec.services if only is None or service.name in only]
     for number, service in enumerate(asked):
@@ -94,6 +95,8 @@ class _Estimator:
     previous_groups: dict[str, set[tuple[int, ...]]]
     shared: bool
     """Whether there is more than one service, so that a GPU may be partly taken."""
+    leaving: tuple[Replica, ...] = ()
+    """What runs on drained hosts: there, it alone may stay, where it is and as it is."""
     options: dict[str, list[Option]] = field(default_factory=dict)
     too_large: dict[str, list[TooLarge]] = field(default_factory=dict)
     refused: dict[str, list[Refused]] = field(default_factory=dict)
@@ -131,6 +134,28 @@ class _Estimator:
                 here = (host, (name,), (extra,))
                 site = self._site(tuple(host.gpus[index] for index in extra))
                 self._add_places(service.name, position, number, site, here)
+        for host, group in self._stays(service, variant):
+            version = host.engines[variant.engine].version
+            request = request_of(service, variant, locked.facts, version, companions)
+            site = self._site(tuple(host.gpus[index] for index in group))
+            here = (host, (host.name,), (group,))
+            self._add_places(service.name, position, self._number(request), site, here)
+
+    def _stays(self, service: Service, variant: Variant) -> list[tuple[Host, tuple[int, ...]]]:
+        """Where this variant runs on drained hosts, as far as the rules still allow it."""
+        hosts = {each.name: each for each in engine_hosts(self.inventory, service, variant.engine)}
+        found = {}
+        for replica in self.leaving:
+            if (replica.service, replica.variant) == (service.name, variant.name):
+                group = tuple(share.gpu for share in replica.shares)
+                host = hosts.get(replica.host)
+                if host and group in {
+                    tuple(gpu.index for gpu in gpus)
+                    for gpus in self._groups(host, service, variant)
+                    if len(gpus) == len(group)
+                }:
+                    found[host.name, group] = (host, group)
+        return list(found.values())
 
     def _alike(self, service: Service, engine: EngineName) -> list[tuple[Host, tuple[str, ...]]]:
         """Hosts that a service may take, by class."""
@@ -139,7 +164,12 @@ class _Estimator:
         key = (engine, pin, tuple(sorted(rules.host_labels.items())))
         if key not in self.reach:
             found: dict[int, list[Host]] = {}
-            for host in engine_hosts(self.inventory, service, engine):
+            ready = [
+                host
+                for host in engine_hosts(self.inventory, service, engine)
+                if host.state == "ready"
+            ]
+            for host in ready:
                 found.setdefault(self.classes[host.name], []).append(host)
             self.reach[key] = [(h[0], tuple(each.name for each in h)) for h in found.values()]
         return self.reach[key]
@@ -236,7 +266,7 @@ class _Estimator:
     def _groups(self, host: Host, service: Service, variant: Variant) -> Iterator[tuple[Gpu, ...]]:
         """Sets of GPUs on which a replica could stand, and the empty set for the CPU."""
         rules = service.placement
-        gpus = tuple(gpus_of(host, rules))
+        gpus = tuple(working_gpus(host, rules))
         if rules.pin and rules.pin.gpus:
             chosen = {gpu.index: gpu for gpu in gpus}
             if all(index in chosen for index in rules.pin.gpus):
@@ -270,7 +300,7 @@ class _Estimator:
             return
         usual = {tuple(gpu.index for gpu in gpus) for gpus in self._groups(host, service, variant)}
         sizes = {len(group) for group in usual}
-        known = {gpu.index for gpu in gpus_of(host, service.placement)}
+        known = {gpu.index for gpu in working_gpus(host, service.placement)}
         for name in names:
             for group in sorted(self.previous_groups.get(name, set()) - usual):
                 if len(group) in sizes and group and known.issuperset(group):

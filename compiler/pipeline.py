@@ -23,8 +23,8 @@ from compiler.ir.placement import PlacementError, Placements
 from compiler.ir.plan import Plan, digest, plan_text
 from compiler.ir.progress import Effort, Reporter, Step, silent
 from compiler.ir.rules import barred_replicas
-from compiler.ir.spec import Spec
 from compiler.recount import objective_faults
+from compiler.states import state_warnings
 from compiler.verify import verify
 from compiler.views.plan import plan_markdown
 from compiler.views.words import gap_lines
@@ -87,7 +87,21 @@ def replicas_of(plan: Plan, service: str, host: str | None) -> list[str]:
 
 def _compile(loaded: Loaded, report: Reporter, effort: Effort = "normal") -> Compilation:
     demands = estimate(loaded.inventory, loaded.spec, loaded.lock, loaded.previous, report)
-    sources = Sources(
+    running = loaded.previous
+    loaded = ready(loaded, demands)
+    return finish(loaded, demands, _place(loaded, demands, report, effort), running, report)
+
+
+def ready(loaded: Loaded, demands: Demands) -> Loaded:
+    """The inputs with frozen replicas as they are to go on; raises CompileError if one cannot."""
+    previous, edited = with_frozen_anew(_sources(loaded, demands))
+    if edited:
+        raise CompileError([_edited(each, loaded.spec_document) for each in edited])
+    return replace(loaded, previous=previous)
+
+
+def _sources(loaded: Loaded, demands: Demands) -> Sources:
+    return Sources(
         inventory=loaded.inventory,
         spec=loaded.spec,
         lock=loaded.lock,
@@ -95,25 +109,30 @@ def _compile(loaded: Loaded, report: Reporter, effort: Effort = "normal") -> Com
         demands=demands,
         digests=loaded.digests,
     )
-    previous, edited = with_frozen_anew(sources)
-    if edited:
-        raise CompileError([_edited(each, loaded.spec_document) for each in edited])
-    loaded = replace(loaded, previous=previous)
-    placements = _place(loaded, demands, report, effort)
+
+
+def finish(
+    loaded: Loaded,
+    demands: Demands,
+    placements: Placements,
+    running: Plan | None,
+    report: Reporter = silent,
+) -> Compilation:
+    """What comes after placing: the plan, checked, its diff against what runs, its artifacts."""
     report(Step(stage="assemble and check the plan"))
-    plan = assemble(replace(sources, previous=previous), placements)
-    faults = verify(loaded.inventory, loaded.spec, plan, previous)
-    faults += objective_faults(loaded.spec, plan, previous)
+    plan = assemble(_sources(loaded, demands), placements)
+    faults = verify(loaded.inventory, loaded.spec, plan, loaded.previous)
+    faults += objective_faults(loaded.spec, plan, loaded.previous)
     _must_be_sound(faults)
     return Compilation(
         plan=plan,
         diff=diff(
-            sources.previous,
+            running,
             plan,
-            barred=barred_replicas(previous, loaded.spec, loaded.inventory),
+            barred=barred_replicas(loaded.previous, loaded.spec, loaded.inventory),
         ),
         artifacts=(*_overview(plan), *emit(plan)),
-        warnings=(*loaded.warnings, *_warnings(plan, loaded.spec, loaded.spec_document)),
+        warnings=(*loaded.warnings, *_warnings(plan, loaded)),
         demands=demands,
     )
 
@@ -153,14 +172,15 @@ def _no_replica(plan: Plan, service: str, host: str | None) -> Diagnostic:
 
 
 def _place(loaded: Loaded, demands: Demands, report: Reporter, effort: Effort) -> Placements:
-    from compiler.place.placing import How, place
+    from compiler.drain import place_draining
+    from compiler.place.placing import How
 
     report(Step(stage="place the fleet"))
     previous = loaded.previous
     same = previous is not None and previous.inputs == loaded.digests
     try:
         how = How(effort=effort, same=same, report=report)
-        return place(loaded.inventory, loaded.spec, demands, previous, how)
+        return place_draining(loaded.inventory, loaded.spec, demands, previous, how)
     except PlacementError as error:
         from compiler.explain.words import explain
 
@@ -220,7 +240,8 @@ def _overview(plan: Plan) -> tuple[Artifact, ...]:
     return (*written, manifest_of("", written))
 
 
-def _warnings(plan: Plan, spec: Spec, document: Document) -> Iterator[Diagnostic]:
+def _warnings(plan: Plan, loaded: Loaded) -> Iterator[Diagnostic]:
+    spec, document = loaded.spec, loaded.spec_document
     yield from _assumptions(plan, document)
     for service in spec.services:
         n_frozen = sum(1 for replica in plan.replicas if replica.service == service.name)
@@ -232,6 +253,7 @@ def _warnings(plan: Plan, spec: Spec, document: Document) -> Iterator[Diagnostic
                 location=document.key("policy", "freeze"),
                 severity=Severity.WARNING,
             )
+    yield from state_warnings(plan, spec, loaded.previous)
     if plan.optimality == "feasible":
         gaps = "; ".join(gap_lines(plan))
         yield Diagnostic(

@@ -13,6 +13,7 @@ from compiler.ir.inventory import CONTAINER_TARGETS, NOT_PUBLISHED, Gpu, Host, I
 from compiler.ir.names import natural_key
 from compiler.ir.plan import Plan, Replica, Share
 from compiler.ir.spec import Service, Spec, Variant
+from compiler.recount_states import state_faults
 
 
 def verify(inventory: Inventory, spec: Spec, plan: Plan, previous: Plan | None) -> list[str]:
@@ -22,6 +23,7 @@ def verify(inventory: Inventory, spec: Spec, plan: Plan, previous: Plan | None) 
     if faults:
         # What stands nowhere cannot be counted.
         return faults
+    faults += state_faults(plan, hosts, previous)
     faults += _budgets(plan, hosts)
     faults += _gpu_ledgers(plan, inventory)
     faults += _host_ledgers(plan, inventory)
@@ -135,8 +137,8 @@ def _gpu_ledgers(plan: Plan, inventory: Inventory) -> Iterator[str]:
         least = min(bounds.values())
         if ledger.budget_bytes != least or bounds[ledger.binding] != least:
             yield f"the ledger of {place} shows another budget than {least:,} bytes"
-        said = (ledger.uuid, ledger.kind, ledger.memory_bytes, ledger.reserved_bytes)
-        known = (gpu.uuid, gpu.kind.name, gpu.kind.memory_bytes, gpu.reserved_bytes)
+        said = (ledger.uuid, ledger.kind, ledger.memory_bytes, ledger.reserved_bytes, ledger.state)
+        known = (gpu.uuid, gpu.kind.name, gpu.kind.memory_bytes, gpu.reserved_bytes, gpu.state)
         if said != known or ledger.utilization_permille != gpu.utilization_permille:
             yield f"the ledger of {place} shows another GPU than the inventory"
 

@@ -124,7 +124,7 @@ def test_more_replicas_than_gpus_to_spread_over_is_told_where_it_is_written(
         ),
         (
             "placement: {gpus: {tensor_parallel: [2]}}",
-            "it needs 2 GPUs of one host, and the largest in its reach has 1.",
+            "as a replica never spans hosts, and the largest in its reach has 1.",
             "Widen `placement`",
         ),
     ],
@@ -169,14 +169,14 @@ def told(capsys: pytest.CaptureFixture[str], inventory: str, spec: str, *command
         (
             2,
             "placement: {gpus: {tensor_parallel: [4]}}",
-            "it needs 4 GPUs of one host, and the largest in its reach has 2.",
-            "It would fit 4 x `",
+            "it needs 4 GPUs of one host, as a replica never spans hosts",
+            "Put 2 x `rtx-4090` more into `one`, which then has 4.",
         ),
         (
             2,
             "vllm: {args: {pipeline_parallel_size: 3}}",
-            "it needs at least 3 GPUs of one host, and the largest in its reach has 2.",
-            "It would fit 3 x `",
+            "it needs at least 3 GPUs of one host, as a replica never spans hosts",
+            "Take `pipeline_parallel_size` out: it then fits the GPUs of one host.",
         ),
     ],
 )

@@ -639,3 +639,17 @@ def test_a_frozen_service_is_held_to_no_new_rule() -> None:
     services = (replace(service, placement=rules, replicas=3), *found.spec.services[1:])
     spec = Spec(services=services, policy=Policy(freeze=("chat",)))
     assert verify(found.inventory, spec, found.plan, found.plan) == []
+
+
+def test_what_stands_on_a_broken_gpu_or_comes_to_a_drained_host_is_found() -> None:
+    homelab = case(HOMELAB)
+    (tower,) = homelab.inventory.hosts
+    drained = Inventory(hosts=(replace(tower, state="drained"),))
+    faults = verify(drained, homelab.spec, homelab.plan, None)
+    assert "`chat-0` comes to `tower`, which is drained" in faults
+    stayed = verify(drained, homelab.spec, homelab.plan, homelab.plan)
+    assert not any("comes to" in fault for fault in stayed)
+    first, second = tower.gpus
+    broken = Inventory(hosts=(replace(tower, gpus=(replace(first, state="broken"), second)),))
+    faults = verify(broken, homelab.spec, homelab.plan, homelab.plan)
+    assert "`code-0` stands on `tower/0`, which is broken" in faults

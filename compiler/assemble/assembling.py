@@ -346,6 +346,7 @@ def _gpu_ledgers(inventory: Inventory, replicas: list[Replica]) -> list[GpuLedge
             budget_bytes=gpu.budget_bytes,
             binding=gpu.binding,
             granted_bytes=granted[host.name, gpu.index],
+            state=gpu.state,
         )
         for host in inventory.hosts
         for gpu in host.gpus
@@ -362,6 +363,7 @@ def _host_ledgers(inventory: Inventory, replicas: list[Replica]) -> list[HostLed
             target=host.target,
             ram_budget_bytes=host.ram_budget_bytes,
             ram_granted_bytes=granted[host.name],
+            state=host.state,
         )
         for host in inventory.hosts
     ]

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+from compiler.drain import fits
 from compiler.engines.companions import companion_facts, companions_of
 from compiler.engines.registry import engine_of
 from compiler.estimate import estimate
 from compiler.ir.demand import Demands, request_of
 from compiler.ir.document import Document
+from compiler.ir.facts import ModelFacts
 from compiler.ir.inventory import EngineInstall, EngineName, Gpu, GpuKind, Host, Inventory
 from compiler.ir.lock import Lock
 from compiler.ir.plan import Plan
 from compiler.ir.rules import engine_hosts
 from compiler.ir.spec import Policy, Service, Spec
 from compiler.load.inventory_file import DEFAULT_RESERVED_BYTES, DEFAULT_UTILIZATION_PERMILLE
-from compiler.place.placing import fits
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,19 +34,22 @@ class Case:
     demands: Demands
     """Of `spec`, so that a trial asks the engines only about what it changes."""
 
-    def quantized(self, service: Service) -> Iterator[tuple[str, bool]]:
-        """Smaller quantizations of the service's last variant, and whether each fits alone."""
-        last = service.variants[-1]
-        locked = self.lock.find(last.model)
-        smaller = engine_of(last.engine).smaller_quantizations(locked.facts) if locked else ()
-        trial = replace(service, variants=(last,))
-        for name, facts in smaller:
-            sources = [
-                each.model_copy(update={"facts": facts}) if each is locked else each
-                for each in self.lock.sources
-            ]
-            lock = self.lock.model_copy(update={"sources": sources})
-            yield name, replace(self, lock=lock).fits_alone(trial)
+    def with_facts(self, source: str, facts: ModelFacts) -> Case:
+        """The case as if a source were another model."""
+        locked = self.lock.find(source)
+        sources = [
+            each.model_copy(update={"facts": facts}) if each is locked else each
+            for each in self.lock.sources
+        ]
+        return replace(self, lock=self.lock.model_copy(update={"sources": sources}))
+
+    def fits_on(self, inventory: Inventory, members: frozenset[str]) -> bool:
+        """Whether the fleet can be placed on other hardware, these services anywhere on it.
+
+        All others stay with the places that they have on what is there today.
+        """
+        anew = estimate(inventory, self.spec, self.lock, self.previous, only=members)
+        return replace(self, inventory=inventory, demands=self.demands.updated(anew)).is_placed()
 
     def fits_alone(self, service: Service) -> bool:
         """Whether a service fits the fleet when it is the only one."""
@@ -57,14 +60,16 @@ class Case:
 
     def fits_together(self, service: Service) -> bool:
         """Whether the fleet can be placed with this service in place of the one of its name."""
-        if self._is_refused(service):
-            return False
+        return not self._is_refused(service) and self.with_service(service).is_placed()
+
+    def with_service(self, service: Service) -> Case:
+        """The case with this service in place of the one of its name."""
         services = tuple(service if s.name == service.name else s for s in self.spec.services)
         spec = replace(self.spec, services=services)
         anew = estimate(
             self.inventory, spec, self.lock, self.previous, only=frozenset({service.name})
         )
-        return replace(self, spec=spec, demands=self.demands.updated(anew)).is_placed()
+        return replace(self, spec=spec, demands=self.demands.updated(anew))
 
     def fits_thawed(self, names: tuple[str, ...]) -> bool:
         """Whether the fleet can be placed with these services taken out of `policy.freeze`."""

@@ -7,13 +7,9 @@ from dataclasses import replace
 from typing import assert_never
 
 from compiler.diagnostics import Diagnostic, Location, Severity
-from compiler.explain.hints import (
-    any_fewer_bits,
-    changes_of,
-    gpu_counts,
-    hints_of_homeless,
-    thaws,
-)
+from compiler.explain.advice import advice
+from compiler.explain.remedies import remedies_for_group, remedies_for_homeless
+from compiler.explain.settings import gpu_counts
 from compiler.explain.trials import Case
 from compiler.ir.catalog import builtin_kinds
 from compiler.ir.demand import Demand, Refused, TooLarge
@@ -29,7 +25,7 @@ from compiler.ir.placement import (
     Shortage,
     Tenant,
 )
-from compiler.ir.rules import engine_hosts, gpus_of
+from compiler.ir.rules import engine_hosts, gpus_of, working_gpus
 from compiler.ir.spec import Service, Variant
 from compiler.ir.units import show_mib
 
@@ -41,8 +37,14 @@ _LESS_OR_MORE = "Add GPUs, or take services out of the spec."
 
 
 def explain(case: Case, conflicts: tuple[Conflict, ...]) -> list[Diagnostic]:
-    """One diagnostic for each conflict, with the changes that would resolve it."""
-    return [_diagnostic(case, conflict) for conflict in conflicts]
+    """What is in conflict, with the changes that would resolve it.
+
+    Services that lack room beside each other are one group: what helps one may help all.
+    """
+    crowded = [each for each in conflicts if isinstance(each, Crowded)]
+    others = [each for each in conflicts if not isinstance(each, Crowded)]
+    group = [_group_diagnostic(case, crowded)] if crowded else []
+    return [*group, *(_diagnostic(case, conflict, conflicts) for conflict in others)]
 
 
 def explain_left_out(
@@ -62,11 +64,42 @@ def explain_left_out(
         ),
         location=case.document.key("services", service),
         hints=tuple(dict.fromkeys(hint for each in found for hint in each.hints)),
+        remedies=tuple(remedy for each in found for remedy in each.remedies),
         severity=Severity.WARNING if n_placed else Severity.ERROR,
     )
 
 
-def _diagnostic(case: Case, conflict: Conflict) -> Diagnostic:
+def _group_diagnostic(case: Case, crowded: list[Crowded]) -> Diagnostic:
+    """Of all services that lack room beside each other."""
+    remedies = remedies_for_group(case, crowded)
+    lines = [_missing_line(crowded)] if len(crowded) > 1 else []
+    for conflict in crowded[:MAX_LISTED]:
+        lines.append(_crowded_line(conflict, case.written.service(conflict.service)))
+        lines += _shortage_lines(case, conflict)
+    if len(crowded) > MAX_LISTED:
+        lines.append(f"So do {len(crowded) - MAX_LISTED} more services.")
+    return Diagnostic(
+        code="fleet-full",
+        detail="\n".join(lines),
+        location=case.document.key("services", crowded[0].service),
+        hints=advice(case, remedies, alone=len(case.written.services) == 1) or (_LESS_OR_MORE,),
+        remedies=tuple(remedies),
+    )
+
+
+def _missing_line(crowded: list[Crowded]) -> str:
+    """What is missing in all, and where."""
+    shortages = [shortage for each in crowded for shortage in each.shortages]
+    missing = sum(shortage.need_mib - shortage.free_mib for shortage in shortages)
+    devices = list(dict.fromkeys(f"`{shortage.device}`" for shortage in shortages))
+    more = f" and {len(devices) - MAX_LISTED} more" if len(devices) > MAX_LISTED else ""
+    return (
+        f"{len(crowded)} services find no place beside the others: {missing:,} MiB are missing in "
+        f"all, on {', '.join(devices[:MAX_LISTED])}{more}."
+    )
+
+
+def _diagnostic(case: Case, conflict: Conflict, conflicts: tuple[Conflict, ...]) -> Diagnostic:
     match conflict:
         case FitsNowhere():
             service = case.written.service(conflict.service)
@@ -74,18 +107,16 @@ def _diagnostic(case: Case, conflict: Conflict) -> Diagnostic:
             lines += _too_large_lines(case, service, conflict.too_large)
             lines += _refused_lines(service, conflict.refused)
             lines += _placeless_lines(case, service, conflict)
-            hints = hints_of_homeless(case, conflict)
-            code = "no-placement"
+            remedies = remedies_for_homeless(case, conflict, conflicts)
+            return Diagnostic(
+                code="no-placement",
+                detail="\n".join(lines),
+                location=case.document.key("services", service.name),
+                hints=advice(case, remedies, alone=True) or (_LESS_OR_MORE,),
+                remedies=tuple(remedies),
+            )
         case Crowded():
-            service = case.written.service(conflict.service)
-            lines = [_crowded_line(conflict, service)]
-            lines += _shortage_lines(case, conflict)
-            hints = [
-                *thaws(case),
-                *changes_of(replace(service, optional=False), case.fits_together),
-            ]
-            hints = hints or list(any_fewer_bits(service))
-            code = "fleet-full"
+            return _group_diagnostic(case, [conflict])
         case RulesClash():
             return _clash_diagnostic(case, conflict)
         case OutOfPorts():
@@ -106,12 +137,6 @@ def _diagnostic(case: Case, conflict: Conflict) -> Diagnostic:
             )
         case _:
             assert_never(conflict)
-    return Diagnostic(
-        code=code,
-        detail="\n".join(lines),
-        location=case.document.key("services", service.name),
-        hints=tuple(hints) or (_LESS_OR_MORE,),
-    )
 
 
 def _too_large_lines(case: Case, service: Service, places: tuple[TooLarge, ...]) -> Iterator[str]:
@@ -199,13 +224,27 @@ def _why_placeless(case: Case, service: Service) -> str:
     (variant,) = service.variants
     if variant.offload == "cpu" and variant.engine == "vllm":
         return "with `offload: cpu` vLLM runs only on hosts that have no GPU"
-    hosts = engine_hosts(case.inventory, service, variant.engine)
-    most = max((len(gpus_of(host, service.placement)) for host in hosts), default=0)
+    reach = engine_hosts(case.inventory, service, variant.engine)
+    hosts = [host for host in reach if host.state == "ready"]
+    most = max((len(working_gpus(host, service.placement)) for host in hosts), default=0)
+    if reach and not hosts:
+        return f"every host in its reach is drained ({', '.join(f'`{h.name}`' for h in reach)})"
+    broken = [
+        f"`{host.name}/{gpu.index}`"
+        for host in hosts
+        for gpu in gpus_of(host, service.placement)
+        if gpu.state == "broken"
+    ]
+    if broken and (not most or service.placement.pin):
+        return f"the GPUs in its reach are broken ({', '.join(broken[:MAX_LISTED])})"
     counts = gpu_counts(service)
     if not most or counts[0] <= most:
         return "no host in its reach has GPUs for it"
     least = "" if len(counts) == 1 else "at least "
-    why = f"it needs {least}{counts[0]} GPUs of one host, and the largest in its reach has {most}"
+    why = (
+        f"it needs {least}{counts[0]} GPUs of one host, as a replica never spans hosts, and the "
+        f"largest in its reach has {most}"
+    )
     largest = max(builtin_kinds().values(), key=lambda kind: (kind.memory_bytes, kind.name))
     refusals = {case.refused_on_kind(service, largest, count) for count in counts}
     said = {refusal.rstrip(".") for refusal in refusals if refusal}

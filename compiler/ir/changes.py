@@ -41,7 +41,16 @@ class ReplicasChanged(Record):
 
 
 MoveCause = Literal[
-    "host-gone", "gpu-gone", "gpu-smaller", "rule", "variant", "split", "taken", "replanned"
+    "host-gone",
+    "gpu-gone",
+    "host-drained",
+    "gpu-broken",
+    "gpu-smaller",
+    "rule",
+    "variant",
+    "split",
+    "taken",
+    "replanned",
 ]
 
 

@@ -10,6 +10,8 @@ from compiler.ir.units import permille_of
 EngineName = Literal["vllm", "llama.cpp"]
 Target = Literal["systemd", "compose", "quadlet", "script"]
 Link = Literal["nvlink", "pcie"]
+HostState = Literal["ready", "drained"]
+GpuState = Literal["ready", "broken"]
 Bound = Literal["reserved", "utilization", "cuda_total"]
 HIDDEN_FROM_UNITS = ("/home/", "/root/", "/run/user/", "/tmp/", "/var/tmp/")  # noqa: S108
 """Folders that a unit sees empty: ProtectHome=tmpfs and PrivateTmp=yes (systemd.exec)."""
@@ -56,6 +58,8 @@ class Gpu:
     utilization_permille: int
     island: int
     """GPUs of one host with the same island number are joined by NVLink."""
+    state: GpuState = "ready"
+    """`broken`: nothing may stand on it; it keeps its index, and so do the others."""
 
     @property
     def node(self) -> int | None:
@@ -114,6 +118,8 @@ class Host:
     """The address on which services are reached, or `none`; a service may say another."""
     engines: dict[EngineName, EngineInstall]
     gpus: tuple[Gpu, ...]
+    state: HostState = "ready"
+    """`drained`: nothing comes here, and what runs here leaves as soon as it has another place."""
 
     @property
     def runs_containers(self) -> bool:

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from compiler.ir.demand import PartSums
 from compiler.ir.facts import Record, Task
-from compiler.ir.inventory import Bound, EngineName, Target
+from compiler.ir.inventory import Bound, EngineName, GpuState, HostState, Target
 
 PLAN_VERSION = 1
 
@@ -165,6 +165,7 @@ class GpuLedger(Record):
     budget_bytes: int
     binding: Bound
     granted_bytes: int
+    state: GpuState = "ready"
 
 
 class HostLedger(Record):
@@ -174,6 +175,7 @@ class HostLedger(Record):
     target: Target
     ram_budget_bytes: int
     ram_granted_bytes: int
+    state: HostState = "ready"
 
 
 class Unplaced(Record):

@@ -33,10 +33,21 @@ def with_daemons(spec: Spec, inventory: Inventory) -> Spec:
             host_labels={**service.placement.host_labels, **labels},
             spread="host",
         )
-        count = len(hosts_of(inventory, rules))
+        count = sum(1 for host in hosts_of(inventory, rules) if host.state == "ready")
         return replace(service, replicas=max(1, count), placement=rules)
 
     return replace(spec, services=tuple(map(spelt_out, spec.services)))
+
+
+def working_gpus(host: Host, rules: PlacementRules) -> list[Gpu]:
+    """GPUs of a host that the service may take, but for those that are broken."""
+    return [gpu for gpu in gpus_of(host, rules) if gpu.state == "ready"]
+
+
+def leaving(inventory: Inventory, previous: Plan | None) -> tuple[Replica, ...]:
+    """Replicas of a previous plan that run on hosts which are drained, and leave them."""
+    drained = {host.name for host in inventory.hosts if host.state == "drained"}
+    return tuple(r for r in (previous.replicas if previous else ()) if r.host in drained)
 
 
 def takes_gpus_only(rules: PlacementRules) -> bool:

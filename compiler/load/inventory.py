@@ -38,6 +38,7 @@ from compiler.load.inventory_file import (
     InventoryFile,
 )
 from compiler.load.merging import merged
+from compiler.load.states import with_states
 
 _DESCRIBE_KIND = "Another one is described under `gpu_kinds`: its memory and compute capability."
 
@@ -53,9 +54,10 @@ def load_inventory(document: Document) -> tuple[Inventory | None, list[Diagnosti
     loader.check_uuids(hosts)
     loader.check_minors(hosts)
     loader.tell_assumed(hosts)
-    inventory = Inventory(
-        hosts=tuple(sorted((each for each, _ in hosts), key=lambda h: natural_key(h.name)))
-    )
+    named = sorted((each for each, _ in hosts), key=lambda host: natural_key(host.name))
+    stated, found = with_states(file.states, named, document)
+    loader.faults += found
+    inventory = Inventory(hosts=tuple(stated))
     # What is wrong with a block is wrong with each of its GPUs, and worth saying once.
     return inventory, faults + list(dict.fromkeys(loader.faults))
 
@@ -191,6 +193,7 @@ class _Loader:
             listen=_first(entry.listen, defaults.listen, DEFAULT_LISTEN),
             engines=self._engines(name, entry),
             gpus=self._gpus(name, entry),
+            state=entry.state,
         )
 
     def _engines(self, name: str, entry: HostEntry) -> dict[EngineName, EngineInstall]:
@@ -320,6 +323,7 @@ class _Loader:
         gpu = Gpu(
             index=index, kind=kind, uuid=uuid, minor=minor, reserved_bytes=reserved,
             utilization_permille=share, island=island,
+            state=entry.state if isinstance(entry, GpuEntry) else "ready",
         )  # fmt: skip
         if minor is not None and kind.mig:
             self._fault(

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, Tag
 from pydantic.types import Discriminator
 
-from compiler.ir.inventory import EngineName, Link, Target
+from compiler.ir.inventory import EngineName, GpuState, HostState, Link, Target
 from compiler.ir.units import GIB, MIB, format_size
 from compiler.load.fields import (
     Address,
@@ -196,6 +196,11 @@ class GpuEntry(Entry):
     )
     reserved: Size | None = _reserved(_FROM_DEFAULTS_GPU)
     utilization: Share | None = _utilization(_FROM_DEFAULTS_GPU)
+    state: GpuState = Field(
+        "ready",
+        description="`broken`: nothing is placed on this GPU, and what ran on it moves. It stays "
+        "in the list, so that the others keep their places. Default: `ready`.",
+    )
     island: Annotated[int, Field(ge=0, lt=MAX_GPUS)] | None = Field(
         None,
         description="GPUs of a host with the same number are joined by NVLink; a tensor-parallel "
@@ -243,6 +248,12 @@ GpusEntry = Annotated[
 class HostEntry(Entry):
     """One host, or a range of equal hosts."""
 
+    state: HostState = Field(
+        "ready",
+        description="`drained`: nothing new is placed here, and what runs here leaves; a service "
+        "that has no other place stays until it has one, with a warning. Take the host out of the "
+        "inventory once it is empty. Default: `ready`.",
+    )
     address: Address | None = Field(
         None,
         description="Where the host is reached, a name or an IP address; `{name}` stands for the "
@@ -318,6 +329,12 @@ class InventoryFile(Entry):
     hosts: Annotated[dict[Text, HostEntry], Field(min_length=1)] = Field(
         description="Hosts by name. Required, at least one. `gpu-[01-08]` stands for eight, "
         "`gpu-[01-03,05]` for four; what an entry of one host says stands over what its range says."
+    )
+    states: dict[Text, Literal["ready", "drained", "broken"]] = Field(
+        {},
+        description="States of single hosts and GPUs, wherever they are described: a host of a "
+        "range as `gpu-03: drained`, a GPU as `gpu-03/5: broken` or by its UUID. They stand over "
+        "`state` of a host or a GPU. Default: none.",
     )
     gpu_kinds: dict[Slug, GpuKindEntry] = Field(
         {},

@@ -57,6 +57,8 @@ def _broken(inventory: Inventory, replica: Replica) -> str | None:
         gpu = next((gpu for gpu in host.gpus if gpu.index == share.gpu), None)
         if gpu is None:
             return f"`{host.name}/{share.gpu}` is no longer in the inventory"
+        if gpu.state == "broken":
+            return f"`{host.name}/{share.gpu}` is broken"
         if gpu.kind.name != share.kind or (gpu.uuid or share.uuid) != share.uuid:
             return f"`{host.name}/{share.gpu}` is now another GPU (`{gpu.kind.name}`)"
         if share.share_bytes > gpu.budget_bytes:

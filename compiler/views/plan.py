@@ -11,6 +11,7 @@ from compiler.ir.listening import listen_words
 from compiler.ir.names import folded, grouped, natural_key
 from compiler.ir.plan import GpuLedger, HostLedger, Plan, Replica
 from compiler.ir.units import demand_mib, show_mib
+from compiler.views.drained import drained_lines
 from compiler.views.markdown import code, escaped, table
 from compiler.views.terminal import indented, paint, prose, rows_within, safe_record
 from compiler.views.words import (
@@ -57,6 +58,7 @@ def plan_markdown(plan: Plan) -> str:
     blocks = [
         ["# The fleet at a glance"],
         [fleet_words(plan)],
+        *([["## Drained"], drained_lines(plan)] if drained_lines(plan) else []),
         *([["## GPUs"], _gpu_table(plan)] if plan.gpus else []),
         *([["## Hosts"], _host_table(plan)] if plan.hosts else []),
         *([["## Replicas"], _replica_table(plan)] if plan.replicas else []),
@@ -165,7 +167,8 @@ def _host_lines(blocks: Sequence[_HostBlock], *, color: bool, width: int | None)
     ram = f"{show_mib(host.ram_granted_bytes)} of {show_budget(host.ram_budget_bytes)}"
     each = " each" if len(blocks) > 1 else ""
     name = paint(folded([block.host.host for block in blocks]), "bold", color=color)
-    lines = [f"{name}  {host.target}, RAM {ram}{each}"]
+    state = ", drained" if host.state == "drained" else ""
+    lines = [f"{name}  {host.target}, RAM {ram}{each}{state}"]
     inner = None if width is None else width - 2
     for rows in zip(*(block.rows for block in blocks), strict=True):
         row = _merged(rows)
@@ -183,6 +186,8 @@ def _gpu_lines(gpus: Sequence[GpuLedger], *, color: bool, width: int | None) -> 
     granted = f"{show_mib(gpu.granted_bytes)} of {show_budget(gpu.budget_bytes)}"
     each = " each" if len(gpus) > 1 else ""
     place = folded([f"{each.host}/{each.gpu}" for each in gpus])
+    if gpu.state == "broken":
+        return rows_within([(place, gpu.kind, "broken")], width=width)
     filled = _filled(gpu)
     bar = "#" * filled + "." * (BAR_WIDTH - filled)
     row = (place, gpu.kind, f"[{bar}]", f"{granted}, {show_budget(free_bytes)} free{each}")
@@ -234,7 +239,7 @@ def _gpu_table(plan: Plan) -> list[str]:
         (
             (
                 _services(standing.get((gpu.host, gpu.gpu), ())),
-                code(gpu.kind),
+                code(gpu.kind) + (", broken" if gpu.state == "broken" else ""),
                 bound_words(gpu),
                 show_budget(gpu.budget_bytes),
                 show_mib(gpu.granted_bytes),
@@ -263,7 +268,7 @@ def _host_table(plan: Plan) -> list[str]:
         (
             (
                 _services(standing.get((host.host, None), ())),
-                host.target,
+                host.target + (", drained" if host.state == "drained" else ""),
                 show_budget(host.ram_budget_bytes),
                 show_mib(host.ram_granted_bytes),
             ),

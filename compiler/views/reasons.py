@@ -29,6 +29,8 @@ from compiler.ir.units import show_mib
 _CAUSES: dict[MoveCause, str] = {
     "host-gone": "the host it stood on is gone",
     "gpu-gone": "a GPU it stood on is gone",
+    "host-drained": "the host it stood on is drained",
+    "gpu-broken": "a GPU it stood on is broken",
     "gpu-smaller": "a GPU it stood on has too small a budget now",
     "rule": "its `placement` no longer allows the old place",
     "variant": "the new variant stands elsewhere",

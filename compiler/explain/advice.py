@@ -1,0 +1,118 @@
+"""Remedies in words: what to write, what stands there now, and what is given up by it."""
+
+from __future__ import annotations
+
+from compiler.explain.trials import Case
+from compiler.ir.catalog import builtin_kinds
+from compiler.ir.remedy import Remedy
+from compiler.ir.units import format_size, show_mib
+
+_CACHES = {
+    "vllm": "vllm: {args: {kv_cache_dtype: fp8}}",
+    "llama.cpp": 'llama.cpp: {args: {cache_type_k: q8_0, cache_type_v: q8_0, flash_attn: "on"}}',
+}
+
+
+def advice(case: Case, remedies: list[Remedy], *, alone: bool) -> tuple[str, ...]:
+    """A hint for each remedy. `alone`: there is one service only that they could be about."""
+    return tuple(
+        _besides(each.without, _text(case, each, "" if alone else f" of `{each.subject}`"))
+        for each in remedies
+    )
+
+
+def _besides(without: str, text: str) -> str:
+    if not without:
+        return text
+    names = " and ".join(f"`{name}`" for name in without.split())
+    return f"Take out {names}, and then: {text[0].lower()}{text[1:]}"
+
+
+def _text(case: Case, remedy: Remedy, of: str) -> str:  # noqa: C901, PLR0912  One a code.
+    value, now, subject = remedy.value, remedy.now, remedy.subject
+    match remedy.code:
+        case "context" | "concurrency":
+            return f"Lower `{remedy.code}`{of} to {value} (now {now})."
+        case "kv-8-bit":
+            lines = " and ".join(f"`{_CACHES[engine]}`" for engine in value.split())
+            return (
+                f"Write {lines}{of and f' in `{subject}`'}: its KV cache takes 8 bits an element."
+            )
+        case "kv-tokens":
+            return (
+                f"Write `kv_tokens: {value}`{of and f' in `{subject}`'} (now {now}): requests then "
+                "share one pool of that size."
+            )
+        case "stages":
+            names = " and ".join(f"`{name}`" for name in value.split())
+            return f"Take {names} out{of}: it then fits the GPUs of one host."
+        case "weights-8-bit":
+            return (
+                f"Write `vllm: {{args: {{quantization: fp8}}}}`{of and f' in `{subject}`'}: vLLM "
+                "makes the weights FP8 while it loads them, half of their 16 bits."
+            )
+        case "rung":
+            return f"Add a variant{of} with `model: {value}`, which modelc.lock knows."
+        case "fewer-bits":
+            return (
+                f"Add a variant{of} with the model in `{value}`: by its shapes it would fit whole."
+            )
+        case "experts-in-ram":
+            return (
+                f"Write `llama.cpp: {{args: {{n_cpu_moe: {value}}}}}`{of and f' in `{subject}`'} "
+                f"(now {now}): the experts of that many layers then stay in RAM, which is slower."
+            )
+        case "offload":
+            where = of and f" in `{subject}`"
+            return (
+                f"Write `offload: auto`{where}: layers that do not fit then stay in RAM, which is "
+                "slower."
+            )
+        case "no-offload":
+            return f"Take out `offload: cpu`{of}."
+        case "replicas":
+            return f"Lower `replicas`{of} to {value}."
+        case "optional":
+            return (
+                f"Write `optional: true` in `{subject}` (priority {now}): it is left out while "
+                "there is no room."
+            )
+        case "rule":
+            return f"Widen `placement`{of}: without its `{value}` the service finds a place."
+        case "rules":
+            return (
+                f"Widen `placement`{of}: without its host and GPU rules the service finds a place."
+            )
+        case "thaw":
+            listed = " and ".join(f"`{name}`" for name in value.split())
+            return f"Take {listed} out of `policy.freeze`: everything then finds a place."
+        case "reserved":
+            return (
+                f"Lower `reserved` of `{subject}` to {format_size(int(value))} (now "
+                f"{format_size(int(now))}), if what it is kept for takes no more."
+            )
+        case "utilization":
+            return (
+                f"Raise `utilization` of `{subject}` to {value} (now {now}), if all else is idle."
+            )
+        case "more-ram":
+            return f"Give `{subject}` {value} more RAM."
+        case "more-gpus":
+            total = int(now) + int(value.split()[0])
+            return f"Put {_gpus(value)} more into `{subject}`, which then has {total}."
+        case "more-hosts":
+            return f"Add one more host like `{subject}` ({_gpus(value)})."
+        case "other-gpus":
+            return f"It would fit {_gpus(value)}{_memory(case, value.split()[-1])}."
+
+
+def _gpus(value: str) -> str:
+    count, _, kind = value.split()
+    return f"{count} x `{kind}`"
+
+
+def _memory(case: Case, kind: str) -> str:
+    """How much memory a kind has; of one that the fleet has, a reserve stands in the way."""
+    known = any(gpu.kind.name == kind for host in case.inventory.hosts for gpu in host.gpus)
+    reserve = " with the default `reserved`" if known else ""
+    return f" ({show_mib(builtin_kinds()[kind].memory_bytes)} each){reserve}"
