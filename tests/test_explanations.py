@@ -15,6 +15,10 @@ SHORTAGE = re.compile(
     r"(\d+) MiB; (\d+) MiB missing\."
 )
 CASE = Path(__file__).parent / "golden" / "optional-left-out"
+NO_SPAN = (
+    "it needs 2 GPUs of one host, as a replica never spans hosts, and the largest in its reach has "
+    "1."
+)
 ROOMY = "version: 1\ndefaults: {target: script, engines: {vllm: {version: 0.33.0}}}\nhosts:\n"
 
 
@@ -72,7 +76,7 @@ def test_a_change_that_is_told_keeps_what_comes_before(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (folder / "inventory.yaml").write_text(
-        f"{ROOMY}  one: {{ram: 640GiB, gpus: [{{kind: rtx-6000-ada, utilization: 0.74}}]}}\n"
+        f"{ROOMY}  one: {{ram: 640GiB, gpus: [{{kind: rtx-6000-ada, utilization: 0.738}}]}}\n"
     )
     shown = explained(
         folder, capsys, "second",
@@ -124,7 +128,7 @@ def test_more_replicas_than_gpus_to_spread_over_is_told_where_it_is_written(
         ),
         (
             "placement: {gpus: {tensor_parallel: [2]}}",
-            "as a replica never spans hosts, and the largest in its reach has 1.",
+            NO_SPAN,
             "Widen `placement`",
         ),
     ],
