@@ -14,6 +14,7 @@ from compiler.ir.catalog import builtin_kinds
 from compiler.ir.document import Document
 from compiler.ir.inventory import GpuKind
 from compiler.ir.textfile import TextFile
+from compiler.ir.units import GIB, format_size
 from compiler.load.faults import validate
 from compiler.load.hostnames import expand
 from compiler.load.inventory import load_inventory
@@ -74,6 +75,10 @@ def enlist(file: TextFile, found: Found, name: str | None, *, write: bool) -> En
     default_ram = inventory.defaults.ram if inventory else None
     own_ram = inventory.hosts[key].ram if inventory and key in inventory.hosts else None
     ram = _ram(found.ram_bytes, None if ranged else own_ram or default_ram)
+    defaults = _mapping(_mapping(document.data).get("defaults"))
+    if found.ram_bytes is None and not (ranged or "ram" in old or "ram" in defaults):
+        # A file that is begun has no hosts yet, which is its one fault.
+        raise CompileError([*(faults if hosts else []), _ram_unknown(key)])
     entry: dict[str, object] = {"ram": ram} if ram else {}
     entry["gpus"] = [item.values for item in items]
     wanted: dict[str, object] = {"hosts": {key: entry}}
@@ -248,7 +253,15 @@ def _ram(found_bytes: int | None, said_bytes: int | None) -> str | None:
         said_bytes * _RAM_TOLERANCE_PERMILLE
     ):
         return None
-    return whole_mib(found_bytes)
+    return whole_mib(found_bytes) if found_bytes % GIB else format_size(found_bytes)
+
+
+def _ram_unknown(host: str) -> Diagnostic:
+    return Diagnostic(
+        code="missing-key",
+        detail=f"Nothing says how much RAM `{host}` has: a report of GPUs does not.",
+        hints=("Add `--ram 64GiB`, with what it has, or write `ram` under `defaults`.",),
+    )
 
 
 def _key(found: Found, name: str | None, hosts: dict[str, Any]) -> tuple[str, str | None]:

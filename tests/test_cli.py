@@ -105,6 +105,15 @@ def test_help_is_data(call: Call) -> None:
     assert all(f"\n  {command} " in found.out for command in COMMANDS)
 
 
+def test_help_says_what_each_command_does_in_one_line_of_80(
+    call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    _, _, listed = call("--help").out.partition("\nCommands:\n")
+    assert listed
+    assert "..." not in listed
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 @pytest.mark.parametrize("flag", ["-h", "--help"])
 def test_every_command_has_help(call: Call, command: str, flag: str) -> None:

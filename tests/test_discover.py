@@ -533,7 +533,7 @@ REPORTED = """\
 version: 1
 hosts:
   far:
-    ram: 65536MiB
+    ram: 64GiB
     gpus:
       - {kind: rtx-3090, uuid: GPU-aaaa0001-0000-0000-0000-000000000000, minor: 0}
       - {kind: rtx-4090-48gb, uuid: GPU-bbbb0002-0000-0000-0000-000000000000, minor: 1}
@@ -551,6 +551,25 @@ def test_a_report_of_another_host(tmp_path: Path) -> None:
     assert (tmp_path / "inventory.yaml").read_text("utf-8") == REPORTED
     again = reported(tmp_path, REPORT)
     assert again.stderr == "inventory.yaml is up to date.\n"
+
+
+def test_a_report_does_not_say_the_ram(tmp_path: Path) -> None:
+    (tmp_path / "report.xml").write_text(REPORT, encoding="utf-8")
+    found = run(tmp_path, "--from", "report.xml", "--host", "far")
+    assert found.returncode == 1
+    assert "Nothing says how much RAM `far` has" in found.stderr
+    assert "Add `--ram 64GiB`" in found.stderr
+    assert not (tmp_path / "inventory.yaml").exists()
+    (tmp_path / "inventory.yaml").write_text("version: 1\ndefaults: {ram: 8GiB}\nhosts:\n", "utf-8")
+    assert run(tmp_path, "--from", "report.xml", "--host", "far").returncode == 0
+
+
+def test_a_report_that_is_not_there(tmp_path: Path) -> None:
+    found = run(tmp_path, "--from", "none.xml", "--host", "far", "--ram", "64GiB")
+    assert found.returncode == 1
+    assert (
+        "There is no `none.xml`.\n  hint: Write the path of a file that is there." in found.stderr
+    )
 
 
 def test_a_report_needs_the_name_of_its_host(tmp_path: Path) -> None:

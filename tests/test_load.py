@@ -89,6 +89,21 @@ class TestKeysAndTypes:
             ("wrong-unit", "`hosts.t.ram`: A size is a number with a unit", "Write `ram: 64GiB`."),
         )
 
+    @pytest.mark.parametrize(
+        ("host", "hint"),
+        [
+            ("{ram: »512}", "ram: 512GiB"),
+            ("{ram: »65536}", "ram: 65536MiB"),
+            ("{ram: 1GiB, gpus: [{kind: a10, reserved: »2}]}", "reserved: 2GiB"),
+            ("{ram: 1GiB, gpus: [{kind: a10, reserved: »512}]}", "reserved: 512MiB"),
+            ("{ram: 1GiB, ram_reserved: »2048}", "ram_reserved: 2048MiB"),
+        ],
+    )
+    def test_a_bare_number_is_answered_in_the_unit_that_is_likely(
+        self, host: str, hint: str
+    ) -> None:
+        check_host(host, ("wrong-unit", "A size is a number with a unit", f"Write `{hint}`."))
+
     def test_a_decimal_unit_is_no_size(self) -> None:
         check_host("{ram: »64GB}", ("wrong-unit", "`64GB` is not a size", "Write `ram: 64GiB`."))
 

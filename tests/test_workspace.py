@@ -660,7 +660,9 @@ def test_a_byte_order_mark_is_no_text(tmp_path: Path) -> None:
 def test_a_missing_file_has_a_hint(tmp_path: Path) -> None:
     fault = unreadable(tmp_path / "models.yaml")
     assert fault.code == "file-missing"
-    assert fault.hints == ("Name the folder that holds inventory.yaml and models.yaml.",)
+    assert fault.hints == (
+        "Name the folder that holds inventory.yaml and models.yaml; `modelc init` begins one.",
+    )
     lock = unreadable(tmp_path / "modelc.lock")
     assert lock.hints == ("Run `modelc lock` to write it.",)
 

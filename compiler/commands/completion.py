@@ -25,8 +25,9 @@ _PLACES = {
 @click.option("--install", is_flag=True, help="Write it where the shell looks for it.")
 @click.pass_context
 def completion_command(context: click.Context, shell: str | None, install: bool) -> int:
-    """Print what your shell needs to complete modelc's commands, services, kinds and files.
+    """Print the completion script of a shell.
 
+    It completes commands, services, hosts, GPU kinds and files.
     Without SHELL it is the one that the variable SHELL names.
     """
     from click.shell_completion import get_completion_class

@@ -27,8 +27,9 @@ from compiler.commands.common import (
 def diff_command(
     old: str | None, new: str | None, style: str, folder: Path, detailed_exitcode: bool
 ) -> int:
-    """Compare two plans: files, folders with a plan.json, or git:REV.
+    """Compare two plans.
 
+    Each is a file, a folder with a plan.json, or git:REV.
     Without NEW the sources of this folder are compiled in memory; without OLD they are compared
     with compiled/plan.json.
     """

@@ -29,8 +29,9 @@ if TYPE_CHECKING:
 def discover_command(
     folder: Path, host: str | None, source: str | None, ram: str | None, print_only: bool
 ) -> int:
-    """Write this host's GPUs and RAM into inventory.yaml, as its driver describes them.
+    """Write this host's GPUs and RAM into inventory.yaml.
 
+    The GPUs are written as their driver describes them.
     A host without NVIDIA GPUs is written with its RAM alone: llama.cpp can serve there.
     """
     from compiler.discover.machine import discover

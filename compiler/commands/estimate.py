@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 @click.option("--arg", "args", multiple=True, metavar="NAME=VALUE", help="An engine flag.")
 @TEXT_OR_JSON
 def estimate_command(model: str, style: str, **options: Any) -> int:  # noqa: ANN401  As click gives them.
-    """Estimate one model on one kind of GPU, or on the CPU, without a fleet."""
+    """Estimate one model on a kind of GPU or on the CPU."""
     from compiler.ir.progress import Step
     from compiler.single import estimate_single
     from compiler.views.estimate import estimate_json, estimate_text

@@ -31,7 +31,10 @@ from compiler.commands.common import (
 def explain_command(
     service: str, folder: Path, host: str | None, previous: str | None, style: str
 ) -> int:
-    """Say what a service takes, where it stands and why; or why it fits nowhere."""
+    """Say what a service takes, where it stands and why.
+
+    Or why it stands nowhere.
+    """
     from compiler.pipeline import plan_for, replicas_of
     from compiler.views.explain import replicas_json, replicas_text
     from compiler.workspace import COMPILED

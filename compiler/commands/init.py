@@ -22,8 +22,9 @@ if TYPE_CHECKING:
     help="What the hosts run. Default: systemd.",
 )
 def init_command(folder: Path, target: Target) -> int:
-    """Write a starter repository: inventory, models, CI workflow, pre-commit hook.
+    """Write a starter repository.
 
+    It has an inventory, models, a CI workflow and a pre-commit hook.
     Files that are there are left as they are. Inside a git repository the workflow and the hook go
     to its top, where GitHub and pre-commit look for them.
     """

@@ -14,7 +14,10 @@ from compiler.commands.common import TEXT_OR_JSON, colored, find_model, progress
 @click.argument("source", shell_complete=names.sources)
 @TEXT_OR_JSON
 def inspect_command(source: str, style: str) -> int:
-    """Say what is known of a model: from modelc.lock of this folder, else from its headers."""
+    """Say what is known of a model.
+
+    It is read from modelc.lock of this folder, else from the model's headers.
+    """
     from compiler.engines.registry import engine_of
     from compiler.views.inspect import inspect_json, inspect_text
 

@@ -13,7 +13,10 @@ from compiler.commands.common import IN_FOLDER, TEXT_OR_JSON
 @IN_FOLDER
 @TEXT_OR_JSON
 def kinds_command(folder: Path, style: str) -> int:
-    """List the GPU kinds that an inventory may name, with those of this folder's inventory."""
+    """List the GPU kinds that an inventory may name.
+
+    Those that this folder's inventory describes are among them.
+    """
     from compiler.inputs import gpu_kinds
     from compiler.views.kinds import kinds_json, kinds_text
     from compiler.workspace import read_optional

@@ -25,7 +25,10 @@ from compiler.commands.common import IN_FOLDER, TEXT_OR_JSON, colored, progress,
 def size_command(
     folder: Path, kinds: tuple[str, ...], per_host: tuple[int, ...], style: str
 ) -> int:
-    """Find the fewest GPUs of a kind that hold all services with full room; writes nothing."""
+    """Find the fewest GPUs of a kind that hold all services.
+
+    Each has its full room there; nothing is written.
+    """
     from compiler.sizing import sizes
     from compiler.views.whatif import sizing_json, sizing_text
     from compiler.workspace import COMPILED

@@ -22,6 +22,8 @@ _PERCENT = re.compile(r"\s*([0-9]{1,3}(?:\.[0-9]{1,6})?)\s*(%?)\s*")
 _PORTS = re.compile(r"\s*([0-9]{1,5})\s*(?::|\.\.|,|to|/)\s*([0-9]{1,5})\s*")
 _COMPUTE = re.compile(r"\s*(?:sm|compute|cc)?[_ -]?([0-9]{1,2})[._]?([0-9])?\s*", re.IGNORECASE)
 _UNITS = {"": "GiB", "k": "KiB", "m": "MiB", "g": "GiB", "t": "TiB"}
+# Up to here a bare number is one of GiB, beyond it one of MiB: a card of 24576, a reserve of 512.
+_LARGEST_GIB = {"reserved": 64, "ram_reserved": 192, "memory": 512, "cuda_total": 512, "ram": 4096}
 _LARGEST_WITHOUT_UNIT = 16_384
 _ITEM = re.compile(r"[A-Za-z0-9._-]+")
 # No value that has an answer is longer.
@@ -98,7 +100,7 @@ def _meant(key: str, text: str) -> str | None:
         if text.lower() in (word.lower(), *others):
             return word
     if key in _SIZES:
-        return _size(text)
+        return _size(text, _LARGEST_GIB.get(key, _LARGEST_WITHOUT_UNIT))
     if key in _TOKENS or key in _COUNTS:
         return _number(text)
     if key in _TRUTHS:
@@ -114,13 +116,13 @@ def _meant(key: str, text: str) -> str | None:
     return f"[{text}]" if key in _LISTS and _ITEM.fullmatch(text) else None
 
 
-def _size(text: str) -> str | None:
-    """A size in binary units: who writes 64GB of RAM has 64GiB, and a bare number means GiB."""
+def _size(text: str, largest_gib: int) -> str | None:
+    """A size in binary units: who writes 64GB of RAM has 64GiB; a bare number means GiB or MiB."""
     found = _SIZE.fullmatch(text)
     if not found:
         return None
     number, unit = found[1], found[2].lower()
-    if not unit and float(number) > _LARGEST_WITHOUT_UNIT:
+    if not unit and float(number) > largest_gib:
         return format_size(int(float(number))) if float(number) >= GIB else f"{number}MiB"
     try:
         return format_size(parse_size(f"{number}{_UNITS[unit]}"))

@@ -89,4 +89,6 @@ def failure(code: str, detail: str, *hints: str) -> CompileError:
 def _missing_hint(path: Path) -> str:
     if path.name == "modelc.lock":
         return "Run `modelc lock` to write it."
+    if path.name not in {"inventory.yaml", "models.yaml"}:
+        return "Write the path of a file that is there."
     return "Name the folder that holds inventory.yaml and models.yaml; `modelc init` begins one."
