@@ -8,7 +8,8 @@ from dataclasses import replace
 from compiler.diagnostics import CompileError, Diagnostic, did_you_mean
 from compiler.estimate import estimate
 from compiler.inputs import Inputs, Loaded, gpu_kinds, load
-from compiler.ir.demand import DEFAULT_CONTEXT, Demands
+from compiler.ir.demand import Demands, default_context
+from compiler.ir.facts import Task
 from compiler.ir.inventory import EngineInstall, EngineName, Gpu, GpuKind, Host, Inventory
 from compiler.ir.outcome import Sizing
 from compiler.ir.placement import PlacementError
@@ -60,7 +61,7 @@ def _with_full_room(spec: Spec) -> Spec:
         replace(
             service,
             optional=False,
-            variants=(_with_room(service.variants[0]),),
+            variants=(_with_room(service.variants[0], service.task),),
             placement=replace(
                 service.placement, host_labels={}, kinds=(), pin=None, one_per_host={}
             ),
@@ -70,8 +71,8 @@ def _with_full_room(spec: Spec) -> Spec:
     return Spec(services=services, policy=Policy())
 
 
-def _with_room(variant: Variant) -> Variant:
-    typical = variant.typical or variant.context or DEFAULT_CONTEXT
+def _with_room(variant: Variant, task: Task | None) -> Variant:
+    typical = variant.typical or variant.context or default_context(task)
     wanted = max(variant.kv_tokens or 0, typical * variant.concurrency)
     return replace(variant, kv_tokens=wanted) if wanted else variant
 

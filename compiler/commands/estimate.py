@@ -62,7 +62,7 @@ def estimate_command(model: str, style: str, **options: Any) -> int:  # noqa: AN
 
 def _question(locked: LockedSource, options: dict[str, Any], report: Reporter) -> Question:
     from compiler.engines.registry import engine_of
-    from compiler.ir.demand import DEFAULT_CONTEXT
+    from compiler.ir.demand import default_context
     from compiler.ir.units import permille
     from compiler.single import NEWEST_VERSIONS, Question, parse_argument, parse_offload
 
@@ -73,7 +73,7 @@ def _question(locked: LockedSource, options: dict[str, Any], report: Reporter) -
     if options["tensor_parallel"] not in (None, len(kinds)):
         message = f"--gpu names {len(kinds)} GPUs; name one kind, or each GPU"
         raise click.BadParameter(message, param_hint="--tensor-parallel")
-    limit = locked.facts.position_limit or DEFAULT_CONTEXT
+    usual = default_context(options["task"] or locked.facts.task)
     share, offload = options["utilization"], options["offload"]
     args = dict(parsed(parse_argument, text, "--arg") for text in options["args"])
     named = engine_of(engine).companions(args)
@@ -86,7 +86,7 @@ def _question(locked: LockedSource, options: dict[str, Any], report: Reporter) -
         engine=engine,
         version=options["engine_version"] or NEWEST_VERSIONS[engine],
         kinds=kinds,
-        context=options["context"] or min(DEFAULT_CONTEXT, limit),
+        context=options["context"] or min(usual, locked.facts.position_limit or usual),
         concurrency=options["concurrency"] or 1,
         kv_tokens=options["kv_tokens"],
         task=options["task"],

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from compiler.engines.registry import engine_of
 from compiler.engines.vllm.versions import OLDEST, parse_version
 from compiler.explain.trials import Case
-from compiler.ir.demand import DEFAULT_CONTEXT
+from compiler.ir.demand import default_context
 from compiler.ir.facts import ModelFacts
 from compiler.ir.inventory import EngineName
 from compiler.ir.lock import LockedSource
@@ -96,7 +96,7 @@ def _with_variants(service: Service, **changes: Any) -> Service:  # noqa: ANN401
 
 def _less_context(case: Case, service: Service, fits: Trial) -> Iterator[Remedy]:  # noqa: ARG001
     """The longest context that fits, found by bisection."""
-    now = min(variant.context or DEFAULT_CONTEXT for variant in service.variants)
+    now = min(variant.context or default_context(service.task) for variant in service.variants)
 
     def fits_with(steps: int) -> bool:
         return fits(_with_variants(service, context=steps * _CONTEXT_STEP))
@@ -162,7 +162,7 @@ def _eight_bit_cache(variant: Variant) -> Variant:
 
 def _shared_cache(case: Case, service: Service, fits: Trial) -> Iterator[Remedy]:  # noqa: ARG001
     """A KV cache that holds one full-length request, shared by those in flight."""
-    longest = max(variant.context or DEFAULT_CONTEXT for variant in service.variants)
+    longest = max(variant.context or default_context(service.task) for variant in service.variants)
     guaranteed = [
         variant.kv_tokens
         or (longest * variant.concurrency if variant.engine == "llama.cpp" else longest)

@@ -124,6 +124,15 @@ DEFAULT_CONTEXT = 8192
 """Tokens of the longest request when the spec does not say: a full model limit would reserve the
 memory of a whole GPU for requests that most services never see."""
 
+DEFAULT_POOLING_CONTEXT = 2048
+"""The same for embedders, rerankers and classifiers: what they are given is a passage of a few
+hundred tokens, or a query and a passage, though many could read far more."""
+
+
+def default_context(task: Task | None) -> int:
+    """Tokens of the longest request of a service that does not say, by what it is used for."""
+    return DEFAULT_CONTEXT if task in {None, "generate"} else DEFAULT_POOLING_CONTEXT
+
 
 def request_of(
     service: Service,
@@ -133,13 +142,14 @@ def request_of(
     companions: Mapping[str, tuple[ModelFacts, ...]],
 ) -> Request:
     """The request that one variant makes of an engine of this version."""
-    limit = facts.position_limit or DEFAULT_CONTEXT
+    task = service.task or facts.task
+    usual = default_context(task)
     return Request(
         engine=variant.engine,
         version=version,
         facts=facts,
-        task=service.task or facts.task,
-        context=variant.context or min(DEFAULT_CONTEXT, limit),
+        task=task,
+        context=variant.context or min(usual, facts.position_limit or usual),
         concurrency=variant.concurrency,
         kv_tokens=variant.kv_tokens,
         typical=variant.typical,

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
-from compiler.ir.demand import DEFAULT_CONTEXT
+from compiler.ir.demand import DEFAULT_CONTEXT, DEFAULT_POOLING_CONTEXT
 from compiler.ir.facts import Task
 from compiler.ir.inventory import EngineName
 from compiler.ir.spec import ArgValue, Offload, Preference, Spread
@@ -270,7 +270,8 @@ class ServiceEntry(Entry):
         f"the better variant. Default: {DEFAULT_PRIORITY}.",
     )
     context: Tokens | None = _context(
-        f"{DEFAULT_CONTEXT}, or the model's own limit when that is less"
+        f"{DEFAULT_CONTEXT} to generate and {DEFAULT_POOLING_CONTEXT} for other tasks, or the "
+        "model's own limit when that is less"
     )
     concurrency: Requests = Field(
         DEFAULT_CONCURRENCY, description=f"{_CONCURRENCY} Default: {DEFAULT_CONCURRENCY}."
