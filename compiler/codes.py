@@ -354,15 +354,16 @@ PLACEMENT = {
         "Put it back with `state: drained`, compile, and take it out once nothing stays there.",
     ),
     "undecided": Code(
-        "The solver found no answer within its limit",
-        "The fleet leaves too many ways open.",
-        "Pin large services to hosts, or select fewer hosts for them.",
+        "No plan with all that is needed was found within the budget of work",
+        "What is needed fills the fleet so far that the search ended neither with a plan nor with "
+        "the proof that there is none.",
+        "Try `--effort high`, mark services as `optional`, or add GPUs.",
     ),
     "not-optimal": Code(
-        "The solver stopped before it could prove the plan optimal",
-        "The fleet is large, and the limit of deterministic work was reached.",
-        "Nothing needs to be done: the plan satisfies every rule. Narrower rules of placement "
-        "help the proof.",
+        "The plan satisfies every rule, but is not proven optimal",
+        "The fleet is large or full, and the budget of work ended first.",
+        "Nothing needs to be done: the message says what could at most be better. `--effort high` "
+        "looks longer.",
     ),
     "assumed": Code(
         "The estimate rests on an assumption",

@@ -6,6 +6,7 @@ begins with an answer, and what is at its bound already is not searched for.
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from math import gcd
 
@@ -24,17 +25,24 @@ _QUARTERS: dict[Effort, int] = {"low": 1, "normal": 4, "high": 16}
 # Up to so many GPUs and replicas one exact program is the whole fleet.
 _SMALL_GPUS, _SMALL_REPLICAS = 24, 20
 
+# A bound from fewer rounds of the linear program is too weak to be told.
+_FEWEST_ROUNDS = 10
+
 # More columns than this CP-SAT cannot look at within its limit.
 _SMALL_COLUMNS = 4000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Budget:
-    """The work of one pass: questions to the state, solver work, rounds of the linear program."""
+    """The work of one pass: questions to the state, solver work, rounds of the linear program.
+
+    `bounds`: rounds for all bounds of coverage and rungs; half as many for room and GPUs.
+    """
 
     questions: int
     solver: float
     rounds: int
+    bounds: int
     trials: int
     starts: int
 
@@ -49,6 +57,7 @@ class Budget:
             questions=found[1] * part // 4,
             solver=0.6 * part / 4,
             rounds=max(10, 15 * part),
+            bounds=max(20, 15 * part) * (2 if n <= steps[0][0] else 1),
             trials=max(4, found[2] * part // 4),
             starts=max(2, found[3] // 2) if effort == "low" else found[3],
         )
@@ -180,7 +189,7 @@ class Fresh:
     def _guide(self, *, levels: bool) -> tuple[Patterns, Prices]:
         patterns = Patterns(self.problem, levels=levels)
         patterns.seed(self.best.state)
-        patterns.solve(None, rounds=self.budget.rounds)
+        patterns.solve(None, rounds=self.budget.rounds // (2 if levels else 1))
         return patterns, patterns.prices()
 
     # Coverage and rungs
@@ -276,27 +285,34 @@ class Fresh:
     # Bounds
 
     def _prove(self, patterns: Patterns, low: int, high: int) -> None:
-        """Bounds of the objectives from low to high, each with those before it as reached."""
+        """Bounds of the objectives from low to high, each with those before it as reached.
+
+        All of them share one number of rounds; what comes later keeps the bound that is there.
+        """
         p, best = self.problem, self.best
         n = 1 + len(p.priorities)
         score, bounds = best.score, best.bounds
         # The ideal of what comes later is that of replicas that are all placed.
         if low == 0 and score[1:n] != tuple(self.ideal[1:n]):
             bounds[n:] = [0] * (len(bounds) - n)
+            bounds[-1] = self._fewest_gpus()
         elif low == 0 and self._first(score) != self._first(self.ideal):
             bounds[self.n_first :] = [0] * (len(bounds) - self.n_first)
+            bounds[-1] = self._fewest_gpus()
         patterns.seed(best.state)
         needed = sum(s.replicas for s in p.services if not s.optional)
+        end = patterns.rounds + (self.budget.bounds if low == 0 else self.budget.bounds // 2)
         for at in range(high):
             goal = best.goals[at]
             kind = goal[0]
             if kind in ("disturbed", "moved"):
                 continue
             value = needed - score[at] if kind == "required" else -score[at]
-            if at >= low and score[at] != bounds[at]:
+            left = end - patterns.rounds
+            if at >= low and score[at] != bounds[at] and left >= _FEWEST_ROUNDS:
                 best.tell("bounds")
-                rounds = self.budget.rounds // (2 if kind in ("room", "gpus") else 1)
-                most = patterns.solve(goal, rounds=rounds, stop_at=value)
+                rounds = self.budget.rounds // (1 if kind in ("required", "coverage") else 2)
+                most = patterns.solve(goal, rounds=min(left, rounds), stop_at=value)
                 if most is not None:
                     unit = self._unit(goal)
                     bound = -(most // unit) * unit
@@ -304,6 +320,16 @@ class Fresh:
                     bounds[at] = min(score[at], max(bounds[at], bound))
             if kind != "gpus" and (kind != "required" or needed):
                 patterns.hold(goal, value)
+
+    def _fewest_gpus(self) -> int:
+        """GPUs of as many replicas of each priority as are placed, each with its fewest."""
+        p, placed, spans = self.problem, Counter[int](), defaultdict[int, list[int]](list)
+        for standing in self.best.state.placed.values():
+            placed[p.services[standing.way.service].priority] += 1
+        for i, service in enumerate(p.services):
+            fewest = min((way.span for way in p.ways[i]), default=0)
+            spans[service.priority] += [fewest] * p.possible[i]
+        return sum(sum(sorted(spans[priority])[:n]) for priority, n in placed.items())
 
     def _unit(self, goal: Goal) -> int:
         """What every value of an objective is a multiple of."""

@@ -97,6 +97,9 @@ def objective_words(objective: Objective) -> str | None:
                 "a quarter of what it wants, 1 for one below half)"
             )
         case "gpus":
+            # Each GPU of a replica counts 2, and each split over islands 1.
+            if gap < 2:  # noqa: PLR2004
+                return "at most 1 split over islands fewer"
             return f"at most {counted(gap // 2, 'GPU')} fewer"
         case _:
             assert_never(objective.name)
