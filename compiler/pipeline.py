@@ -18,7 +18,7 @@ from compiler.ir.changes import Diff
 from compiler.ir.demand import Demands
 from compiler.ir.document import Document
 from compiler.ir.manifest import OVERVIEW_NAME, PLAN_NAME
-from compiler.ir.names import grouped
+from compiler.ir.names import folded, grouped, natural_key
 from compiler.ir.placement import PlacementError, Placements
 from compiler.ir.plan import Plan, digest, plan_text
 from compiler.ir.progress import Effort, Reporter, Step, silent
@@ -160,13 +160,19 @@ def _no_replica(plan: Plan, service: str, host: str | None) -> Diagnostic:
             detail=f"The plan has no host `{host}`.",
             hints=did_you_mean(host, hosts),
         )
+    if elsewhere := {each.host for each in plan.replicas if each.service == service}:
+        return Diagnostic(
+            code="unknown-host",
+            detail=f"The plan has no replica of `{service}` on `{host}`.",
+            hints=(f"It stands on `{folded(sorted(elsewhere, key=natural_key))}`.",),
+        )
     left_out = service in {each.service for each in plan.unplaced}
     known = {replica.service for replica in plan.replicas} - {service}
     return Diagnostic(
         code="unknown-service",
         detail=f"Service `{service}` is optional, and the plan leaves it out."
         if left_out
-        else f"The plan has no replica of `{service}`{f' on `{host}`' if host else ''}.",
+        else f"The plan has no replica of `{service}`.",
         hints=() if left_out else did_you_mean(service, known),
     )
 

@@ -697,6 +697,9 @@ def test_explain_of_a_host_without_the_service(call: Call) -> None:
     found = call("explain", "needed", "--on", "two")
     assert (found.code, found.out) == (1, "")
     assert "`two`" in found.err
+    assert call("explain", "neded", "--on", "one").err.endswith(
+        "hint: Did you mean `needed`?\n\n1 error.\n"
+    )
 
 
 def test_explain_of_a_service_that_fits_nowhere_says_what_compile_says(
