@@ -7,9 +7,10 @@ from dataclasses import replace
 from compiler.assemble.growth import kv_sizes
 from compiler.ir.placement import Placement, Placements
 from compiler.ir.plan import Plan
+from compiler.ir.progress import Step
 from compiler.ir.spec import PlacementRules, Policy
 from compiler.ir.units import MIB
-from compiler.place.placing import place
+from compiler.place.placing import How, place
 from tests.generators.room import RoomFleet, Wish
 from tests.generators.small_plans import plan as small_plan
 from tests.generators.small_plans import replica, share
@@ -143,3 +144,12 @@ def test_a_service_that_takes_the_least_does_not_grow() -> None:
     answer, requests = placed(RoomFleet(hosts={"a": (CARD,) * 4}, wishes=(wish,)))
     assert requests == [1]
     assert len(answer.chosen[0].gpus) == 1
+
+
+def test_progress_is_told_in_the_units_of_the_plan() -> None:
+    wish = replace(SMALL, weights=60 * 1024, replicas=5, optional=True, sizes=(1,))
+    fleet = RoomFleet(hosts={"a": (CARD,) * 4}, wishes=(wish,))
+    steps: list[Step] = []
+    place(fleet.inventory(), fleet.spec(), fleet.demands(), None, How(report=steps.append))
+    told = {(step.item.split(" of ")[0], step.best, step.bound) for step in steps if step.item}
+    assert ("(coverage", 4, 5) in told

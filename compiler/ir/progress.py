@@ -24,8 +24,7 @@ class Step:
     total: int | None = None
     """Of how many items, where that is known beforehand."""
     best: int | None = None
-    """The best value of the stage's objective that was found so far, in the objective's own unit.
-    Smaller is better, as for the solver."""
+    """The best value of the stage's objective that was found so far, in the unit of the plan."""
     bound: int | None = None
     """No answer can be better than this."""
 

@@ -15,7 +15,7 @@ from compiler.place.construct import SMALLEST, Prices, Taste, climb, construct, 
 from compiler.place.exact import Neighbourhood, cover_all, place_anew
 from compiler.place.patterns import Patterns
 from compiler.place.problem import Problem
-from compiler.place.score import Goal, Score, Weights, goals_of, score_of
+from compiler.place.score import Goal, Kind, Score, Weights, goals_of, score_of
 from compiler.place.search import Search, cover
 from compiler.place.state import State
 
@@ -97,10 +97,22 @@ class Best:
             self.report(Step(stage=f"place: {stage}"))
             return
         kind, priority = self.goals[at]
-        item = kind if priority is None else f"{kind} of priority {priority}"
-        self.report(
-            Step(stage=f"place: {stage}", item=item, best=self.score[at], bound=self.bounds[at])
-        )
+        item = f"({kind})" if priority is None else f"({kind} of priority {priority})"
+        best, bound = (_shown(kind, value) for value in (self.score[at], self.bounds[at]))
+        self.report(Step(stage=f"place: {stage}", item=item, best=best, bound=bound))
+
+
+def _shown(kind: Kind, value: int) -> int:
+    """A value as the plan tells it: replicas placed, whole rungs, points, GPUs."""
+    match kind:
+        case "coverage":
+            return -value
+        case "rungs":
+            return -(-value // 1000)
+        case "gpus":
+            return value // 2
+        case _:
+            return value
 
 
 def ideal_of(problem: Problem) -> list[int]:
