@@ -23,6 +23,7 @@ from compiler.ir.placement import PlacementError, Placements
 from compiler.ir.plan import Plan, digest, plan_text
 from compiler.ir.progress import Effort, Reporter, Step, silent
 from compiler.ir.rules import barred_replicas
+from compiler.ir.spec import Spec
 from compiler.recount import objective_faults
 from compiler.states import state_warnings
 from compiler.verify import verify
@@ -249,16 +250,7 @@ def _overview(plan: Plan) -> tuple[Artifact, ...]:
 def _warnings(plan: Plan, loaded: Loaded) -> Iterator[Diagnostic]:
     spec, document = loaded.spec, loaded.spec_document
     yield from _assumptions(plan, document)
-    for service in spec.services:
-        n_frozen = sum(1 for replica in plan.replicas if replica.service == service.name)
-        if service.name in spec.policy.freeze and 0 < n_frozen != service.replicas:
-            yield Diagnostic(
-                code="frozen",
-                detail=f"Service `{service.name}` is frozen with {n_frozen} replicas; the "
-                f"{service.replicas} that the spec wants, and all else it says, wait for the thaw.",
-                location=document.key("policy", "freeze"),
-                severity=Severity.WARNING,
-            )
+    yield from _held_back(plan, spec, document)
     yield from state_warnings(plan, spec, loaded.previous)
     if plan.optimality == "feasible":
         gaps = "; ".join(gap_lines(plan))
@@ -269,6 +261,36 @@ def _warnings(plan: Plan, loaded: Loaded) -> Iterator[Diagnostic]:
             hints=("`--effort high` looks longer.",),
             severity=Severity.WARNING,
         )
+
+
+def _held_back(plan: Plan, spec: Spec, document: Document) -> Iterator[Diagnostic]:
+    """What the spec says of frozen services that run as something else."""
+    for service in (each for each in spec.services if each.name in spec.policy.freeze):
+        running = [replica for replica in plan.replicas if replica.service == service.name]
+        variants = {variant.name: variant for variant in service.variants}
+        said = [
+            (f"{replica.context:,} tokens of `context`", f"{variant.context:,}")
+            for replica in running
+            if (variant := variants.get(replica.variant))
+            and variant.context not in (None, replica.context)
+        ]
+        said += [
+            (f"`concurrency` {replica.concurrency}", f"{variant.concurrency}")
+            for replica in running
+            if (variant := variants.get(replica.variant))
+            and variant.concurrency != replica.concurrency
+        ]
+        if running and len(running) != service.replicas:
+            said.insert(0, (f"{len(running)} replicas", f"{service.replicas}"))
+        if said:
+            listed = "; ".join(f"{runs}, not {wanted}" for runs, wanted in dict.fromkeys(said))
+            yield Diagnostic(
+                code="frozen",
+                detail=f"Service `{service.name}` is frozen and keeps {listed}. What the spec "
+                "says of it waits for the thaw.",
+                location=document.key("policy", "freeze"),
+                severity=Severity.WARNING,
+            )
 
 
 def _assumptions(plan: Plan, document: Document) -> Iterator[Diagnostic]:

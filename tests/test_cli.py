@@ -290,6 +290,19 @@ def test_check_of_a_file_left_over(compiled: Path, call: Call) -> None:
 # Previous plans
 
 
+@pytest.mark.usefixtures("compiled")
+def test_what_a_freeze_holds_back_is_told(call: Call) -> None:
+    edit(Path("models.yaml"), "services:\n", "policy: {freeze: [needed]}\nservices:\n")
+    assert "warning[frozen]" not in call("compile").err
+    spec = Path("models.yaml").read_text("utf-8")
+    before, mark, after = spec.partition("  needed:\n")
+    Path("models.yaml").write_text(f"{before}{mark}    concurrency: 7\n{after}", "utf-8")
+    found = call("compile")
+    assert found.code == 0
+    assert "Service `needed` is frozen and keeps `concurrency` " in found.err
+    assert ", not 7. What the spec says of it waits for the thaw." in found.err
+
+
 def test_the_previous_plan_may_be_left_out_of_account(compiled: Path, call: Call) -> None:
     found = call("compile", "--previous", "none", "--detailed-exitcode")
     assert found.code == 2
