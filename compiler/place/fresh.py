@@ -50,14 +50,14 @@ class Budget:
     def of(problem: Problem, effort: Effort) -> Budget:
         """By the size of the fleet, so that the time is some ten seconds for a few hundred GPUs."""
         n = len(problem.gpu_host)
-        steps = ((40, 240_000, 40, 8), (400, 400_000, 40, 4), (6000, 2_500_000, 25, 2))
+        steps = ((40, 240_000, 40, 8), (400, 300_000, 30, 4), (6000, 2_500_000, 25, 2))
         found = next((each for each in steps if n <= each[0]), (0, 12_000_000, 10, 2))
         part = _QUARTERS[effort]
         return Budget(
             questions=found[1] * part // 4,
             solver=0.6 * part / 4,
             rounds=max(10, 15 * part),
-            bounds=max(20, 15 * part) * (2 if n <= steps[0][0] else 1),
+            bounds=max(20, 10 * part) * (3 if n <= steps[0][0] else 1),
             trials=max(4, found[2] * part // 4),
             starts=max(2, found[3] // 2) if effort == "low" else found[3],
         )
