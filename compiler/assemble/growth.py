@@ -68,24 +68,27 @@ def _shared(
 def _in_whole_mib(
     inventory: Inventory, placements: Placements, sizes: dict[int, int], grown: dict[int, int]
 ) -> dict[int, int]:
-    """The grown sizes, fewer steps where shares rounded up to MiB would exceed a budget.
+    """The grown sizes, each lowered until the share of its replica is whole MiB.
 
-    So the next compile finds room for all that runs.
+    The next compile counts shares in MiB, rounded up, and finds room for all that runs. Where the
+    shares of those that did not grow are rounded up beyond the budget, all that grew on that GPU
+    give way by the same number of MiB, so that the order of the placements does not matter.
     """
-    found = dict(grown)
+    chosen = placements.chosen
+    found = {p: _lowered(chosen[p], sizes[p], size, 0) for p, size in grown.items()}
     held = Counter[GpuKey]()
     for replica in placements.frozen:
         for share in replica.shares:
             held[replica.host, share.gpu] += demand_mib(share.share_bytes)
     on: dict[GpuKey, list[int]] = defaultdict(list)
-    for position, each in enumerate(placements.chosen):
+    for position, each in enumerate(chosen):
         for index in each.gpus:
             on[each.host, index].append(position)
 
     def mib_on(key: GpuKey) -> int:
         total = held[key]
         for position in on[key]:
-            each = placements.chosen[position]
+            each = chosen[position]
             size = found.get(position, sizes.get(position, 0))
             total += demand_mib(each.demand.high_bytes_with(size)[each.gpus.index(key[1])])
         return total
@@ -93,12 +96,27 @@ def _in_whole_mib(
     for host in inventory.hosts:
         for gpu in host.gpus:
             key = (host.name, gpu.index)
-            growing = [p for p in on[key] if p in found and found[p] > sizes[p]]
-            while growing and mib_on(key) > budget_mib(gpu.budget_bytes):
-                growth = placements.chosen[growing[-1]].demand.growth
-                found[growing[-1]] -= growth.step_bytes if growth else 0
-                growing = [p for p in growing if found[p] > sizes[p]]
+            while mib_on(key) > budget_mib(gpu.budget_bytes):
+                growing = [p for p in on[key] if p in found and found[p] > sizes[p]]
+                if not growing:
+                    break
+                found |= {p: _lowered(chosen[p], sizes[p], found[p], 1) for p in growing}
     return found
+
+
+def _lowered(placement: Placement, least: int, size: int, less_mib: int) -> int:
+    """The largest size, in whole steps, at which each share has so many MiB less, rounded down."""
+    growth = placement.demand.growth
+    if growth is None or size <= least:
+        return size
+    most = [budget_mib(high) - less_mib for high in placement.demand.high_bytes_with(size)]
+    while size > least:
+        now = placement.demand.high_bytes_with(size)
+        over = max(high - (mib << 20) for high, mib in zip(now, most, strict=True))
+        if over <= 0:
+            return size
+        size -= -(-over // growth.step_bytes) * growth.step_bytes
+    return least
 
 
 def _raised(
