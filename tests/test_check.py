@@ -361,7 +361,7 @@ class TestEnvironment:
             ("VLLM_MEMORY_PROFILER_ESTIMATE_CUDAGRAPHS", "CUDA graphs are counted"),
             ("VLLM_USE_V2_MODEL_RUNNER", "another engine or runner"),
             ("VLLM_USE_FLASHINFER_MOE_FP8", "the experts' kernels"),
-            ("PYTORCH_CUDA_ALLOC_CONF", "PyTorch's allocator"),
+            ("PYTORCH_NO_CUDA_MEMORY_CACHING", "PyTorch's allocator"),
             ("NCCL_BUFFSIZE", "NCCL's buffers"),
             ("LD_PRELOAD", "code of your own"),
             ("CUDA_MPS_PINNED_DEVICE_MEM_LIMIT", "another process's"),
@@ -371,6 +371,12 @@ class TestEnvironment:
         wanted = ("unsupported-argument", f"`{name}` changes what the engine takes: ", "Take it")
         check_service(f"env: {{»{name}: '1'}}", wanted)
         check_service(f"secrets: [A, »{name}]", ("unsupported-argument", why, "Take it out."))
+
+    def test_allocator_settings_say_what_vllm_does_itself(self) -> None:
+        check_service(
+            "env: {»PYTORCH_CUDA_ALLOC_CONF: '1'}",
+            ("unsupported-argument", "PyTorch's allocator", "Leave it out: vLLM loads weights"),
+        )
 
     def test_the_attention_backend_is_an_argument(self) -> None:
         check_service(

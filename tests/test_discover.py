@@ -155,7 +155,8 @@ def test_slices_are_gpus_and_whole_ones_without_slices_are_left_out(
 ) -> None:
     found = discover(SLICED, "--print", "--host", "lab", FAKE_SLICES=SLICES)
     assert found.returncode == 0, found.stderr
-    assert found.stderr == "GPU-decade00 is in MIG mode and has no slice; it is left out.\n"
+    said = whole("GPU-decade00 is in MIG mode and has no slice; it is left out.\n")
+    assert found.stderr == said
     assert without_ram(found.stdout) == textwrap.dedent("""\
         hosts:
           lab:
@@ -260,7 +261,8 @@ def test_comments_order_and_settings_stay(discover: Discover, tmp_path: Path) ->
         """,
     )
     assert said == (
-        "GPU-dddd0004 is not in this host; its entry is gone.\ninventory.yaml: tower has 3 GPUs.\n"
+        whole("GPU-dddd0004 is not in this host; its entry is gone.\n")
+        + "inventory.yaml: tower has 3 GPUs.\n"
     )
 
 
@@ -336,8 +338,8 @@ def test_a_minor_that_the_driver_does_not_say_stays(discover: Discover, tmp_path
 def test_a_slice_has_no_minor(discover: Discover) -> None:
     found = discover(SLICED, "--print", "--host", "lab", FAKE_SLICES=SLICES, FAKE_MINORS="1")
     assert found.returncode == 0, found.stderr
-    assert "uuid: MIG-11111111, island: 0}" in found.stdout
-    assert "uuid: GPU-fade0000, minor: 1, island: 1}" in found.stdout
+    assert whole("uuid: MIG-11111111, island: 0}") in found.stdout
+    assert whole("uuid: GPU-fade0000, minor: 1, island: 1}") in found.stdout
 
 
 def test_a_block_of_equal_gpus_that_is_true_stays(discover: Discover, tmp_path: Path) -> None:
@@ -448,7 +450,7 @@ def test_faults_of_the_inventory_come_first(discover: Discover, tmp_path: Path) 
 
 def test_a_gpu_of_another_host_is_a_fault(discover: Discover, tmp_path: Path) -> None:
     text = "version: 1\nhosts:\n  a: {ram: 1GiB, gpus: [{kind: rtx-3090, uuid: GPU-bbbb0002}]}\n"
-    said = refused(discover, tmp_path, text, "--host", "tower")
+    said = refused(discover, tmp_path, whole(text), "--host", "tower")
     assert said.startswith("error[name-collision]")
 
 
