@@ -68,14 +68,14 @@ def _shared(
 def _in_whole_mib(
     inventory: Inventory, placements: Placements, sizes: dict[int, int], grown: dict[int, int]
 ) -> dict[int, int]:
-    """The grown sizes, each lowered until the share of its replica is whole MiB.
+    """The grown sizes, lowered where shares rounded up to MiB would exceed a budget.
 
-    The next compile counts shares in MiB, rounded up, and finds room for all that runs. Where the
-    shares of those that did not grow are rounded up beyond the budget, all that grew on that GPU
-    give way by the same number of MiB, so that the order of the placements does not matter.
+    So the next compile, which counts in MiB, finds room for all that runs. On such a GPU all that
+    grew give way alike, first to whole MiB and then MiB by MiB, so that the order of the placements
+    does not matter.
     """
     chosen = placements.chosen
-    found = {p: _lowered(chosen[p], sizes[p], size, 0) for p, size in grown.items()}
+    found = dict(grown)
     held = Counter[GpuKey]()
     for replica in placements.frozen:
         for share in replica.shares:
@@ -96,11 +96,13 @@ def _in_whole_mib(
     for host in inventory.hosts:
         for gpu in host.gpus:
             key = (host.name, gpu.index)
+            less_mib = 0
             while mib_on(key) > budget_mib(gpu.budget_bytes):
                 growing = [p for p in on[key] if p in found and found[p] > sizes[p]]
                 if not growing:
                     break
-                found |= {p: _lowered(chosen[p], sizes[p], found[p], 1) for p in growing}
+                found |= {p: _lowered(chosen[p], sizes[p], found[p], less_mib) for p in growing}
+                less_mib = 1
     return found
 
 

@@ -345,6 +345,9 @@ def _rotation(dtype: str, head: int, *, grows: bool) -> Tensor | None:
 
 
 def _rotation_size(head: int, *, grows: bool) -> int:
+    if head < 1:
+        # A header that does not tell the size of its heads; every power of two divides 0.
+        raise GraphError("attention.key_length")
     size = _ROTATION
     while grows and head % (2 * size) == 0:
         size *= 2

@@ -76,5 +76,5 @@ def _tensors(shape: Shape, options: Options, graph: Graph) -> int:
     stack = stack_for(shape, options, layout, abridge=False)
     try:
         return graph_size(job_for(shape, options, layout, graph, options.slots, stack))
-    except (GraphError, IndexError):
+    except (GraphError, IndexError, ZeroDivisionError):
         return 0
