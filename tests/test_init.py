@@ -128,7 +128,7 @@ def test_the_starters_compile_and_the_first_variant_fits(
     captured = capsys.readouterr()
     assert "error" not in captured.err
     assert "chat (awq)" in captured.out
-    emitted = {"compose": "compose.yaml", "script": "start.sh"}.get(target, target)
+    emitted = {"compose": "compose.yaml", "script": "scripts/start.sh"}.get(target, target)
     assert (tmp_path / "compiled" / "example" / emitted).exists()
 
 

@@ -457,6 +457,7 @@ def test_diagnostics_as_json() -> None:
                 "location": {"path": "models.yaml", "line": 9, "column": 3},
                 "hints": [],
                 "groups": [],
+                "remedies": [],
             },
             {
                 "severity": "error",
@@ -466,6 +467,7 @@ def test_diagnostics_as_json() -> None:
                 "location": {"path": "models.yaml", "line": 12, "column": 11},
                 "hints": ["Did you mean `h200-sxm`?", "Describe the kind under `gpu_kinds`."],
                 "groups": [],
+                "remedies": [],
             },
         ],
         "format_version": "1.0",

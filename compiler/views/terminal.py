@@ -31,6 +31,7 @@ _INVISIBLE = re.compile(
 _WORKFLOW_COMMAND = re.compile(r"^(\s*):(?=:)|#(?=#\[)")
 
 # A flag starts with a letter after its dashes: `-1` is a value.
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _FLAG = re.compile(r"--?[A-Za-z]")
 
 # How far what continues a line stands to the right of it.
@@ -174,7 +175,10 @@ def counted(number: int, noun: str) -> str:
 
 def command_lines(argv: Sequence[str], env: Mapping[str, str] = _NO_ENV) -> list[str]:
     """A command line in shell quotes, one flag or variable a line, to be read and to be copied."""
-    lines = [f"{name}={shell_word(value)}" for name, value in sorted(env.items())]
+    lines = [
+        f"{name}={shell_word(value)}" if _NAME.fullmatch(name) else shell_word(f"{name}={value}")
+        for name, value in sorted(env.items())
+    ]
     lines[:1] = [f"env {line}" for line in lines[:1]]
     n_variables = len(lines)
     for word in argv:

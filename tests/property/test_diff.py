@@ -1,5 +1,7 @@
 """Laws of the diff, over plans that share names."""
 
+import re
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -87,5 +89,18 @@ def test_every_change_stands_in_every_form(pair: tuple[Plan, Plan]) -> None:
     text, markdown = diff_text(found, color=False), diff_markdown(found)
     for change in found.changes:
         if change.action != "keep":
-            assert f" {change.action} {change.replica} " in text
-            assert f" {change.action} | `{change.replica}` |" in markdown
+            assert change.replica in named(rf"{change.action} (.+?) (?:on|from) ", text)
+            assert change.replica in named(rf"{change.action} \| `(.+?)` \|", markdown)
+
+
+def named(pattern: str, text: str) -> set[str]:
+    """The replicas that a pattern finds, ranges such as `chat-[0-2,5]` written out."""
+    found: set[str] = set()
+    for names in re.findall(pattern, text):
+        for name in re.split(r", (?![0-9])", names):
+            stem, _, ranges = name.partition("[")
+            for part in ranges.rstrip("]").split(",") if ranges else [""]:
+                first, _, last = part.partition("-")
+                numbers = range(int(first), int(last or first) + 1) if first else [""]
+                found |= {f"{stem}{number}" for number in numbers}
+    return found

@@ -52,7 +52,7 @@ _HARMLESS = frozenset(
         *("hyper_connection.count", "hyper_connection.low_rank"),
         *("conv_kernel_size", "conv_group_size", "convnext.block_count"),
         *("convnext.embedding_length", "skip_loop_final_norm"),
-        *("attention.compress_rope_freq_base"),
+        "attention.compress_rope_freq_base",
     }
 )
 
