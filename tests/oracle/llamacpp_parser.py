@@ -91,7 +91,7 @@ def _kept_source(version: str) -> Path:
     A file that has not changed is left alone, so that nothing is built again.
     """
     kept = folder(version) / "parser-source"
-    kept.mkdir(exist_ok=True)
+    kept.mkdir(parents=True, exist_ok=True)
     for file in HERE.iterdir():
         copy = kept / file.name
         if not copy.exists() or copy.read_bytes() != file.read_bytes():
