@@ -22,12 +22,12 @@ ROOT = Path(__file__).resolve().parent.parent
 if str(ROOT) not in sys.path:
     sys.path.insert(0, str(ROOT))
 
-from compiler.engines.llamacpp.builds import STUDIED_BUILD, Build  # noqa: E402
-from compiler.engines.llamacpp.cuda import attention_supported  # noqa: E402
-from compiler.engines.llamacpp.law import Usage, usage  # noqa: E402
-from compiler.engines.llamacpp.options import Moves, Options, Override  # noqa: E402
-from compiler.engines.llamacpp.runtime import runtime_part  # noqa: E402
-from compiler.engines.llamacpp.shape import Shape, read_shape  # noqa: E402
+from compiler.engines.llamacpp.flags.builds import STUDIED_BUILD, Build  # noqa: E402
+from compiler.engines.llamacpp.ggml.cuda import attention_supported  # noqa: E402
+from compiler.engines.llamacpp.launch.options import Moves, Options, Override  # noqa: E402
+from compiler.engines.llamacpp.memory.law import Usage, usage  # noqa: E402
+from compiler.engines.llamacpp.memory.runtime import runtime_part  # noqa: E402
+from compiler.engines.llamacpp.model.shape import Shape, read_shape  # noqa: E402
 from compiler.ir.inventory import GpuKind  # noqa: E402
 from compiler.ir.units import MIB  # noqa: E402
 from tests.generators import gguf_truth  # noqa: E402

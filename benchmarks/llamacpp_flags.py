@@ -1,4 +1,4 @@
-"""Writes compiler/engines/llamacpp/flags.json: which build of llama-server has which flags.
+"""Writes compiler/engines/llamacpp/flags/flags.json: which build of llama-server has which flags.
 
     python benchmarks/llamacpp_flags.py
 
@@ -21,7 +21,7 @@ if str(ROOT) not in sys.path:
 
 from tests.oracle import llamacpp_source  # noqa: E402
 
-TABLE = ROOT / "compiler" / "engines" / "llamacpp" / "flags.json"
+TABLE = ROOT / "compiler" / "engines" / "llamacpp" / "flags" / "flags.json"
 
 _TOKEN = re.compile(
     r"""(?P<text>"(?:[^"\\\n]|\\.)*"|'(?:[^'\\]|\\.)')|(?P<comment>//[^\n]*|/\*.*?\*/)""", re.DOTALL

@@ -23,8 +23,8 @@ ROOT = Path(__file__).resolve().parent.parent
 if str(ROOT) not in sys.path:
     sys.path.insert(0, str(ROOT))
 
-from compiler.engines.llamacpp.builds import STUDIED_BUILD, Build, parse_build  # noqa: E402
-from compiler.engines.llamacpp.families import EXACT  # noqa: E402
+from compiler.engines.llamacpp.flags.builds import STUDIED_BUILD, Build, parse_build  # noqa: E402
+from compiler.engines.llamacpp.model.families import EXACT  # noqa: E402
 from compiler.ir.units import MIB  # noqa: E402
 from tests.oracle import cases, compare, llamacpp_build, probe  # noqa: E402
 from tests.oracle.compare import Row  # noqa: E402

@@ -12,7 +12,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from benchmarks.vllm_peers import PEERS
 from benchmarks.vllm_truth import FIRST_V1, Row, estimate_for, read_rows, shape_for
-from compiler.engines.vllm.estimate import Estimate
+from compiler.engines.vllm.memory.law import Estimate
 from compiler.ir.units import GIB
 
 

@@ -16,7 +16,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from benchmarks.vllm_accuracy import Point, start_points, summary
 from benchmarks.vllm_truth import Row, estimate_for, options_for, shape_for
-from compiler.engines.vllm.runtime import fuses_all_reduce
+from compiler.engines.vllm.memory.runtime import fuses_all_reduce
 from compiler.ir.units import MIB
 
 # Constants depend on one another: each round fits one after the other.

@@ -3,7 +3,7 @@
 For every model the constants are fitted without its rows (one scale a component: the median ratio
 of measured to computed over the other models) and its rows are predicted with that fit. The band is
 the narrowest one, in MiB and permille, that covers every row so predicted; it is written to
-compiler/engines/vllm/band.json with the rows it rests on.
+compiler/engines/vllm/memory/band.json with the rows it rests on.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from benchmarks.vllm_truth import FIRST_V1, Row, estimate_for, read_rows
-from compiler.engines.vllm.estimate import Estimate
+from compiler.engines.vllm.memory.law import Estimate
 from compiler.engines.vllm.versions import Version
 from compiler.ir.units import GIB, MIB
 
 ROOT = Path(__file__).parent.parent
-TARGET = ROOT / "compiler" / "engines" / "vllm" / "band.json"
+TARGET = ROOT / "compiler" / "engines" / "vllm" / "memory" / "band.json"
 # The log line `peak activation` includes the estimate of the graphs from this version on.
 _GRAPHS_IN_ACTIVATION: Version = (0, 27, 0)
 # A log prints two decimals of GiB.

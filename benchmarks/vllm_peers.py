@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from compiler.engines.vllm.estimate import Estimate
-from compiler.engines.vllm.kv import layout_of
-from compiler.engines.vllm.shape import Shape
+from compiler.engines.vllm.memory.kv import layout_of
+from compiler.engines.vllm.memory.law import Estimate
+from compiler.engines.vllm.memory.weights import rope_bytes
+from compiler.engines.vllm.model.shape import Shape
 from compiler.engines.vllm.versions import NEWEST
-from compiler.engines.vllm.weights import rope_bytes
 from compiler.ir.units import GIB, MIB
 
 # aiconfigurator, sdk/backends: bytes of activation a token and hidden number, by ranks.

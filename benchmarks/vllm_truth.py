@@ -11,11 +11,11 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-from compiler.engines.vllm.config import shape_of
-from compiler.engines.vllm.decide import merged
-from compiler.engines.vllm.estimate import Estimate, estimate_on
-from compiler.engines.vllm.options import Options, batch_defaults
-from compiler.engines.vllm.shape import Shape
+from compiler.engines.vllm.launch.decide import merged
+from compiler.engines.vllm.launch.options import Options, batch_defaults
+from compiler.engines.vllm.memory.law import Estimate, estimate_on
+from compiler.engines.vllm.model.config import shape_of
+from compiler.engines.vllm.model.shape import Shape
 from compiler.engines.vllm.versions import Version, parse_version, rules_of
 from compiler.ir.inventory import GpuKind
 from compiler.ir.units import GIB

@@ -4,7 +4,7 @@ Every model that is known exactly (a launch of it was measured, or vLLM's own cl
 read once more as if its family were unknown: its names are taken away, and only the sizes that all
 config.json files share are left. How far weights, KV, compute and graphs are off then is the band
 of a model whose family is unknown. Beside it the keys of all these files are listed: what such a
-file says has been looked at. Both are written to compiler/engines/vllm/studied.json.
+file says has been looked at. Both are written to compiler/engines/vllm/model/studied.json.
 
     python benchmarks/vllm_unread.py REGISTRY
 
@@ -24,18 +24,18 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from benchmarks.vllm_truth import TRUTH
-from compiler.engines.vllm.activation import activation_of
-from compiler.engines.vllm.config import ShapeError, shape_of
-from compiler.engines.vllm.graphs import graphs_of
-from compiler.engines.vllm.kv import layout_of, request_blocks
-from compiler.engines.vllm.options import Options
-from compiler.engines.vllm.shape import Shape
+from compiler.engines.vllm.launch.options import Options
+from compiler.engines.vllm.memory.activation import activation_of
+from compiler.engines.vllm.memory.graphs import graphs_of
+from compiler.engines.vllm.memory.kv import layout_of, request_blocks
+from compiler.engines.vllm.memory.weights import weights_from_shape
+from compiler.engines.vllm.model.config import ShapeError, shape_of
+from compiler.engines.vllm.model.shape import Shape
 from compiler.engines.vllm.versions import NEWEST
-from compiler.engines.vllm.weights import weights_from_shape
 from compiler.ir.inventory import GpuKind
 from compiler.ir.units import GIB
 
-TARGET = Path(__file__).parent.parent / "compiler" / "engines" / "vllm" / "studied.json"
+TARGET = Path(__file__).parent.parent / "compiler" / "engines" / "vllm" / "model" / "studied.json"
 _KIND = GpuKind(name="any", memory_bytes=80 * GIB, cuda_total_bytes=79 * GIB, compute=(9, 0))
 _ENTRY = re.compile(r'"(\w+)":\s*\(\s*"([\w.]+)",\s*"(\w+)"', re.DOTALL)
 # Sections that other parts of the law read, and those that only name things.

@@ -35,6 +35,34 @@ LAYERS = (
 LEVELS = {unit: level for level, layer in enumerate(reversed(LAYERS)) for unit in layer}
 ENGINES = ("llamacpp", "vllm")
 
+# Wings of an engine, top to bottom: the same names in both, and what only ggml needs. A lone
+# module is a floor of its own. `model` is what a file says, `flags` what the program takes,
+# `launch` the options and the command line, `memory` bytes, `demand` what is asked of GPUs.
+SHARED_WINGS = ("demand", "memory", "launch", "flags", "model")
+FLOORS = {
+    "llamacpp": (
+        *("__init__", "engine", "profile", "demand", "memory", "vision", "graphs", "placed"),
+        *("launch", "ggml", "flags", "model"),
+    ),
+    "vllm": (
+        *("__init__", "engine", "profile", "demand", "memory", "launch", "flags", "model"),
+        "versions",
+    ),
+}
+# Modules that still hold the jobs of two floors, with the floor that they reach up to.
+CLIMBS = {
+    ("engines/llamacpp/model/shape.py", "vision"),
+    ("engines/llamacpp/launch/command.py", "vision"),
+    ("engines/llamacpp/launch/companions.py", "vision"),
+    ("engines/llamacpp/launch/requests.py", "vision"),
+    ("engines/vllm/launch/command.py", "demand"),
+    ("engines/vllm/launch/command.py", "memory"),
+    ("engines/vllm/launch/drafts.py", "memory"),
+    ("engines/vllm/model/gguf.py", "launch"),
+    ("engines/vllm/model/gguf.py", "memory"),
+    ("engines/vllm/model/vision.py", "launch"),
+}
+
 NETWORK = ("resolve/sources.py", "resolve/hub.py", "resolve/connection.py")
 WORLD = ("cli.py", "commands/", "workspace/", *NETWORK)
 # A place is a file, or a folder with all that is in it.
@@ -143,6 +171,24 @@ def engines_are_strangers(module: Module) -> Iterator[Fault]:
                     yield Fault(module.place, imported.line, rule)
 
 
+def wings_point_down(module: Module) -> Iterator[Fault]:
+    """Inside an engine a wing imports only from wings below."""
+    for engine, floors in FLOORS.items():
+        home = f"compiler.engines.{engine}"
+        if not is_inside(module.name, home):
+            continue
+        own = wing_of(module.name)
+        if own not in floors:
+            yield Fault(module.place, 1, f"`{own}` has no floor; decide on one in FLOORS")
+            continue
+        for imported in imports_in(module, module.tree):
+            wing = wing_of(imported.target) if is_inside(imported.target, home) else own
+            lower = wing == own or floors.index(wing) > floors.index(own)
+            if not lower and (module.place, wing) not in CLIMBS:
+                rule = f"`{own}` may not import `{wing}`, which is above it"
+                yield Fault(module.place, imported.line, rule)
+
+
 def packages_stay_home(module: Module) -> Iterator[Fault]:
     """Each outside package that a pass must not know is imported in its home only."""
     for imported in imports_in(module, module.tree):
@@ -211,6 +257,7 @@ def bodies_are_short(module: Module) -> Iterator[Fault]:
 RULES: tuple[Rule, ...] = (
     imports_point_down,
     engines_are_strangers,
+    wings_point_down,
     packages_stay_home,
     no_environment,
     no_disk,
@@ -246,6 +293,15 @@ SNIPPETS: list[tuple[Rule, str, str, str]] = [
     (engines_are_strangers, "engines/llamacpp/law.py", "from .. import vllm", "1: engine"),
     (engines_are_strangers, "engines/vllm/law.py", "from compiler.engines import interface", ""),
     (engines_are_strangers, "engines/__init__.py", "from compiler.engines import vllm", ""),
+    (
+        wings_point_down,
+        "engines/vllm/model/a.py",
+        "import compiler.engines.vllm.memory.b",
+        "1: `mo",
+    ),
+    (wings_point_down, "engines/vllm/b.py", "", "1: `b` has no floor"),
+    (wings_point_down, "engines/vllm/memory/a.py", "import compiler.engines.vllm.launch.b", ""),
+    (wings_point_down, "engines/vllm/memory/a.py", "import compiler.ir.units", ""),
     (packages_stay_home, "check.py", "from ortools.sat.python import cp_model", "1: `ortools`"),
     (packages_stay_home, "views/text.py", "import click", "1: `click`"),
     (packages_stay_home, "emit/script.py", "import rich.text", "1: `rich`"),
@@ -295,6 +351,14 @@ def test_every_rule_has_a_bad_snippet() -> None:
     assert {rule for rule, _, _, expected in SNIPPETS if expected} == set(RULES)
 
 
+def test_both_engines_have_the_same_wings() -> None:
+    for engine, floors in FLOORS.items():
+        folders = {path.parent.name for path in (PACKAGE / "engines" / engine).glob("*/*.py")}
+        assert folders <= set(floors), engine
+        assert set(SHARED_WINGS) <= folders, engine
+        assert tuple(floor for floor in floors if floor in SHARED_WINGS) == SHARED_WINGS
+
+
 def compiler_modules() -> Iterator[Module]:
     """Every module of the package, parsed."""
     places = sorted(path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py"))
@@ -317,6 +381,11 @@ def module_name(place: str) -> str:
 def unit_of(name: str) -> str:
     """`compiler.place.solver` is in `place`; the package itself is the unit `__init__`."""
     return [*name.split("."), "__init__"][1]
+
+
+def wing_of(name: str) -> str:
+    """`compiler.engines.vllm.memory.kv` is in `memory`; the package itself is `__init__`."""
+    return [*name.split(".")[3:], "__init__"][0]
 
 
 def is_ours(name: str) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from compiler.engines.llamacpp.shape import read_shape
+from compiler.engines.llamacpp.model.shape import read_shape
 from compiler.ir.facts import ModelFacts
 from compiler.ir.lock import Lock, lock_text
 from compiler.resolve.sources import lock_sources

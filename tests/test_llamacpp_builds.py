@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from compiler.engines.llamacpp import ENGINE, builds
-from compiler.engines.llamacpp.builds import STUDIED_BUILD, parse_build
-from compiler.engines.llamacpp.cuda import attention_runs, attention_types
-from compiler.engines.llamacpp.flag_table import flag_table, words_for
-from compiler.engines.llamacpp.flags import ARGUMENTS
-from compiler.engines.llamacpp.shape import read_shape
+from compiler.engines.llamacpp import ENGINE
+from compiler.engines.llamacpp.flags import builds
+from compiler.engines.llamacpp.flags.builds import STUDIED_BUILD, parse_build
+from compiler.engines.llamacpp.flags.rules import ARGUMENTS
+from compiler.engines.llamacpp.flags.table import flag_table, words_for
+from compiler.engines.llamacpp.ggml.cuda import attention_runs, attention_types
+from compiler.engines.llamacpp.model.shape import read_shape
 from compiler.ir.demand import Demand, Refusal, Request, Site
 from compiler.ir.spec import ArgValue
 from tests.generators.gguf_shapes import facts

@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from compiler.engines.llamacpp import ENGINE
-from compiler.engines.llamacpp.builds import parse_build
-from compiler.engines.llamacpp.offload import options_of
-from compiler.engines.llamacpp.shape import read_shape
+from compiler.engines.llamacpp.demand.demands import options_of
+from compiler.engines.llamacpp.flags.builds import parse_build
+from compiler.engines.llamacpp.model.shape import read_shape
 from compiler.ir.demand import Demand, Endpoint, Refusal, Request, Site
 from compiler.ir.inventory import GpuKind
 from compiler.ir.spec import ArgValue

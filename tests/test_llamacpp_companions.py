@@ -12,15 +12,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from compiler.engines.llamacpp import ENGINE
-from compiler.engines.llamacpp.builds import parse_build
-from compiler.engines.llamacpp.companions import loaded
-from compiler.engines.llamacpp.draft import options_of_draft
-from compiler.engines.llamacpp.extras import extras
-from compiler.engines.llamacpp.law import usage
-from compiler.engines.llamacpp.offload import options_of
-from compiler.engines.llamacpp.options import ProjectorOptions
-from compiler.engines.llamacpp.projector import pictures, read_projector
-from compiler.engines.llamacpp.shape import read_shape
+from compiler.engines.llamacpp.demand.demands import options_of
+from compiler.engines.llamacpp.flags.builds import parse_build
+from compiler.engines.llamacpp.launch.companions import loaded
+from compiler.engines.llamacpp.launch.draft import options_of_draft
+from compiler.engines.llamacpp.launch.options import ProjectorOptions
+from compiler.engines.llamacpp.memory.extras import extras
+from compiler.engines.llamacpp.memory.law import usage
+from compiler.engines.llamacpp.model.shape import read_shape
+from compiler.engines.llamacpp.vision.projector import pictures, read_projector
 from compiler.ir.catalog import builtin_kinds
 from compiler.ir.demand import (
     ArgumentProblem,

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from compiler.engines.llamacpp import families
-from compiler.engines.llamacpp.builds import STUDIED_BUILD, parse_build
-from compiler.engines.llamacpp.law import usage
+from compiler.engines.llamacpp.flags.builds import STUDIED_BUILD, parse_build
+from compiler.engines.llamacpp.memory.law import usage
+from compiler.engines.llamacpp.model import families
 from tests.oracle import family_rows, model_files
 from tests.oracle.cases import shape_of
 

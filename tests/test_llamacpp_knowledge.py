@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from compiler.engines.llamacpp import ENGINE, families, knowledge
-from compiler.engines.llamacpp.builds import Graph, parse_build
-from compiler.engines.llamacpp.nodes import graph_tensors, largest_graph
-from compiler.engines.llamacpp.offload import _whole
-from compiler.engines.llamacpp.shape import read_shape
+from compiler.engines.llamacpp import ENGINE
+from compiler.engines.llamacpp.demand.demands import _whole
+from compiler.engines.llamacpp.flags.builds import Graph, parse_build
+from compiler.engines.llamacpp.memory.nodes import graph_tensors, largest_graph
+from compiler.engines.llamacpp.model import families, knowledge
+from compiler.engines.llamacpp.model.shape import read_shape
 from compiler.ir.demand import Breakdown, Refusal
 from compiler.ir.facts import HeaderValue, ModelFacts
 from tests.generators.gguf_shapes import facts

@@ -7,15 +7,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmarks.llamacpp_accuracy import STUDIED, options_of
-from compiler.engines.llamacpp.builds import Graph
-from compiler.engines.llamacpp.compute import compute_bytes, simulate
-from compiler.engines.llamacpp.job import stack_for
-from compiler.engines.llamacpp.law import usage
-from compiler.engines.llamacpp.layers import lay_out
-from compiler.engines.llamacpp.options import Options
-from compiler.engines.llamacpp.shape import Shape, read_shape
-from compiler.engines.llamacpp.stack import Stack
-from compiler.engines.llamacpp.steps import Arena
+from compiler.engines.llamacpp.flags.builds import Graph
+from compiler.engines.llamacpp.ggml.steps import Arena
+from compiler.engines.llamacpp.graphs.job import stack_for
+from compiler.engines.llamacpp.graphs.stack import Stack
+from compiler.engines.llamacpp.launch.options import Options
+from compiler.engines.llamacpp.memory.compute import compute_bytes, simulate
+from compiler.engines.llamacpp.memory.law import usage
+from compiler.engines.llamacpp.model.shape import Shape, read_shape
+from compiler.engines.llamacpp.placed.layers import lay_out
 from tests.generators.gguf_shapes import SHAPES, facts
 from tests.generators.published import locked
 

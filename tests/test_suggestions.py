@@ -3,7 +3,7 @@
 import pytest
 
 from compiler.diagnostics import closest
-from compiler.engines.llamacpp.flags import ARGUMENTS
+from compiler.engines.llamacpp.flags.rules import ARGUMENTS
 from compiler.ir.catalog import builtin_kinds
 from compiler.ir.kind_names import ONLY_NVIDIA, kind_hints
 

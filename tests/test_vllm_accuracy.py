@@ -18,7 +18,7 @@ from benchmarks.vllm_held_out import held_out
 from benchmarks.vllm_learn_band import COMPONENTS, TARGET, learn, samples_of
 from benchmarks.vllm_peers import PEERS
 from benchmarks.vllm_truth import estimate_for, read_rows, shape_for
-from compiler.engines.vllm.band import learnt_bands
+from compiler.engines.vllm.memory.band import learnt_bands
 from compiler.ir.units import GIB
 
 

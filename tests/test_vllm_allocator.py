@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from compiler.engines.vllm.allocator import allocated_bytes
+from compiler.engines.vllm.memory.allocator import allocated_bytes
 from compiler.engines.vllm.versions import Version, rules_of
 from compiler.ir.units import KIB, MIB
 

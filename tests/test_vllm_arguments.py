@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from compiler.engines.vllm import ENGINE
-from compiler.engines.vllm.argument_rules import MANAGED, REFUSED, SUCCESSORS
-from compiler.engines.vllm.flags import flag_table
+from compiler.engines.vllm.flags.rules import MANAGED, REFUSED, SUCCESSORS
+from compiler.engines.vllm.flags.table import flag_table
 from compiler.ir.demand import ArgumentProblem, Refusal, Site
 from compiler.ir.spec import ArgValue
 from compiler.ir.units import GIB

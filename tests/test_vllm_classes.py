@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from compiler.engines.vllm import ENGINE
-from compiler.engines.vllm.architectures import architectures
-from compiler.engines.vllm.config import shape_of
+from compiler.engines.vllm.model.architectures import architectures
+from compiler.engines.vllm.model.config import shape_of
 from compiler.ir.demand import Refusal
 from compiler.ir.facts import HeaderValue
 from compiler.resolve.hf_facts import hf_facts

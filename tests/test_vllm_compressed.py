@@ -6,12 +6,12 @@ from dataclasses import replace
 
 import pytest
 
-from compiler.engines.vllm.compressed import compressed_caches, packed_groups
-from compiler.engines.vllm.config import ShapeError, shape_of
-from compiler.engines.vllm.kv import layout_of, logged_tokens, needed_blocks, request_blocks
-from compiler.engines.vllm.options import Options
-from compiler.engines.vllm.quantization import scheme_of
-from compiler.engines.vllm.shape import Shape
+from compiler.engines.vllm.launch.options import Options
+from compiler.engines.vllm.memory.compressed import compressed_caches, packed_groups
+from compiler.engines.vllm.memory.kv import layout_of, logged_tokens, needed_blocks, request_blocks
+from compiler.engines.vllm.model.config import ShapeError, shape_of
+from compiler.engines.vllm.model.quantization import scheme_of
+from compiler.engines.vllm.model.shape import Shape
 from compiler.ir.facts import HeaderValue
 from compiler.ir.units import GIB
 from tests.vllm_cases import config, demand, request

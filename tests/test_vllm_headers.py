@@ -9,11 +9,11 @@ from dataclasses import replace
 import pytest
 
 from benchmarks.vllm_truth import TRUTH
-from compiler.engines.vllm.config import shape_of
-from compiler.engines.vllm.headers import weights_from_tensors
-from compiler.engines.vllm.options import Options
-from compiler.engines.vllm.shape import Shape
-from compiler.engines.vllm.weights import weights_from_shape
+from compiler.engines.vllm.launch.options import Options
+from compiler.engines.vllm.memory.headers import weights_from_tensors
+from compiler.engines.vllm.memory.weights import weights_from_shape
+from compiler.engines.vllm.model.config import shape_of
+from compiler.engines.vllm.model.shape import Shape
 from compiler.ir.facts import HeaderValue, ModelFacts, TensorGroup
 from compiler.ir.inventory import GpuKind
 from compiler.ir.units import GIB, MIB

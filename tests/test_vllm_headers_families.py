@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from compiler.engines.vllm.config import shape_of
-from compiler.engines.vllm.headers import weights_from_tensors
-from compiler.engines.vllm.options import Options
-from compiler.engines.vllm.weights import weights_from_shape
+from compiler.engines.vllm.launch.options import Options
+from compiler.engines.vllm.memory.headers import weights_from_tensors
+from compiler.engines.vllm.memory.weights import weights_from_shape
+from compiler.engines.vllm.model.config import shape_of
 from compiler.ir.facts import HeaderValue, ModelFacts, TensorGroup
 from tests.test_vllm_headers import group, linear
 from tests.vllm_cases import KINDS, XLM_ROBERTA, config, facts

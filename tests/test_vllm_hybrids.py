@@ -8,12 +8,12 @@ import pytest
 
 from benchmarks.vllm_truth import TRUTH
 from compiler.engines.vllm import ENGINE
-from compiler.engines.vllm.config import shape_of
-from compiler.engines.vllm.kv import layout_of, request_blocks
-from compiler.engines.vllm.options import Options
-from compiler.engines.vllm.states import recurrent_state_bytes
+from compiler.engines.vllm.launch.options import Options
+from compiler.engines.vllm.memory.kv import layout_of, request_blocks
+from compiler.engines.vllm.memory.states import recurrent_state_bytes
+from compiler.engines.vllm.memory.weights import decoder_sizes, encoder_sizes
+from compiler.engines.vllm.model.config import shape_of
 from compiler.engines.vllm.versions import Version, parse_version
-from compiler.engines.vllm.weights import decoder_sizes, encoder_sizes
 from compiler.ir.facts import HeaderValue
 from tests.vllm_cases import demand, refusal, request
 

@@ -8,16 +8,16 @@ from dataclasses import replace
 import pytest
 
 from benchmarks.vllm_truth import TRUTH
-from compiler.engines.vllm.activation import activation_of
-from compiler.engines.vllm.config import shape_of
-from compiler.engines.vllm.estimate import Estimate
-from compiler.engines.vllm.headers import weights_from_tensors
-from compiler.engines.vllm.law import estimates_of
-from compiler.engines.vllm.mxfp4 import mxfp4_backend, mxfp4_sizes
-from compiler.engines.vllm.options import Options
-from compiler.engines.vllm.quantization import scheme_of
+from compiler.engines.vllm.demand.demands import estimates_of
+from compiler.engines.vllm.launch.options import Options
+from compiler.engines.vllm.memory.activation import activation_of
+from compiler.engines.vllm.memory.headers import weights_from_tensors
+from compiler.engines.vllm.memory.law import Estimate
+from compiler.engines.vllm.memory.mxfp4 import mxfp4_backend, mxfp4_sizes
+from compiler.engines.vllm.memory.weights import decoder_sizes, index_sizes
+from compiler.engines.vllm.model.config import shape_of
+from compiler.engines.vllm.model.quantization import scheme_of
 from compiler.engines.vllm.versions import Version
-from compiler.engines.vllm.weights import decoder_sizes, index_sizes
 from compiler.ir.facts import HeaderValue, ModelFacts, TensorGroup
 from compiler.ir.spec import ArgValue
 from compiler.ir.units import GIB, MIB

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from benchmarks.vllm_truth import TRUTH
 from compiler.engines.vllm import ENGINE
-from compiler.engines.vllm.law import estimates_of
+from compiler.engines.vllm.demand.demands import estimates_of
 from compiler.ir.facts import ModelFacts, TensorGroup
 from compiler.ir.inventory import EngineName
 from compiler.ir.units import GIB, MIB, demand_mib

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from compiler.engines.vllm.modules import canonical, names_of, role_of
-from compiler.engines.vllm.quantization import SchemeKind, scheme_of
+from compiler.engines.vllm.model.modules import canonical, names_of, role_of
+from compiler.engines.vllm.model.quantization import SchemeKind, scheme_of
 from compiler.ir.facts import HeaderValue
 from tests.vllm_cases import config
 

@@ -7,12 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from compiler.engines.vllm import ENGINE
-from compiler.engines.vllm.config import shape_of
-from compiler.engines.vllm.decide import options_of
-from compiler.engines.vllm.headers import weights_from_tensors
-from compiler.engines.vllm.kv import layout_of
-from compiler.engines.vllm.options import Options
-from compiler.engines.vllm.stages import stage_sizes
+from compiler.engines.vllm.launch.decide import options_of
+from compiler.engines.vllm.launch.options import Options
+from compiler.engines.vllm.memory.headers import weights_from_tensors
+from compiler.engines.vllm.memory.kv import layout_of
+from compiler.engines.vllm.memory.stages import stage_sizes
+from compiler.engines.vllm.model.config import shape_of
 from compiler.ir.facts import TensorGroup
 from compiler.ir.spec import ArgValue
 from tests.vllm_cases import (

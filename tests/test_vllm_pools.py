@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from benchmarks.vllm_truth import TRUTH
-from compiler.engines.vllm.caches import layer_caches
-from compiler.engines.vllm.decide import options_of, request_shape
-from compiler.engines.vllm.kv import layout_of, request_blocks
+from compiler.engines.vllm.launch.decide import options_of, request_shape
+from compiler.engines.vllm.memory.caches import layer_caches
+from compiler.engines.vllm.memory.kv import layout_of, request_blocks
 from compiler.ir.demand import Request
 from compiler.ir.facts import HeaderValue
 from compiler.ir.spec import ArgValue

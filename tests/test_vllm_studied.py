@@ -8,9 +8,9 @@ import pytest
 
 from benchmarks.vllm_unread import TARGET, keys_of, known_headers, ratios, read_keys
 from compiler.engines.vllm import ENGINE
-from compiler.engines.vllm.architectures import architectures, class_stem
-from compiler.engines.vllm.config import ShapeError, shape_of
-from compiler.engines.vllm.studied import doubts_of, studied, unread_keys
+from compiler.engines.vllm.model.architectures import architectures, class_stem
+from compiler.engines.vllm.model.config import ShapeError, shape_of
+from compiler.engines.vllm.model.studied import doubts_of, studied, unread_keys
 from compiler.ir.demand import Demand, Refusal
 from compiler.ir.facts import HeaderValue
 from tests.vllm_cases import config, demand, qwen3, request, site

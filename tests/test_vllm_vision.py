@@ -9,19 +9,19 @@ import pytest
 
 from benchmarks.vllm_truth import TRUTH
 from compiler.engines.vllm import ENGINE
-from compiler.engines.vllm.activation import Activation, activation_of
-from compiler.engines.vllm.config import shape_of
-from compiler.engines.vllm.headers import weights_from_tensors
-from compiler.engines.vllm.options import Options
-from compiler.engines.vllm.shape import Shape
-from compiler.engines.vllm.versions import Version
-from compiler.engines.vllm.vision import vision_sizes
-from compiler.engines.vllm.weights import (
+from compiler.engines.vllm.launch.options import Options
+from compiler.engines.vllm.memory.activation import Activation, activation_of
+from compiler.engines.vllm.memory.headers import weights_from_tensors
+from compiler.engines.vllm.memory.weights import (
     absorbed_sizes,
     decoder_sizes,
     input_buffers,
     weights_from_shape,
 )
+from compiler.engines.vllm.model.config import shape_of
+from compiler.engines.vllm.model.shape import Shape
+from compiler.engines.vllm.model.vision import vision_sizes
+from compiler.engines.vllm.versions import Version
 from compiler.ir.facts import HeaderValue, ModelFacts, Tensor
 from compiler.ir.units import MIB
 from compiler.resolve.hf_facts import hf_facts

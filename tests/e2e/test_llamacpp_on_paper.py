@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from compiler.engines.llamacpp.builds import STUDIED_BUILD
+from compiler.engines.llamacpp.flags.builds import STUDIED_BUILD
 from compiler.ir.units import MIB
 from tests.e2e.fleet import Fleet, on_paper_gpus, served
 from tests.e2e.tiny_models import write_decoder

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from compiler.engines.llamacpp.builds import STUDIED_BUILD
-from compiler.engines.llamacpp.flag_table import flag_table
-from compiler.engines.llamacpp.flags import ARGUMENTS
+from compiler.engines.llamacpp.flags.builds import STUDIED_BUILD
+from compiler.engines.llamacpp.flags.rules import ARGUMENTS
+from compiler.engines.llamacpp.flags.table import flag_table
 from tests.e2e.commands import FLEETS, commands
 from tests.e2e.fleet import free_ports
 from tests.oracle.probe import environment

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from compiler.engines.llamacpp.builds import STUDIED_BUILD
-from compiler.engines.llamacpp.options import Options
+from compiler.engines.llamacpp.flags.builds import STUDIED_BUILD
+from compiler.engines.llamacpp.launch.options import Options
 from tests.e2e.fleet import Fleet, logged_mib, planned_mib, served
 from tests.e2e.tiny_models import write_decoder, write_encoder
 from tests.oracle.probe import Case, ask

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from compiler.engines.llamacpp.flag_table import words_for
-from compiler.engines.llamacpp.flags import ARGUMENTS
+from compiler.engines.llamacpp.flags.rules import ARGUMENTS
+from compiler.engines.llamacpp.flags.table import words_for
 from tests.e2e.commands import FLEETS, Command, commands
 from tests.oracle.llamacpp_parser import ParserError, makes_four_slots, understood
 from tests.oracle.llamacpp_source import STUDIED

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from compiler.engines.llamacpp.header import Weight
+from compiler.engines.llamacpp.model.header import Weight
 from tests.generators.models import GgufTensorSpec, write_gguf
 
 # What adapters are trained for, as a rule: the matrices of attention and of feed-forward layers.

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from compiler.engines.llamacpp.quants import BLOCKS
+from compiler.engines.llamacpp.model.quants import BLOCKS
 from compiler.ir.facts import HeaderValue
 
 ALIGNMENT = 32

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from compiler.engines.llamacpp.builds import STUDIED_BUILD
+from compiler.engines.llamacpp.flags.builds import STUDIED_BUILD
 from tests.hosts.deployment import Deployment, compiled, install_units
 from tests.hosts.handbook import commands
 from tests.hosts.machine import Machine

@@ -8,11 +8,11 @@ from functools import lru_cache
 from pathlib import Path
 from random import Random
 
-from compiler.engines.llamacpp import families
-from compiler.engines.llamacpp.cuda import attention_supported, attention_types
-from compiler.engines.llamacpp.options import NO_MOVES, Moves, Options, Override
-from compiler.engines.llamacpp.quants import is_quantized
-from compiler.engines.llamacpp.shape import Shape, read_shape
+from compiler.engines.llamacpp.ggml.cuda import attention_supported, attention_types
+from compiler.engines.llamacpp.launch.options import NO_MOVES, Moves, Options, Override
+from compiler.engines.llamacpp.model import families
+from compiler.engines.llamacpp.model.quants import is_quantized
+from compiler.engines.llamacpp.model.shape import Shape, read_shape
 from compiler.resolve.gguf import read_gguf
 from compiler.resolve.gguf_facts import gguf_facts
 from compiler.resolve.ranges import LocalFile

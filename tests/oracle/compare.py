@@ -8,9 +8,9 @@ from pathlib import Path
 from random import Random
 
 from compiler.engines.llamacpp import ENGINE
-from compiler.engines.llamacpp.builds import Build
-from compiler.engines.llamacpp.law import usage
-from compiler.engines.llamacpp.offload import options_of
+from compiler.engines.llamacpp.demand.demands import options_of
+from compiler.engines.llamacpp.flags.builds import Build
+from compiler.engines.llamacpp.memory.law import usage
 from compiler.ir.catalog import builtin_kinds
 from compiler.ir.demand import Breakdown, Demand, Refusal, Request, Site
 from compiler.ir.units import MIB

@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from compiler.engines.llamacpp.options import Options
+from compiler.engines.llamacpp.launch.options import Options
 from tests.generators import gguf_families
 from tests.oracle import cases, model_files, probe
 from tests.oracle.llamacpp_build import VERSION

@@ -21,8 +21,8 @@ from pathlib import Path, PurePosixPath
 from tests.oracle.paper_gpu.extract import extract
 
 # The release of llama-cpp-python that carries llama.cpp 0c1e570 of 2026-10-01, which the memory law
-# transcribes (compiler/engines/llamacpp/builds.py, STUDIED_BUILD). A newer llama.cpp is tried with
-# another version here; what moved then stands in the oracle's table.
+# transcribes (compiler/engines/llamacpp/flags/builds.py, STUDIED_BUILD). A newer llama.cpp is
+# tried with another version here; what moved then stands in the oracle's table.
 VERSION = "0.3.36"
 
 HERE = Path(__file__).resolve().parent / "paper_gpu"

@@ -11,7 +11,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any, Literal
 
-from compiler.engines.llamacpp.options import Options
+from compiler.engines.llamacpp.launch.options import Options
 from tests.oracle import llamacpp_build
 
 Flash = Literal["auto", "on", "off"]

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from compiler.engines.llamacpp import builds, environment, releases, requests
-from compiler.engines.llamacpp.builds import Build, parse_build
-from compiler.engines.llamacpp.command import command_line
-from compiler.engines.llamacpp.companions import (
+from compiler.engines.llamacpp.demand.demands import demands_for, options_of
+from compiler.engines.llamacpp.flags import builds, environment, releases
+from compiler.engines.llamacpp.flags.builds import Build, parse_build
+from compiler.engines.llamacpp.launch import requests
+from compiler.engines.llamacpp.launch.command import command_line
+from compiler.engines.llamacpp.launch.companions import (
     COMPANIONS,
     ROLE_WORDS,
     check_companions,
     loaded,
     named_companions,
 )
-from compiler.engines.llamacpp.header import FactsError
-from compiler.engines.llamacpp.offload import demands_for, options_of
+from compiler.engines.llamacpp.model.header import FactsError
+from compiler.engines.llamacpp.model.requantized import smaller_quantizations
+from compiler.engines.llamacpp.model.shape import Shape, read_shape
 from compiler.engines.llamacpp.profile import profile_of
-from compiler.engines.llamacpp.requantized import smaller_quantizations
-from compiler.engines.llamacpp.shape import Shape, read_shape
 from compiler.ir.demand import (
     ArgumentProblem,
     Demand,

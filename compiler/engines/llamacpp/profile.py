@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from compiler.engines.llamacpp import families
-from compiler.engines.llamacpp.header import FactsError
-from compiler.engines.llamacpp.layer_kinds import Layer
-from compiler.engines.llamacpp.shape import Shape, read_shape
+from compiler.engines.llamacpp.model import families
+from compiler.engines.llamacpp.model.header import FactsError
+from compiler.engines.llamacpp.model.layer_kinds import Layer
+from compiler.engines.llamacpp.model.shape import Shape, read_shape
 from compiler.ir.facts import ModelFacts
 from compiler.ir.profile import (
     CACHE_TYPES,

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from compiler.engines.vllm.config import shape_of
-from compiler.engines.vllm.gguf import config_of
-from compiler.engines.vllm.kv import layout_of
-from compiler.engines.vllm.options import Options
-from compiler.engines.vllm.recurrent import names_recurrent_layers
-from compiler.engines.vllm.sections import Header, whole
-from compiler.engines.vllm.shape import Attention as OwnAttention
-from compiler.engines.vllm.shape import Mla, Shape
-from compiler.engines.vllm.states import recurrent_state_bytes
+from compiler.engines.vllm.launch.options import Options
+from compiler.engines.vllm.memory.kv import layout_of
+from compiler.engines.vllm.memory.states import recurrent_state_bytes
+from compiler.engines.vllm.memory.weights import kv_heads_and_dim
+from compiler.engines.vllm.model.config import shape_of
+from compiler.engines.vllm.model.gguf import config_of
+from compiler.engines.vllm.model.recurrent import names_recurrent_layers
+from compiler.engines.vllm.model.sections import Header, whole
+from compiler.engines.vllm.model.shape import Attention as OwnAttention
+from compiler.engines.vllm.model.shape import Mla, Shape
 from compiler.engines.vllm.versions import NEWEST
-from compiler.engines.vllm.weights import kv_heads_and_dim
 from compiler.ir.facts import ModelFacts
 from compiler.ir.profile import (
     CACHE_TYPES,

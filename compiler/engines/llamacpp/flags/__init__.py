@@ -1,0 +1,1 @@
+"""What llama-server takes: its builds, their flags, their values and variables."""

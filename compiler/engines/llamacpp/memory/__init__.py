@@ -1,0 +1,1 @@
+"""The memory law: bytes on each device and on the host."""

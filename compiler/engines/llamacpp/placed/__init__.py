@@ -1,0 +1,1 @@
+"""What lies where: layers, weights and caches on each device."""

@@ -1,0 +1,1 @@
+"""Projectors: towers that see or hear, and what they take."""

@@ -1,0 +1,1 @@
+"""From bytes to demands: each way to run a request on a site."""

@@ -1,0 +1,1 @@
+"""What `vllm serve` takes: flags of each version, their values and variables."""

@@ -1,0 +1,1 @@
+"""The memory law: bytes of one launch on one GPU."""

@@ -1,0 +1,1 @@
+"""What a config.json says of a model: its shape, its towers, its quantization."""
