@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
@@ -244,6 +245,32 @@ def test_growth_stays_between_guarantee_and_maximum(kv_bytes: int, version: str)
     assert size <= max(kv_bytes, found.devices[0].kv.bytes)
     assert grown.kv_tokens >= found.kv_tokens
     assert grown.devices[0].compute == found.devices[0].compute
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_shorter_context_makes_no_band_wider(version: str) -> None:
+    """Nor the whole: what a first start compiles in, a longer context's cache fills later."""
+    wider = [
+        demand(request(RERANKER_4B, context=context, version=version, task="embed"), "rtx-4090")
+        for context in (2048, 4096, 8192, 32768)
+    ]
+    for short, longer in pairwise(each.devices[0] for each in wider):
+        assert short.high_bytes <= longer.high_bytes
+        for (name, own), (_, other) in zip(short.parts(), longer.parts(), strict=True):
+            assert own.high_bytes <= other.high_bytes, name
+
+
+def test_a_first_start_compiles_where_the_cache_will_be() -> None:
+    found = demand(request(RERANKER_4B, context=512, task="embed", concurrency=32), "rtx-4090")
+    device, activation = found.devices[0], estimates_of(found.request, found.site)[0].activation
+    room = device.kv.high_bytes + device.compute.high_bytes + device.graphs.high_bytes
+    assert room == activation.cold_peak_bytes + activation.persistent_bytes
+    assert "A first start compiles kernels before, in" in device.kv.why
+    # A cache that grows fills that room first, and what is reserved grows with the rest alone.
+    more = device.kv.high_bytes + 8 * found.growth.step_bytes if found.growth else 0
+    grown = ENGINE.grow(found, more)
+    assert grown.devices[0].kv.high_bytes == grown.devices[0].kv.bytes
+    assert found.high_bytes_with(grown.devices[0].kv.bytes) == (grown.devices[0].high_bytes,)
 
 
 def test_growing_to_the_maximum_holds_every_request() -> None:

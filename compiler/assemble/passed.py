@@ -54,12 +54,12 @@ def _room_permille(demand: Demand, shares: list[int]) -> int | None:
         return 1000 if fits and demand.kv_tokens else None
     steps, least = [], max(1, demand.kv_bytes // demand.growth.step_bytes)
     for device, share in zip(demand.devices, shares, strict=True):
+        if share < device.high_bytes:
+            return None
         if device.kv.bytes:
-            room = share - device.high_bytes + device.kv.bytes
+            room = share - device.high_bytes + device.kv.high_bytes
             steps.append(room * least // device.kv.bytes)
     kv_bytes = min(steps, default=0) * demand.growth.step_bytes
-    if kv_bytes < demand.kv_bytes:
-        return None
     return min(1000, kv_bytes * 1000 // max(1, demand.growth.max_kv_bytes))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import product
 from typing import Protocol
 
@@ -79,6 +79,7 @@ class Breakdown(PartSums):
     """Memory of one replica on one device, by part.
 
     weights: tensors as the engine holds them. kv: KV cache and recurrent state.
+    The high end of kv is the room to keep for it, which something else may fill before it is there.
     compute: activations, compute buffers, workspaces. graphs: CUDA graphs.
     runtime: CUDA context, NCCL, libraries; on a host: the process and its pinned buffers.
     """
@@ -88,10 +89,6 @@ class Breakdown(PartSums):
     compute: Part = field(default_factory=Part)
     graphs: Part = field(default_factory=Part)
     runtime: Part = field(default_factory=Part)
-
-    def with_kv(self, kv_bytes: int, why: str) -> Breakdown:
-        """The same with another KV size."""
-        return replace(self, kv=Part.exact(kv_bytes, why))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -323,8 +320,8 @@ class Demand:
         own, least = [device.kv.bytes for device in self.devices], self.kv_bytes
         kv = [each * kv_bytes // least if each < least else kv_bytes for each in own]
         return tuple(
-            device.high_bytes - before + after
-            for device, before, after in zip(self.devices, own, kv, strict=True)
+            device.high_bytes + max(0, after - device.kv.high_bytes)
+            for device, after in zip(self.devices, kv, strict=True)
         )
 
 

@@ -61,7 +61,7 @@ def filled(demand: Demand, budgets_mib: tuple[int, ...]) -> Level:
     steps = least // growth.step_bytes
     most = min(
         (
-            (budget * MIB - device.high_bytes + device.kv.bytes) // (device.kv.bytes // steps)
+            (budget * MIB - device.high_bytes + device.kv.high_bytes) // (device.kv.bytes // steps)
             for device, budget in zip(demand.devices, budgets_mib, strict=True)
             if device.kv.bytes
         ),

@@ -96,14 +96,10 @@ def _ranks(
 def _with_blocks(demand: Demand, blocks: int) -> Demand:
     estimates = estimates_of(demand.request, demand.site)
     devices = tuple(
-        device.with_kv(blocks * estimate.layout.block_bytes, _why_kv(estimate, blocks))
+        replace(device, kv=_pool(estimate, blocks, device.compute, device.graphs))
         for device, estimate in zip(demand.devices, estimates, strict=True)
     )
     return replace(demand, devices=devices, kv_tokens=_held_tokens(estimates[0], blocks))
-
-
-def _why_kv(estimate: Estimate, blocks: int) -> str:
-    return why_kv(estimate.layout, estimate.options, blocks)
 
 
 def _held_tokens(estimate: Estimate, blocks: int) -> int:
@@ -142,25 +138,37 @@ def _blocks(tokens: int, estimates: tuple[Estimate, ...]) -> int:
 
 
 def _device(shape: Shape, estimate: Estimate, blocks: int, doubts: Doubts) -> Breakdown:
-    kv_bytes = blocks * estimate.layout.block_bytes
+    compute = doubts.widen("compute", _compute_part(estimate))
     graphs = _part("graphs", estimate.graphs.larger_bytes, why_graphs(estimate))
+    graphs = doubts.widen("graphs", graphs)
+    pool = _pool(estimate, blocks, compute, graphs)
+    if "kv" in doubts.parts:
+        # vLLM takes what it is told to take, and starts only if a full-length request fits: where
+        # nobody knows what a token takes, the pool is as large as the band says that it may be.
+        pool = doubts.widen("kv", pool)
+        pool = replace(pool, bytes=pool.high_bytes)
     return Breakdown(
         weights=doubts.widen("weights", _weights_part(shape, estimate)),
-        kv=_kv_part(estimate, blocks, doubts),
-        compute=doubts.widen("compute", _compute_part(estimate, kv_bytes)),
-        graphs=doubts.widen("graphs", graphs),
+        kv=pool,
+        compute=compute,
+        graphs=graphs,
         runtime=_runtime_part(estimate),
     )
 
 
-def _kv_part(estimate: Estimate, blocks: int, doubts: Doubts) -> Part:
-    """The pool; where nobody knows what a token takes, as large as the band says it may be.
+def _pool(estimate: Estimate, blocks: int, compute: Part, graphs: Part) -> Part:
+    """So many blocks of the KV cache, and the room that a first start needs before it is there.
 
-    vLLM takes what it is told to take, and starts only if a full-length request fits.
+    Then kernels are compiled, with neither cache nor graphs on the GPU yet: what that takes beyond
+    the room of graphs and of later activations must be free where the cache will be. A cache that
+    is larger makes nothing else wider.
     """
     kv_bytes = blocks * estimate.layout.block_bytes
-    part = doubts.widen("kv", Part.exact(kv_bytes, _why_kv(estimate, blocks)))
-    return replace(part, bytes=part.high_bytes)
+    activation = estimate.activation
+    peak_bytes = activation.persistent_bytes + activation.cold_peak_bytes
+    room_bytes = peak_bytes - compute.high_bytes - graphs.high_bytes
+    why = why_kv(estimate.layout, estimate.options, blocks, max(0, room_bytes - kv_bytes))
+    return replace(Part.exact(kv_bytes, why), high_bytes=max(kv_bytes, room_bytes))
 
 
 def _gpu_host(estimates: tuple[Estimate, ...], gpus: int) -> Breakdown:
@@ -202,7 +210,7 @@ def _cpu_demand(request: Request, shape: Shape, site: Site) -> Demand:
     weights = _part("weights", estimate.weights_bytes, why_weights(shape, estimate))
     host = Breakdown(
         weights=doubts.widen("weights", weights),
-        kv=Part.exact(kv_bytes, _why_kv(estimate, blocks)),
+        kv=Part.exact(kv_bytes, why_kv(estimate.layout, options, blocks)),
         compute=doubts.widen("compute", _part("compute", compute_bytes, why_compute(estimate))),
         runtime=_processes(options, 0),
     )
@@ -227,18 +235,15 @@ def _growth(request: Request, estimates: tuple[Estimate, ...]) -> Growth | None:
     return Growth(step_bytes=block_bytes, max_kv_bytes=most * block_bytes)
 
 
-def _compute_part(estimate: Estimate, kv_bytes: int) -> Part:
-    """Activation and tables; on the high side also what a first start needs to compile.
+def _compute_part(estimate: Estimate) -> Part:
+    """Activation and tables; on the high side also what older versions keep of a first start.
 
-    Compiling happens before the KV cache is allocated, so that its peak may use that room. What
-    an older version keeps of it is reused by later activations.
+    What they keep of compiling is reused by later activations.
     """
     activation = estimate.activation
     persistent_bytes = activation.persistent_bytes
     part = _part("compute", activation.transient_bytes + persistent_bytes, why_compute(estimate))
-    cold_bytes = persistent_bytes + max(
-        activation.cold_stays_bytes, activation.cold_peak_bytes - kv_bytes
-    )
+    cold_bytes = persistent_bytes + activation.cold_stays_bytes
     return replace(part, high_bytes=max(part.high_bytes, cold_bytes))
 
 

@@ -61,13 +61,16 @@ def why_weights(shape: Shape, estimate: Estimate) -> str:
     return text
 
 
-def why_kv(layout: Layout, options: Options, blocks: int) -> str:
-    """What the KV cache holds."""
+def why_kv(layout: Layout, options: Options, blocks: int, more_bytes: int = 0) -> str:
+    """What the KV cache holds, and how much more a first start needs in its place."""
+    first = ""
+    if more_bytes:
+        first = f" A first start compiles kernels before, in {show_mib(more_bytes)} more."
     if not layout.exists:
-        return "The model keeps no KV cache."
+        return f"The model keeps no KV cache.{first}"
     return (
         f"{blocks:,} blocks of {layout.block_size:,} tokens, {layout.block_bytes:,} B each, hold "
-        f"{logged_tokens(layout, options, blocks):,} tokens as vLLM counts them."
+        f"{logged_tokens(layout, options, blocks):,} tokens as vLLM counts them.{first}"
     )
 
 

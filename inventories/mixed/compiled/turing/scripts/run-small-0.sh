@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Written by modelc; changes made here are lost. Digest: b5ed71b91c98b54cff768e27125a0ddfaa275764e512ed42cfa3bd4b1cb2bf86
+# Written by modelc; changes made here are lost. Digest: 251cdd133596c8b27fac946aab5740999ed565dd7131ab9d54ae483f922cf660
 # Becomes the engine of one replica, in the foreground.
 set -euo pipefail
 umask 077
@@ -58,6 +58,6 @@ exec "$modelc_program" "$@"' \
   --dtype \
   half \
   --gpu-memory-utilization \
-  0.5219 \
+  0.5130 \
   --kv-cache-memory-bytes \
   1879506944
