@@ -36,6 +36,7 @@ from compiler.place.construct import SMALLEST, Taste, construct
 from compiler.place.dice import Dice
 from compiler.place.placing import How, place
 from compiler.place.problem import Problem
+from compiler.place.running import problem_of
 from compiler.place.score import Weights, goals_of, score_of
 from compiler.place.state import State
 
@@ -244,7 +245,7 @@ def main() -> None:
                     f"GPUs, {spent:.1f} s, {peak} MiB, {answer.optimality}"
                 )
                 print(f"  modelc      {told_with_bounds(answer.objectives)}")
-                problem = Problem(fleet.inventory, fleet.spec, fleet.demands, (), None)
+                problem = problem_of(fleet.inventory, fleet.spec, fleet.demands)
                 print(f"  first fit   {told(first_fit(problem))}")
                 print(f"  GPUStack    {told(first_fit(problem, emptiest=True))}")
                 print(f"  decreasing  {told(decreasing(problem))}", flush=True)

@@ -9,6 +9,7 @@ from compiler.diagnostics import Diagnostic, Severity
 from compiler.ir.credentials import names_secret
 from compiler.ir.document import Document
 from compiler.ir.inventory import EngineName
+from compiler.ir.names import natural_key
 from compiler.ir.source import is_ollama
 from compiler.ir.spec import Pin, PlacementRules, Policy, Service, Spec, Variant
 from compiler.load.faults import validate
@@ -22,7 +23,7 @@ def load_spec(document: Document) -> tuple[Spec | None, list[Diagnostic]]:
         return None, faults
     services = []
     warnings: list[Diagnostic] = []
-    for name, entry in sorted(file.services.items()):
+    for name, entry in sorted(file.services.items(), key=lambda each: natural_key(each[0])):
         faults += _entry_faults(name, entry, document)
         services.append(_service(name, entry))
         warnings += _unused(entry, services[-1], document)

@@ -396,7 +396,7 @@ def _at(way: Way, place: int) -> Way:
     return Way(
         service=way.service, variant=way.variant, family=way.family, demand=way.demand,
         mib=way.mib, ram=way.ram, loss=way.loss, points=way.points, kv_bytes=way.kv_bytes,
-        span=way.span, budget=way.budget, ladder=way.ladder, only=place,
+        span=way.span, bulk=way.bulk, ladder=way.ladder, only=place,
     )  # fmt: skip
 
 

@@ -24,6 +24,7 @@ from compiler.place.freeze import frozen_replicas
 from compiler.place.fresh import Best, Budget, Fresh
 from compiler.place.problem import Problem, Way
 from compiler.place.replan import Replan, keep
+from compiler.place.running import problem_of
 from compiler.place.score import score_of
 from compiler.place.settle import settle
 from compiler.place.solver import Infeasible, UndecidedError, feasible
@@ -58,7 +59,7 @@ def place(
     conflicts += _homeless(spec, demands, {replica.service for replica in frozen})
     if conflicts:
         raise PlacementError(tuple(conflicts))
-    problem = Problem(inventory, spec, demands, frozen, previous)
+    problem = problem_of(inventory, spec, demands, frozen, previous)
     if how.same and previous is not None and previous.objectives:
         state = _unchanged(problem, previous)
         if state is not None:
@@ -84,7 +85,7 @@ def fits(inventory: Inventory, spec: Spec, demands: Demands, previous: Plan | No
     needed = tuple(service for service in spec.services if not service.optional)
     alone = Spec(services=needed, policy=spec.policy)
     if spec.policy.max_moves is None and not spec.policy.freeze:
-        problem = Problem(inventory, alone, demands, (), None)
+        problem = problem_of(inventory, alone, demands)
         fresh = Fresh(problem, Budget.of(problem, "low"), silent)
         for factor in (0, SMALLEST):
             state = construct(problem, fresh.weights, fresh.flat, Taste(factor=factor))
@@ -195,7 +196,14 @@ def _chosen(state: State) -> tuple[Placement, ...]:
                 stays=bool(state.was) and state.goes_on(key),
             )
         )
-    return tuple(sorted(found, key=lambda each: (each.service, each.host, each.gpus, each.variant)))
+    return tuple(
+        sorted(
+            found,
+            key=lambda each: (
+                each.service, p.host_number[each.host], each.gpus, each.variant, each.kv_bytes or 0
+            ),
+        )
+    )  # fmt: skip
 
 
 def _placements(

@@ -11,15 +11,14 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 
 from compiler.engines.registry import engine_of
-from compiler.ir.asked import asked_of
-from compiler.ir.demand import Demand, Demands, Option, Refusal
+from compiler.ir.demand import Demand, Demands, Option
 from compiler.ir.inventory import Inventory
-from compiler.ir.plan import Plan, Replica
+from compiler.ir.plan import Replica
 from compiler.ir.rules import are_apart
 from compiler.ir.spec import Spec
 from compiler.ir.units import budget_mib, demand_mib
 from compiler.place.ladder import loss_of, thin
-from compiler.place.levels import Level, filled, levels_of, mib_with, points_of
+from compiler.place.levels import Level, filled, levels_of
 
 Place = tuple[int, tuple[int, ...]]
 """A host and GPUs of it, by their numbers in the fleet; none for the CPU."""
@@ -60,9 +59,10 @@ class Way:
     """Thousandths of a rung."""
     points: int
     kv_bytes: int | None
+    """None: the cache has one size, or there is none."""
     span: int
-    budget: int
-    """MiB of all GPUs that it stands on: the smaller, the more is left for others."""
+    bulk: int
+    """MiB of the GPUs that it stands on, by size class: the less, the more is left for others."""
     ladder: list[Way] = field(default_factory=list)
     """Its levels, the least first."""
     only: int | None = None
@@ -101,7 +101,6 @@ class Problem:
         spec: Spec,
         demands: Demands,
         frozen: tuple[Replica, ...],
-        previous: Plan | None,
     ) -> None:
         self.inventory, self.spec, self.demands, self.frozen = inventory, spec, demands, frozen
         self.policy = spec.policy
@@ -125,8 +124,8 @@ class Problem:
             for ways in self.least
         ]
         self.possible = [self._possible(i) for i in range(len(self.services))]
-        self._asked: dict[int, str] = {}
-        self.running = self._running(previous) if previous else []
+        self.running: list[Runs] = []
+        """Filled by `running.py`, which asks this object for its ways."""
 
     # Devices
 
@@ -145,6 +144,8 @@ class Problem:
                 self.gpu_host.append(number)
                 self.gpu_index.append(gpu.index)
                 self.budget.append(budget_mib(gpu.budget_bytes))
+        self.bulk = _size_classes(self.budget)
+        """MiB of the smallest GPU that counts as large as this one."""
         self.ram = [budget_mib(host.ram_budget_bytes) for host in self.inventory.hosts]
         self.ports = [host.ports[1] - host.ports[0] + 1 for host in self.inventory.hosts]
         self.free = list(self.budget)
@@ -187,14 +188,37 @@ class Problem:
         known: dict[object, int] = {}
         for i, service in enumerate(self.services):
             least: list[Way] = []
+            enough: dict[object, int] = {}
+            found: list[tuple[object, list[Way]]] = []
             for option in self.demands.options[service.name]:
                 for hosts in classes[option.hosts]:
-                    key = (hosts, option.groups)
-                    if key not in known:
-                        known[key] = self._add_family(hosts, option)
-                    least += self._ways_of(i, option, known[key])
+                    groups = (hosts, option.groups)
+                    if groups not in known:
+                        known[groups] = self._add_family(hosts, option)
+                    ways = self._ways_of(i, option, known[groups])
+                    kinds = frozenset(self.bulk[gpu] for gpu in self.gpus_at(known[groups], 0))
+                    alike: object = (option.variant, hosts, kinds)
+                    found.append((alike, ways))
+                    if any(level.kv_bytes and not level.points for w in ways for level in w.ladder):
+                        enough[alike] = min(option.n_gpus, enough.get(alike, option.n_gpus))
+            for key, ways in found:
+                for way in ways:
+                    if self._is_wide(i, way, enough.get(key)):
+                        # The list is that of all its levels.
+                        way.ladder[1:] = [level for level in way.ladder[1:] if level.points]
+                least += ways
             self.least.append(least)
             self.ways.append([level for way in least for level in way.ladder])
+
+    def _is_wide(self, i: int, way: Way, enough: int | None) -> bool:
+        """Whether a replica is split over more GPUs than it needs for half of its room.
+
+        With `enough` such GPUs to itself it would have that. A wider split is there for who would
+        find no place otherwise, or have less than a quarter of its room. More room is no reason: it
+        would stand in the way of more neighbours. Who lists `tensor_parallel` wants what it says.
+        """
+        asked_for = self.services[i].placement.tensor_parallel
+        return enough is not None and way.size > enough and not asked_for
 
     def _host_classes(self, options: list[Option]) -> dict[tuple[str, ...], list[tuple[int, ...]]]:
         """Each set of hosts of an option as disjoint sets that no other option cuts."""
@@ -231,7 +255,7 @@ class Problem:
         budgets = tuple(self.budget[gpu] for gpu in places[0][1])
         found = []
         for demand in thin(option.demands):
-            if budgets and self._is_alone(i, demand):
+            if budgets and self.is_alone(i, demand):
                 levels = [filled(demand, budgets)]
             else:
                 levels = levels_of(demand, budgets)
@@ -241,7 +265,7 @@ class Problem:
             found.append(ladder[0])
         return found
 
-    def _is_alone(self, i: int, demand: Demand) -> bool:
+    def is_alone(self, i: int, demand: Demand) -> bool:
         """Whether a replica has its GPUs to itself, by the spec or because its engine must."""
         request = demand.request
         shares = engine_of(request.engine).shares_gpus(request.version)
@@ -263,7 +287,7 @@ class Problem:
             points=level.points,
             kv_bytes=level.kv_bytes,
             span=group.span,
-            budget=sum(self.budget[gpu] for gpu in group.places[0][1]),
+            bulk=sum(self.bulk[gpu] for gpu in group.places[0][1]),
             ladder=ladder,
         )
 
@@ -276,142 +300,20 @@ class Problem:
             return min(service.replicas, len(self.hosts_of[i]))
         return service.replicas
 
-    # What runs
-
-    def _running(self, previous: Plan) -> list[Runs]:
-        found = []
-        for replica in sorted(
-            previous.replicas, key=lambda r: (r.service, _number(r.name), r.name)
-        ):
-            i = self.index.get(replica.service)
-            if i is not None:
-                found.append(self._runs(i, replica, previous))
-        return found
-
-    def _runs(self, i: int, replica: Replica, previous: Plan) -> Runs:
-        service = self.services[i]
-        place = self._place_of(replica)
-        variant = next(
-            (n for n, each in enumerate(service.variants) if each.name == replica.variant), None
-        )
-        way, changed = None, True
-        if variant is not None:
-            asked = self._asked_at(service.name, variant, replica.host)
-            changed = asked is not None and replica.asked not in ("", asked)
-            if place is not None and asked is not None and not changed:
-                way = self._way_as_it_runs(i, variant, place, replica, previous)
-        return Runs(service=i, name=replica.name, place=place, way=way, changed=changed)
-
-    def _asked_at(self, service: str, variant: int, host: str) -> str | None:
-        """What a replica on this host would be asked for; None when none can stand there."""
-        option = next(
-            (
-                each
-                for each in self.demands.options[service]
-                if each.variant == variant and host in each.hosts
-            ),
-            None,
-        )
-        if option is None:
-            return None
-        request = option.demands[0].request
-        if id(request) not in self._asked:
-            self._asked[id(request)] = asked_of(request)
-        return self._asked[id(request)]
-
-    def _place_of(self, replica: Replica) -> Place | None:
-        """Where it stands, if these very GPUs are still there."""
-        host = self.host_number.get(replica.host)
-        if host is None:
-            return None
-        gpus = self.inventory.hosts[host].gpus
-        for share in replica.shares:
-            if share.gpu >= len(gpus) or gpus[share.gpu].kind.name != share.kind:
-                return None
-            if gpus[share.gpu].uuid not in (None, share.uuid) and share.uuid is not None:
-                return None
-        return host, tuple(self.host_gpus[host][share.gpu] for share in replica.shares)
-
-    def _way_as_it_runs(
-        self, i: int, variant: int, place: Place, replica: Replica, previous: Plan
-    ) -> Way | None:
-        mib = tuple(demand_mib(share.share_bytes) for share in replica.shares)
-        if any(need > self.budget[gpu] for need, gpu in zip(mib, place[1], strict=True)):
-            return None
-        for family, n in self.place_at.get(place, ()):
-            for least in self.least[i]:
-                if least.family != family or least.variant != variant:
-                    continue
-                growth = least.demand.growth
-                if growth is None:
-                    if least.mib == mib or (mib and self._is_alone(i, least.demand)):
-                        return _only(least, n)
-                    continue
-                kv_bytes = max((s.breakdown.kv.bytes for s in replica.shares), default=0)
-                own = mib_with(least.demand, kv_bytes)
-                fits = all(
-                    need <= self.budget[gpu] for need, gpu in zip(own, place[1], strict=True)
-                )
-                if fits and kv_bytes >= least.demand.kv_bytes:
-                    level = Level(
-                        kv_bytes=kv_bytes,
-                        mib=least.mib if self._is_alone(i, least.demand) else own,
-                        points=points_of(kv_bytes, growth.max_kv_bytes),
-                    )
-                    way = self.way(i, variant, family, least.demand, level, least.ladder)
-                    way.only = n
-                    return way
-            recut = self._recut(i, variant, (family, n), replica, previous)
-            if recut is not None:
-                return recut
-        return None
-
-    def _recut(
-        self, i: int, variant: int, at: tuple[int, int], replica: Replica, previous: Plan
-    ) -> Way | None:
-        """A partial offload that was cut by what was left on its GPUs, or a step thinned out."""
-        family, n = at
-        left = {(g.host, g.gpu): g.budget_bytes - g.granted_bytes for g in previous.gpus}
-        bytes_ = tuple(share.share_bytes for share in replica.shares)
-        for least in self.least[i]:
-            demand = least.demand
-            if least.family != family or least.variant != variant or not replica.gpu_layers:
-                continue
-            room = tuple(
-                left.get((replica.host, share.gpu), 0) + share.share_bytes
-                for share in replica.shares
-            )
-            engine = engine_of(demand.request.engine)
-            for budgets in (demand.site.budgets_bytes, room, bytes_):
-                site = type(demand.site)(
-                    kinds=demand.site.kinds, budgets_bytes=budgets, linked=demand.site.linked
-                )
-                answer = engine.demands(demand.request, site)
-                for each in () if isinstance(answer, Refusal) else answer:
-                    same = tuple(device.high_bytes for device in each.devices) == bytes_
-                    if same and each.split.gpu_layers == replica.gpu_layers:
-                        level = levels_of(each, tuple(self.budget[g] for g in self._gpus(at)))[0]
-                        ladder: list[Way] = []
-                        way = self.way(i, variant, family, each, level, ladder)
-                        ladder.append(way)
-                        way.only = n
-                        return way
-            return None
-        return None
-
-    def _gpus(self, at: tuple[int, int]) -> tuple[int, ...]:
-        return self.families[at[0]].places[at[1]][1]
+    def gpus_at(self, family: int, place: int) -> tuple[int, ...]:
+        """The GPUs of a place."""
+        return self.families[family].places[place][1]
 
 
-def _only(way: Way, place: int) -> Way:
-    """The same way for one place alone."""
-    return Way(
-        service=way.service, variant=way.variant, family=way.family, demand=way.demand,
-        mib=way.mib, ram=way.ram, loss=way.loss, points=way.points, kv_bytes=way.kv_bytes,
-        span=way.span, budget=way.budget, ladder=way.ladder, only=place,
-    )  # fmt: skip
+def _size_classes(budgets: list[int]) -> list[int]:
+    """For each GPU the smallest budget that is less than an eighth below that of its class.
 
-
-def _number(name: str) -> int:
-    tail = name.rpartition("-")[2]
-    return int(tail) if tail.isdecimal() and len(tail) <= _MOST_DIGITS else 0
+    Kinds of one nominal size differ by a few MiB, which is no reason to prefer one of them.
+    """
+    first: dict[int, int] = {}
+    smallest = 0
+    for mib in sorted(set(budgets)):
+        if mib * 7 >= smallest * 8:
+            smallest = mib
+        first[mib] = smallest
+    return [first[mib] for mib in budgets]

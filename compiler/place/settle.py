@@ -1,17 +1,15 @@
 """What an expert does where the objectives leave a choice.
 
-Replicas of one service on different hosts, then on different GPUs; idle GPUs before a neighbour is
-squeezed; the smallest GPUs that give full room, so that large ones stay for what needs them; then
-the first by name. `policy.prefer` puts fewest GPUs, or the smallest, before all of that. No
-objective changes: replicas are moved and exchanged one by one while that improves these figures.
+figures.py says what is looked at, and in which order. No objective changes: replicas are moved and
+exchanged one by one while that improves these figures.
 """
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable
 
-from compiler.place.levels import mib_with
+from compiler.place.figures import Figures, Judge, minus, plus
 from compiler.place.problem import Place, Problem, Way
 from compiler.place.score import score_of
 from compiler.place.state import State
@@ -28,8 +26,6 @@ _TRIES = 20_000
 # With more replicas than this they are not exchanged pair by pair.
 _PAIRS = 60
 
-Figures = tuple[int, ...]
-
 
 class Settle:
     """Improves a state by the rules above; what goes on as it runs is left alone."""
@@ -37,10 +33,8 @@ class Settle:
     def __init__(self, state: State) -> None:
         self.state = state
         self.problem: Problem = state.problem
-        self._lack: dict[int, tuple[int, ...]] = {}
+        self.judge = Judge(self.problem)
         self._tries = _TRIES
-        self._keep: list[Way] = []
-        """Ways whose identity is a key of `_lack`."""
         self._like: dict[tuple[int, int, int, int], list[Way]] = defaultdict(list)
         for ways in self.problem.ways:
             for way in ways:
@@ -75,75 +69,34 @@ class Settle:
             ),
         )
 
-    # Figures
-
     def _figures(self, hosts: Iterable[int]) -> Figures:
-        """Of these hosts, in the order of the user's preference; the smaller the better."""
-        state = self.state
-        on_host: Counter[tuple[int, int]] = Counter()
-        on_gpu: Counter[tuple[int, int]] = Counter()
-        lacking: Counter[int] = Counter()
-        used: set[int] = set()
-        large = names = 0
-        for host in hosts:
-            for key in state.here[host]:
-                standing = state.placed[key]
-                way, gpus = standing.way, state.place_of(standing)[1]
-                on_host[way.service, host] += 1
-                large += way.budget
-                names += sum(gpus) if gpus else host
-                for gpu, lack in zip(gpus, self._lacks(way), strict=True):
-                    on_gpu[way.service, gpu] += 1
-                    lacking[gpu] += lack
-                    used.add(gpu)
-        squeezed = sum(max(0, lack - state.free[gpu]) for gpu, lack in lacking.items())
-        apart = (_pairs(on_host), _pairs(on_gpu))
-        match self.problem.policy.prefer:
-            case "pack":
-                return (len(used), *apart, squeezed, large, names)
-            case "small-gpus":
-                return (large, *apart, squeezed, names)
-            case _:
-                return (*apart, squeezed, large, names)
-
-    def _lacks(self, way: Way) -> tuple[int, ...]:
-        """MiB of each GPU that the cache would still take, up to all the room wanted."""
-        known = self._lack.get(id(way))
-        if known is None:
-            growth = way.demand.growth
-            if growth is None:
-                known = (0,) * way.size
-            else:
-                wanted = mib_with(way.demand, growth.max_kv_bytes)
-                known = tuple(max(0, a - b) for a, b in zip(wanted, way.mib, strict=True))
-            self._lack[id(way)] = known
-            self._keep.append(way)
-        return known
+        found = [self.judge.of_host(self.state, host) for host in sorted(hosts)]
+        return found[0] if len(found) == 1 else plus(*found)
 
     # Moves
 
     def _relocate(self, key: int) -> bool:
         """Moves one replica to the place that improves the figures most."""
-        state = self.state
+        state, judge = self.state, self.judge
         standing = state.placed[key]
         way, here = standing.way, state.place_of(standing)
         calm = (state.disturbed, state.moved)
         best: tuple[Figures, Way, int] | None = None
+        with_it = judge.of_host(state, here[0])
         state.take(key)
+        without = {here[0]: judge.of_host(state, here[0])}
         for other, n in self._places_like(way):
             there = self.problem.families[other.family].places[n]
             if there == here or self._tries <= 0 or not state.fits(other, n):
                 continue
             self._tries -= 1
-            hosts = {here[0], there[0]}
-            state.put(way, standing.place, key)
-            before = self._figures(hosts)
-            state.take(key)
+            if there[0] not in without:
+                without[there[0]] = judge.of_host(state, there[0])
             state.put(other, n, key)
-            after = self._figures(hosts)
+            after = minus(judge.of_host(state, there[0]), without[there[0]])
             worse = (state.disturbed, state.moved) > calm
             state.take(key)
-            gain = tuple(a - b for a, b in zip(after, before, strict=True))
+            gain = minus(after, minus(with_it, without[here[0]]))
             if not worse and gain < (0,) * len(gain) and (best is None or gain < best[0]):
                 best = (gain, other, n)
         if best is None:
@@ -269,10 +222,6 @@ class Settle:
             if other.family in families and other.points == way.points:
                 return other, families[other.family]
         return None
-
-
-def _pairs(counts: Counter[tuple[int, int]]) -> int:
-    return sum(n * (n - 1) // 2 for n in counts.values())
 
 
 def settle(state: State) -> None:
