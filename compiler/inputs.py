@@ -13,7 +13,7 @@ from compiler.ir.document import Document
 from compiler.ir.inventory import GpuKind, Inventory
 from compiler.ir.lock import Lock, LockConflictError, LockVersionError, lock_text, read_lock_text
 from compiler.ir.plan import InputDigests, Plan, digest
-from compiler.ir.rules import with_daemons
+from compiler.ir.rules import with_daemons, with_freeze_of_what_runs
 from compiler.ir.spec import Spec
 from compiler.load.inventory import load_inventory, load_kinds
 from compiler.load.previous import load_previous
@@ -89,7 +89,7 @@ def load(inputs: Inputs) -> Loaded:
     )
     return Loaded(
         inventory=inventory,
-        spec=spec,
+        spec=with_freeze_of_what_runs(spec, previous),
         lock=lock,
         previous=previous,
         spec_document=spec_document,

@@ -7,6 +7,7 @@ of it may end in a traceback or in an error of our own, and no artifact may hold
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ import pytest
 from compiler.diagnostics import CompileError, Diagnostic
 from compiler.inputs import Inputs
 from compiler.ir.manifest import PLAN_NAME
+from compiler.ir.plan import plan_text
 from compiler.ir.textfile import TextFile
 from compiler.pipeline import Compilation, compile_plan
 from compiler.workspace import read_text
@@ -197,3 +199,49 @@ def test_a_frozen_replica_keeps_its_version(fleet: Fleet) -> None:
     (after,) = (replica for replica in found.plan.replicas if replica.service == "chat")
     assert after.engine_version == version
     assert after.argv == before["argv"]
+
+
+@pytest.mark.parametrize("name", ["mixed", "edge"])
+def test_what_is_frozen_before_it_runs_is_placed_like_any_other(name: str) -> None:
+    """Its rungs, its room and what is missing of it count as they do without the freeze."""
+    free = Fleet(name, "")
+    services = list(dict.fromkeys(each["service"] for each in free.plan["replicas"]))
+    frozen = _with_frozen(free, services)
+    plans = [
+        compile_plan(
+            Inputs(inventory=free.inventory, spec=spec, lock=free.lock, previous=None)
+        ).plan
+        for spec in (free.spec, frozen)
+    ]
+    assert plans[0].replicas == plans[1].replicas
+    assert plans[0].objectives == plans[1].objectives
+
+
+@pytest.mark.parametrize("utilization", ["0.95", "0.917", "0.851"])
+def test_a_plan_that_was_just_made_can_be_frozen_whole(utilization: str) -> None:
+    """Whatever its shares are rounded to, on GPUs that they fill to the last MiB."""
+    fleet = Fleet("rag", "")
+    inventory = TextFile(
+        path="inventory.yaml",
+        text=fleet.inventory.text.replace("utilization: 0.95", f"utilization: {utilization}"),
+    )
+    inputs = Inputs(inventory=inventory, spec=fleet.spec, lock=fleet.lock, previous=None)
+    made = compile_plan(inputs).plan
+    again = compile_plan(
+        Inputs(
+            inventory=inventory,
+            spec=_with_frozen(fleet, sorted({each.service for each in made.replicas})),
+            lock=fleet.lock,
+            previous=TextFile(path="compiled/plan.json", text=plan_text(made)),
+        )
+    )
+    assert again.diff.empty
+    assert [each.share_bytes for r in again.plan.replicas for each in r.shares] == [
+        each.share_bytes for r in made.replicas for each in r.shares
+    ]
+
+
+def _with_frozen(fleet: Fleet, services: list[str]) -> TextFile:
+    policy = f"policy: {{freeze: [{', '.join(services)}]}}\n"
+    text = re.sub(r"(?ms)^policy:.*?(?=^\S|\Z)", "", fleet.spec.text)
+    return TextFile(path="models.yaml", text=text + policy)

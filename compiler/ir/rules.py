@@ -39,6 +39,13 @@ def with_daemons(spec: Spec, inventory: Inventory) -> Spec:
     return replace(spec, services=tuple(map(spelt_out, spec.services)))
 
 
+def with_freeze_of_what_runs(spec: Spec, previous: Plan | None) -> Spec:
+    """The spec without a freeze of services that run nowhere: they are placed like any other."""
+    running = {replica.service for replica in previous.replicas} if previous else set()
+    held = tuple(name for name in spec.policy.freeze if name in running)
+    return replace(spec, policy=replace(spec.policy, freeze=held))
+
+
 def working_gpus(host: Host, rules: PlacementRules) -> list[Gpu]:
     """GPUs of a host that the service may take, but for those that are broken."""
     return [gpu for gpu in gpus_of(host, rules) if gpu.state == "ready"]

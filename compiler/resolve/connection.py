@@ -35,6 +35,8 @@ _MAX_WAIT_SECONDS = 30.0
 _TIMEOUT_SECONDS = 20.0
 # A body that is slower than this, after the time above, does not come.
 _LEAST_BYTES_A_SECOND = 16 << 10
+# Longer than any listing or header takes on a line that is worth waiting for.
+_DEADLINE_SECONDS = 600.0
 # Longer than nearly every answer takes; whoever waits longer is told.
 _TOLD_SECONDS = 5.0
 _PARTIAL, _OK = 206, 200
@@ -207,7 +209,7 @@ class Connection:
             if len(fresh) >= length:
                 return
             passed = monotonic() - begun
-            if passed > _TIMEOUT_SECONDS + n_bytes / _LEAST_BYTES_A_SECOND:
+            if passed > min(_TIMEOUT_SECONDS + n_bytes / _LEAST_BYTES_A_SECOND, _DEADLINE_SECONDS):
                 raise _PassingError(f"{self._who(answer)} sent {n_bytes:,} bytes in {passed:.0f} s")
             if passed > _TOLD_SECONDS and not told:
                 told = True

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import hashlib
 import io
 import json
 import os
@@ -22,11 +23,21 @@ from functools import cache
 from pathlib import Path
 from types import FrameType
 from typing import Any
+from unittest import mock
 
 from compiler.cli import run
 from tests.generators.gguf_draft import Draft
 from tests.generators.gguf_shapes import SHAPES, draft, write_draft
 from tests.generators.hf_configs import CONFIGS
+from tests.generators.hostile_hub import TOKEN, attack_hub, hostile_hub, in_haste
+from tests.generators.hostile_trees import attack_tree
+from tests.generators.hostile_values import (
+    TEXTS,
+    hostile_value,
+    mutated_bytes,
+    mutated_text,
+    mutated_tree,
+)
 from tests.generators.models import (
     llama_tensors,
     llama_values,
@@ -40,145 +51,15 @@ from tests.generators.models import (
 ROOT = Path(__file__).resolve().parents[2]
 CPU_SECONDS = 5.0
 """What no input may take; the largest fleet of the examples takes a fifth of it."""
+WALL_SECONDS = 60.0
+"""What no input may let the user wait, though nothing is computed."""
+_MAX_COMPARED_BYTES = 1 << 20
 MEMORY_BYTES = 1 << 30
 """What no input may add to the memory of the process."""
 
 _FLEETS = ("homelab", "mixed", "rag")
-_NUMBERS: tuple[Any, ...] = (
-    *(0, 1, -1, 2, 3, 7, 63, 64, 127, 255, 4095, 4097, 65535, 65536, 10**6),
-    *(2**31 - 1, 2**31, 2**32, 2**53, 2**63 - 1, 2**63, 2**64, 10**30),
-    *(0.0, 0.5, -0.5, 1.5, 1e-300, 1e300, float("nan"), float("inf"), float("-inf")),
-)
-_TEXTS: tuple[Any, ...] = (
-    *("", " ", "a", "A", "none", "null", "true", "-", "--help", "..", "../..", "/", "//", "."),
-    *("/etc/passwd", "/dev/zero", "/dev/stdin", "/proc/self/mem", "file:///etc/passwd", "~", "~x"),
-    *("64GB", "64", "64 GiB", "16k", "1e3", "0x10", "10%", "1:30", "12:30:45", "\ud800", "\x00"),
-    *("\u202e", "\x1b[31m", "'", '"', "$(id)", "`id`", "{name}", "{0}", "%s", "*", "[", "a[0-9]"),
-    *("h[01-99999999]", "h[2-1]", "h[a-b]", "x" * 70_000, "é" * 300, "a\nb", "a\tb", "re:(a+)+$"),
-    *("re:(", "re:.*.*.*.*.*.*b", "re:(.|a)*x", "model.layers.*.*.*.*.*.*", "?" * 60, "gemma3"),
-    *("127.0.0.1", "::1", "[::1]:80", "256.256.256.256", "http://x", "GPU-", "MIG-a/b/c", "bert"),
-    *("org/repo:Q4", "org/repo@x:y:z", "a/b/c", "./x.gguf", "qwen3:8b", "hf.co/a/b", "safetensors"),
-)
-
-
-def hostile_value(dice: random.Random) -> Any:  # noqa: ANN401 (any value)
-    """Something that no author of a file would write there."""
-    match dice.randrange(8):
-        case 0 | 1 | 2:
-            return dice.choice(_NUMBERS)
-        case 3 | 4:
-            return dice.choice(_TEXTS)
-        case 5:
-            return dice.choice([None, True, False, [], {}, [[]], {"": {}}])
-        case 6:
-            return [dice.choice(_NUMBERS + _TEXTS) for _ in range(dice.randrange(5))]
-        case _:
-            return {dice.choice(_TEXTS): dice.choice(_NUMBERS) for _ in range(dice.randrange(3))}
-
-
-def mutated_tree(dice: random.Random, tree: Any, value: Callable[[random.Random], Any]) -> Any:  # noqa: ANN401
-    """A copy with one to three places changed, taken out, renamed or doubled."""
-    tree = copy.deepcopy(tree)
-    for _ in range(dice.choice((1, 1, 1, 2, 3))):
-        places = list(_places(tree))
-        if not places:
-            break
-        holder, key = dice.choice(places)
-        match dice.randrange(6):
-            case 0 if isinstance(holder, dict):
-                holder[str(dice.choice(_TEXTS))] = holder.pop(key)
-            case 1:
-                del holder[key]
-            case 2:
-                other, name = dice.choice(places)
-                with contextlib.suppress(KeyError, IndexError):
-                    holder[key] = copy.deepcopy(other[name])
-            case 3 if isinstance(holder[key], int | float) and not isinstance(holder[key], bool):
-                holder[key] = dice.choice((holder[key] + 1, holder[key] * 2, -holder[key]))
-            case _:
-                holder[key] = value(dice)
-    return tree
-
-
-def _places(tree: Any) -> Iterator[tuple[Any, Any]]:  # noqa: ANN401
-    if isinstance(tree, dict):
-        for key, inner in tree.items():
-            yield tree, key
-            yield from _places(inner)
-    if isinstance(tree, list):
-        for index, inner in enumerate(tree[:50]):
-            yield tree, index
-            yield from _places(inner)
-
-
-def mutated_text(dice: random.Random, text: str) -> str:
-    """A text with some of its lines or characters taken out, doubled, moved or replaced."""
-    for _ in range(dice.choice((1, 1, 2, 3))):
-        lines = text.split("\n")
-        at = dice.randrange(len(lines))
-        where = dice.randrange(len(text) + 1)
-        match dice.randrange(8):
-            case 0:
-                lines.insert(dice.randrange(len(lines) + 1), lines[at])
-                text = "\n".join(lines)
-            case 1:
-                del lines[at]
-                text = "\n".join(lines)
-            case 2:
-                lines[at] = " " * dice.randrange(6) + lines[at]
-                text = "\n".join(lines)
-            case 3:
-                text = text[:where] + text[where + dice.randrange(20) :]
-            case 4:
-                text = text[:where] + str(dice.choice(_TEXTS + _NUMBERS)) + text[where:]
-            case 5:
-                marks = dice.choice(
-                    ("{", "}", "[", "]", ":", "- ", "&a ", "*a", "!!x ", "|", "?", "#")
-                )
-                text = text[:where] + marks * dice.choice((1, 1, 40)) + text[where:]
-            case 6:
-                lines.insert(
-                    at, dice.choice(("<<<<<<< HEAD", "=======", ">>>>>>> x", "---", "%YAML"))
-                )
-                text = "\n".join(lines)
-            case _:
-                key, colon, _ = lines[at].partition(":")
-                written = (
-                    json.dumps(hostile_value(dice))
-                    if dice.random() < 0.5
-                    else str(hostile_value(dice))
-                )
-                lines[at] = f"{key}{colon} {written}"
-                text = "\n".join(lines)
-    return text
-
-
-def mutated_bytes(dice: random.Random, raw: bytes) -> bytes:
-    """Bytes with some of them changed, taken out, doubled or cut."""
-    found = bytearray(raw)
-    for _ in range(dice.choice((1, 1, 2, 4))):
-        if not found:
-            break
-        at = dice.randrange(len(found))
-        match dice.randrange(5):
-            case 0:
-                found[at] = dice.randrange(256)
-            case 1:
-                found[at : at + 8] = dice.choice((0, 1, 2**31, 2**63, 2**64 - 1)).to_bytes(
-                    8, "little"
-                )
-            case 2:
-                del found[at : at + dice.randrange(1, 40)]
-            case 3:
-                found[at:at] = found[at : at + dice.randrange(1, 200)]
-            case _:
-                del found[at:]
-    return bytes(found)
-
-
-# Attacks: each writes its files and gives the command.
-
-Attack = Callable[[random.Random, Path], list[str]]
+Writer = Callable[[random.Random, Path], list[str]]
+"""Writes the files of an attack into an empty folder, and gives the command that meets them."""
 
 
 def _fleet(dice: random.Random, folder: Path, changed: str) -> list[str]:
@@ -283,7 +164,7 @@ def _safetensors(dice: random.Random, folder: Path) -> list[str]:
     if dice.random() < 0.2:
         # What the file says of itself decides nothing.
         entries = json.loads(header[8:])
-        entries["__metadata__"] = {"format": str(dice.choice(_TEXTS)), "x": "y"}
+        entries["__metadata__"] = {"format": str(dice.choice(TEXTS)), "x": "y"}
         body = json.dumps(entries).encode("utf-8", "replace")
         header = len(body).to_bytes(8, "little") + body
     elif dice.random() < 0.6:
@@ -383,7 +264,6 @@ def _ollama(dice: random.Random, folder: Path) -> list[str]:
     path.parent.mkdir(parents=True)
     path.write_text(mutated_text(dice, text) if dice.random() < 0.3 else text, "utf-8", "replace")
     write_gguf(folder / "store" / "blobs" / f"sha256-{digest}", llama_values(), llama_tensors())
-    os.environ["OLLAMA_MODELS"] = str(folder / "store")
     return ["estimate", "m:8b", "--gpu", "rtx-4090"]
 
 
@@ -408,7 +288,20 @@ def _locked(folder: Path, source: str) -> Path:
     return folder
 
 
-KINDS: dict[str, Attack] = {
+def _hub(dice: random.Random, folder: Path) -> list[str]:
+    source = attack_hub(dice, folder)
+    if dice.random() < 0.3:
+        return [dice.choice(("estimate", "inspect")), source]
+    if dice.random() < 0.5:
+        (folder / "modelc.lock").write_text('{"version": 1, "sources": []}\n', encoding="utf-8")
+    return ["lock", str(_locked(folder, source))]
+
+
+def _tree(dice: random.Random, folder: Path) -> list[str]:
+    return attack_tree(dice, folder, ROOT)
+
+
+KINDS: dict[str, Writer] = {
     "inventory": _inventory,
     "spec": _spec,
     "lock": _lock,
@@ -418,7 +311,17 @@ KINDS: dict[str, Attack] = {
     "gguf": _gguf,
     "gguf-raw": _gguf_raw,
     "ollama": _ollama,
+    "hub": _hub,
+    "tree": _tree,
 }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attack:
+    """A command, and the folder with the files that it meets."""
+
+    command: list[str]
+    folder: Path
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -434,41 +337,121 @@ class OutOfTimeError(BaseException):
     """No except clause of ours may catch it."""
 
 
-def attack(kind: str, seed: int, folder: Path) -> list[str]:
-    """Writes the files of one attack into an empty folder, and gives the command that meets it."""
-    return KINDS[kind](random.Random(f"{kind}/{seed}"), folder)  # noqa: S311 (repeatable)
+def attack(kind: str, seed: int, folder: Path) -> Attack:
+    """Writes the files of one attack into an empty folder."""
+    dice = random.Random(f"{kind}/{seed}")  # noqa: S311 (repeatable)
+    return Attack(command=KINDS[kind](dice, folder), folder=folder)
 
 
-def attempt(command: list[str]) -> Outcome:
-    """Runs a command in this process: no traceback, no bug of ours, no hang, no memory gone."""
+def attempt(met: Attack) -> Outcome:
+    """Runs a command in this process.
+
+    No traceback, no bug of ours, no hang, no memory gone, no file lost, no secret and no control
+    character on the screen.
+    """
     code, fault = 0, ""
     out, err = io.StringIO(), io.StringIO()
     before = resource.getrusage(resource.RUSAGE_SELF)
-    previous = signal.signal(signal.SIGPROF, _stop)
-    signal.setitimer(signal.ITIMER_PROF, CPU_SECONDS)
+    standing = _files(met.folder)
+    environment = {
+        "HF_ENDPOINT": f"http://127.0.0.1:{hostile_hub().port}",
+        "HF_HOME": str(met.folder / "hf"),
+        "HF_TOKEN": TOKEN,
+        "OLLAMA_MODELS": str(met.folder / "store"),
+    }
     try:
-        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-            code = run(command)
-    except OutOfTimeError:
-        fault = f"more than {CPU_SECONDS:g} s: {traceback.format_exc(limit=-3)}"
+        with (
+            mock.patch.dict(os.environ, environment),
+            in_haste(),
+            contextlib.redirect_stdout(out),
+            contextlib.redirect_stderr(err),
+            _in_time(),
+        ):
+            code = run(met.command)
+    except OutOfTimeError as late:
+        fault = f"more than {late} s: {traceback.format_exc(limit=-3)}"
     except BaseException:  # noqa: BLE001 (whatever it is, it is the fault)
         fault = traceback.format_exc(limit=-4)
-    finally:
-        signal.setitimer(signal.ITIMER_PROF, 0)
-        signal.signal(signal.SIGPROF, previous)
     after = resource.getrusage(resource.RUSAGE_SELF)
     said = err.getvalue()
-    if "internal]" in said or "This is a bug" in said:
-        fault = fault or said[-600:]
     grown = (after.ru_maxrss - before.ru_maxrss) << 10
-    if grown > MEMORY_BYTES:
-        fault = fault or f"{grown >> 20} MiB of memory"
-    if not fault and code not in {0, 1, 64}:
-        fault = f"exit code {code}"
-    if not fault and code and not said.strip():
-        fault = f"exit code {code} without a word"
-    return Outcome(code=code, said=said, fault=fault)
+    faults = (
+        fault,
+        said[-600:] if "internal]" in said or "This is a bug" in said else "",
+        f"{grown >> 20} MiB of memory" if grown > MEMORY_BYTES else "",
+        f"exit code {code}" if code not in {0, 1, 64} else "",
+        f"exit code {code} without a word" if code and not said.strip() else "",
+        _seen(out.getvalue() + said),
+        _lost(standing, _files(met.folder), failed=code != 0),
+    )
+    return Outcome(code=code, said=said, fault=next(filter(None, faults), ""))
 
 
-def _stop(_signal: int, _frame: FrameType | None) -> None:
-    raise OutOfTimeError
+@contextlib.contextmanager
+def _in_time() -> Iterator[None]:
+    """Raises OutOfTimeError in the block when it takes too much of the CPU, or of the day."""
+    clocks = (
+        (signal.SIGPROF, signal.ITIMER_PROF, CPU_SECONDS),
+        (signal.SIGALRM, signal.ITIMER_REAL, WALL_SECONDS),
+    )
+    previous = []
+    for sign, clock, seconds in clocks:
+        previous.append(signal.signal(sign, _stop))
+        signal.setitimer(clock, seconds)
+    try:
+        yield
+    finally:
+        for (sign, clock, _), handler in zip(clocks, previous, strict=True):
+            signal.setitimer(clock, 0)
+            signal.signal(sign, handler)
+
+
+def _stop(sign: int, _frame: FrameType | None) -> None:
+    raise OutOfTimeError(CPU_SECONDS if sign == signal.SIGPROF else WALL_SECONDS)
+
+
+def _seen(text: str) -> str:
+    """What must not be shown: the token, or a character that moves the cursor or turns the line."""
+    if TOKEN in text:
+        return "the token is shown"
+    found = next((sign for sign in text if not sign.isprintable() and sign != "\n"), None)
+    return f"{found!r} is shown: {text[max(0, text.index(found) - 80) :][:160]!r}" if found else ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Files:
+    """What stands in a folder."""
+
+    digests: dict[str, str]
+    """By path; "" for what is no file."""
+    listed: str
+    """The manifests in it, one after another."""
+
+
+def _files(folder: Path) -> _Files:
+    digests, listed = {}, ""
+    for place, folders, files in os.walk(folder):
+        for name in (*folders, *files):
+            path = Path(place, name)
+            is_file = path.is_file() and not path.is_symlink()
+            # Weights are holes of many gigabytes, and nobody's to write.
+            is_file = is_file and path.stat().st_size <= _MAX_COMPARED_BYTES
+            raw = path.read_bytes() if is_file else b""
+            digests[str(path)] = hashlib.sha256(raw).hexdigest() if is_file else ""
+            listed += raw.decode("utf-8", "replace") if name == "MANIFEST" else ""
+    return _Files(digests=digests, listed=listed)
+
+
+def _lost(before: _Files, after: _Files, *, failed: bool) -> str:
+    """A file that a run changed or took though it failed, or that was not modelc's to take."""
+    for path, digest in before.digests.items():
+        if after.digests.get(path) == digest:
+            continue
+        if failed:
+            return f"it fails, and {path!r} is not as it was"
+        is_ours = digest in before.listed if digest else False
+        if path.endswith(("/modelc.lock", "/MANIFEST")) or is_ours:
+            continue
+        if not digest or digest not in after.digests.values():
+            return f"{path!r} is lost"
+    return ""
