@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from compiler.explain.trials import Case
+    from compiler.ir.whyhere import Reasons
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +47,8 @@ class Compilation:
     warnings: tuple[Diagnostic, ...]
     demands: Demands
     """What the engines said, so that an explanation does not ask again."""
+    placements: Placements
+    """Where all stands, with what each could have elsewhere."""
 
 
 def compile_plan(
@@ -57,10 +60,11 @@ def compile_plan(
 
 def plan_for(
     inputs: Inputs, service: str, report: Reporter = silent
-) -> tuple[Plan, list[Diagnostic]]:
-    """The plan, for a look at one service, and why some of its replicas are left out.
+) -> tuple[Plan, list[Diagnostic], Reasons | None]:
+    """The plan, for a look at one service, why some of its replicas are left out, and why the
+    others stand where they stand.
 
-    Raises CompileError, and says why, if all of them are.
+    Raises CompileError, and says why, if all of them are left out.
     """
     loaded = load(inputs)
     compilation = _compile(loaded, report)
@@ -71,7 +75,20 @@ def plan_for(
     found = [_left_out(loaded, compilation, service, each.placed) for each in short]
     if errors(found):
         raise CompileError(found)
-    return plan, found
+    return plan, found, _reasons(loaded, compilation, service, report)
+
+
+def _reasons(
+    loaded: Loaded, compilation: Compilation, service: str, report: Reporter
+) -> Reasons | None:
+    """Why the replicas of a service stand where they stand; None when there are none."""
+    from compiler.explain.here import reasons_of
+
+    if not any(replica.service == service for replica in compilation.plan.replicas):
+        return None
+    report(Step(stage="compare with other places", item=service))
+    case = _case(ready(loaded, compilation.demands), compilation.demands)
+    return reasons_of(case, compilation.placements, compilation.plan, service)
 
 
 def replicas_of(plan: Plan, service: str, host: str | None) -> list[str]:
@@ -135,6 +152,7 @@ def finish(
         artifacts=(*_overview(plan), *emit(plan)),
         warnings=(*loaded.warnings, *_warnings(plan, loaded)),
         demands=demands,
+        placements=placements,
     )
 
 

@@ -7,10 +7,11 @@ from dataclasses import replace
 
 from compiler.ir.placement import Placement, Placements
 from compiler.ir.spec import PlacementRules, Policy
-from compiler.place.others import others_of
 from compiler.place.placing import place
-from compiler.place.running import problem_of
+from compiler.place.reasons import reasons
 from tests.generators.room import RoomFleet, Wish
+from tests.generators.small_plans import replica as small_replica
+from tests.generators.small_plans import share
 
 EMBED = Wish(name="embed", weights=1500, request=100, wanted=8, overhead=400)
 
@@ -106,13 +107,11 @@ def test_other_places_say_what_decides_against_them() -> None:
         hosts={"a": (77_000, 77_000), "b": (43_000,), "c": (23_000,)}, wishes=(chat, EMBED)
     )
     answer = placed(fleet)
-    problem = problem_of(fleet.inventory(), fleet.spec(), fleet.demands())
     told = {}
     for each in answer.chosen:
-        found = others_of(problem, answer, each)
-        assert (each.host, each.gpus) not in {(o.host, o.gpus) for o in found}
-        told[each.service] = {(o.host, o.gpus): (o.worse, o.by > 0) for o in found}
-    assert told["chat"] == {("a", (1,)): ("names", True), ("b", (0,)): ("room", True)}
-    assert told["embed"] == {
-        ("a", (0,)): ("crowded", True), ("a", (1,)): ("large", True), ("b", (0,)): ("large", True),
-    }  # fmt: skip
+        replica = small_replica(f"{each.service}-0", each.host, [share(g, 1) for g in each.gpus])
+        args = (fleet.inventory(), fleet.spec(), fleet.demands(), None, answer, [replica])
+        (found,) = reasons(*args)
+        told[each.service] = {o.place: (o.code, o.amount > 0) for o in found.elsewhere}
+    assert told["chat"] == {"a/1": ("name", False), "b/0": ("room", True)}
+    assert told["embed"] == {"a/1": ("larger-gpus", True), "b/0": ("larger-gpus", True)}

@@ -9,9 +9,10 @@ from typing import assert_never
 from compiler.diff import place_of
 from compiler.ir.inventory import Target
 from compiler.ir.listening import listen_words
-from compiler.ir.names import grouped
+from compiler.ir.names import folded, grouped
 from compiler.ir.plan import GpuLedger, HostLedger, PassedOver, Plan, Replica, Share
 from compiler.ir.units import show_mib
+from compiler.ir.whyhere import Reasons, WhyHere
 from compiler.views.breakdown import breakdown_lines, breakdown_sizes
 from compiler.views.terminal import (
     columns,
@@ -25,6 +26,7 @@ from compiler.views.terminal import (
     safe_text,
     shell_word,
 )
+from compiler.views.whyhere import here_lines, idle_lines, price_words
 from compiler.views.words import bound_words, has_cache, kv_words, show_budget, split_words
 
 
@@ -34,11 +36,22 @@ def replica_text(plan: Plan, replica_name: str, *, color: bool, width: int | Non
 
 
 def replicas_text(
-    plan: Plan, replica_names: Sequence[str], *, color: bool, width: int | None = None
+    plan: Plan,
+    replica_names: Sequence[str],
+    *,
+    color: bool,
+    width: int | None = None,
+    reasons: Reasons | None = None,
 ) -> str:
-    """Several replicas, one after another; of equal ones the first, and where the others stand."""
+    """Several replicas, one after another; of equal ones the first, and where the others stand.
+
+    With reasons, why each stands where it stands.
+    """
+    shown = safe_record(reasons) if reasons is not None else None
+    whys = {why.replica: why for why in shown.here} if shown is not None else {}
     equal = grouped(
-        (_alike(plan, replica), replica) for replica in map(plan.replica, replica_names)
+        ((_alike(plan, replica), _same_reason(whys.get(replica.name))), replica)
+        for replica in map(plan.replica, replica_names)
     )
     texts = []
     for original, *others in equal.values():
@@ -47,18 +60,61 @@ def replicas_text(
         blocks = [
             _summary(replica, color=color, width=width),
             _others(list(map(safe_record, others)), color=color),
+            _why_here(shown, whys.get(original.name), color=color, width=width),
             *(
                 _gpu_block(plan, replica, share, color=color, width=width)
                 for share in replica.shares
             ),
             _ram_block(plan, replica, color=color, width=width),
-            _passed_over(replica, color=color, width=width),
+            _passed_over(replica, shown, color=color, width=width),
             _command(original, color=color),
             _of_its_unit(original, color=color),
             _assumed(replica, color=color, width=width),
         ]
         texts.append("\n\n".join("\n".join(block) for block in blocks if block) + "\n")
+    if shown is not None and (idle := idle_lines(shown, color=color, width=width)):
+        texts.append("\n".join(idle) + "\n")
     return "\n".join(texts)
+
+
+def whys_text(
+    plan: Plan,
+    replica_names: Sequence[str],
+    *,
+    color: bool,
+    width: int | None = None,
+    reasons: Reasons | None = None,
+) -> str:
+    """Only why replicas stand where they stand, and run as they run; equal answers once."""
+    if reasons is None:
+        return ""
+    shown = safe_record(reasons)
+    whys = {why.replica: why for why in shown.here}
+    equal = grouped(
+        (
+            (whys[name].model_copy(update={"replica": ""}).model_dump_json(), _run(replica)),
+            safe_record(replica),
+        )
+        for name, replica in ((name, plan.replica(name)) for name in replica_names)
+    )
+    texts = []
+    for alike in equal.values():
+        names = folded([replica.name for replica in alike])
+        title = f"{names} on {folded([place_of(replica) for replica in alike])}"
+        blocks = [
+            [paint(f"{title}, variant {alike[0].variant}", "bold", color=color)],
+            here_lines(shown, whys[alike[0].name], color=color, width=width),
+            _passed_over(alike[0], shown, color=color, width=width),
+        ]
+        texts.append("\n\n".join("\n".join(block) for block in blocks if block) + "\n")
+    if idle := idle_lines(shown, color=color, width=width):
+        texts.append("\n".join(idle) + "\n")
+    return "\n".join(texts)
+
+
+def _run(replica: Replica) -> Hashable:
+    """Of replicas with one answer those are told together that run alike."""
+    return replica.variant, tuple(share.kind for share in replica.shares)
 
 
 def replica_json(plan: Plan, replica_name: str) -> str:
@@ -66,10 +122,38 @@ def replica_json(plan: Plan, replica_name: str) -> str:
     return json_text(_document(plan, plan.replica(replica_name)))
 
 
-def replicas_json(plan: Plan, replica_names: Sequence[str]) -> str:
-    """Several replicas for programs, as a list under `replicas`."""
+def replicas_json(plan: Plan, replica_names: Sequence[str], reasons: Reasons | None = None) -> str:
+    """Several replicas for programs, as a list under `replicas`; with reasons, `why` of each.
+
+    `rungs` and `idle` are of the whole service.
+    """
     documents = [_document(plan, plan.replica(name)) for name in replica_names]
-    return json_text({"replicas": documents})
+    if reasons is None:
+        return json_text({"replicas": documents})
+    whys = {why.replica: why.model_dump(mode="json") for why in reasons.here}
+    told = reasons.model_dump(mode="json")
+    return json_text(
+        {
+            "replicas": [
+                {**document, "why": whys[name]}
+                for name, document in zip(replica_names, documents, strict=True)
+            ],
+            "rungs": told["rungs"],
+            "idle": told["idle"],
+        }
+    )
+
+
+def _same_reason(why: WhyHere | None) -> Hashable:
+    return None if why is None else (why.code, why.stays)
+
+
+def _why_here(
+    reasons: Reasons | None, why: WhyHere | None, *, color: bool, width: int | None
+) -> list[str]:
+    if reasons is None or why is None:
+        return []
+    return here_lines(reasons, why, color=color, width=width)
 
 
 def _alike(plan: Plan, replica: Replica) -> Hashable:
@@ -213,12 +297,14 @@ _WRITTEN: dict[Target, str] = {
 }
 
 
-def _passed_over(replica: Replica, *, color: bool, width: int | None) -> list[str]:
-    lines = [
-        line
+def _passed_over(
+    replica: Replica, reasons: Reasons | None, *, color: bool, width: int | None
+) -> list[str]:
+    texts = [
+        f"{each.variant}: {_why_not(each)}{price_words(reasons, each.variant)}"
         for each in replica.passed_over
-        for line in prose(f"{each.variant}: {_why_not(each)}", width=_less(width, 2))
     ]
+    lines = [line for text in texts for line in prose(text, width=_less(width, 2))]
     return [paint("Why no better variant", "bold", color=color), *indented(lines)] if lines else []
 
 
