@@ -66,13 +66,15 @@ def enlist(file: TextFile, found: Found, name: str | None, *, write: bool) -> En
     kinds = dict(builtin_kinds())
     if inventory is not None:
         for kind, described in inventory.gpu_kinds.items():
-            kinds[kind] = _user_kind(kind, described)
+            kinds[kind] = _user_kind(kind, described, kinds.get(kind))
     key, ranged = _key(found, name, hosts)
     old = {} if ranged else _mapping(hosts.get(key))
     if not found.driver and _slots(_mapping(hosts.get(ranged or key)).get("gpus")):
         raise CompileError([_no_driver(key)])
     items, new = _items(found.gpus, _slots(old.get("gpus")), kinds)
-    default_ram = inventory.defaults.ram if inventory else None
+    # Where the RAM is the GPU's memory as well, the host says its own.
+    pooled = any(gpu.unified for gpu in found.gpus)
+    default_ram = inventory.defaults.ram if inventory and not pooled else None
     own_ram = inventory.hosts[key].ram if inventory and key in inventory.hosts else None
     ram = _ram(found.ram_bytes, None if ranged else own_ram or default_ram)
     defaults = _mapping(_mapping(document.data).get("defaults"))
@@ -127,7 +129,7 @@ def _says_all(old: object, items: list[_Item]) -> bool:
 
 
 def _is_slice(values: dict[str, object]) -> bool:
-    return str(values["uuid"]).startswith("MIG-")
+    return str(values.get("uuid")).startswith("MIG-")
 
 
 def _items(
@@ -154,7 +156,7 @@ def _items(
     islands = _islands(gpus, [known[kind] for _, _, kind in named])
     items = []
     for (gpu, before, kind), island in zip(named, islands, strict=True):
-        values: dict[str, object] = {"kind": kind, "uuid": gpu.uuid}
+        values: dict[str, object] = {"kind": kind, **({"uuid": gpu.uuid} if gpu.uuid else {})}
         kept = slots[before] if before is not None else {}
         minor = gpu.minor if gpu.minor is not None else kept.get("minor")
         values |= {"minor": minor} if minor is not None else {}
@@ -201,6 +203,7 @@ def _described(gpu: FoundGpu, gpus: tuple[FoundGpu, ...]) -> dict[str, object]:
         "memory": whole_mib(gpu.memory_bytes),
         "compute": ".".join(map(str, gpu.compute or ())),
     }
+    found |= {"unified": True} if gpu.unified else {}
     return found | ({"link": "nvlink"} if linked else {}) | ({"mig": True} if gpu.mig else {})
 
 
@@ -211,10 +214,16 @@ def _kind(name: str, gpu: FoundGpu) -> GpuKind:
         cuda_total_bytes=gpu.memory_bytes,
         compute=gpu.compute or (0, 0),
         mig=gpu.mig,
+        unified=gpu.unified,
     )
 
 
-def _user_kind(name: str, described: Any) -> GpuKind:  # noqa: ANN401  An entry of gpu_kinds.
+def _user_kind(
+    name: str,
+    described: Any,  # noqa: ANN401  An entry of gpu_kinds.
+    built_in: GpuKind | None,
+) -> GpuKind:
+    unified = built_in is not None and built_in.unified
     return GpuKind(
         name=name,
         memory_bytes=described.memory,
@@ -222,6 +231,7 @@ def _user_kind(name: str, described: Any) -> GpuKind:  # noqa: ANN401  An entry 
         compute=described.compute,
         link=described.link,
         mig=described.mig,
+        unified=unified if described.unified is None else described.unified,
     )
 
 

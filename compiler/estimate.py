@@ -24,6 +24,7 @@ from compiler.ir.facts import ModelFacts
 from compiler.ir.inventory import EngineName, Gpu, Host, Inventory
 from compiler.ir.lock import Lock
 from compiler.ir.plan import Plan, Replica
+from compiler.ir.pool import site_of
 from compiler.ir.progress import Reporter, Step, silent
 from compiler.ir.rules import engine_hosts, leaving, takes_gpus_only, working_gpus
 from compiler.ir.spec import Service, Spec, Variant
@@ -72,16 +73,6 @@ def estimate(
     )
 
 
-def site_of(gpus: tuple[Gpu, ...]) -> Site:
-    """The site that these GPUs of one host make."""
-    islands = {gpu.island for gpu in gpus}
-    return Site(
-        kinds=tuple(gpu.kind for gpu in gpus),
-        budgets_bytes=tuple(gpu.budget_bytes for gpu in gpus),
-        linked=len(islands) == 1 and all(gpu.kind.link == "nvlink" for gpu in gpus),
-    )
-
-
 _SiteKey = tuple[int, Site]
 _Groups = tuple[tuple[int, ...], ...]
 
@@ -108,7 +99,7 @@ class _Estimator:
     """Number of the same request without offload."""
     classes: dict[str, int] = field(default_factory=dict)
     """Of hosts, by name: those of one number have the same GPUs, RAM and engines."""
-    sites: dict[tuple[Gpu, ...], Site] = field(default_factory=dict)
+    sites: dict[tuple[bool, tuple[Gpu, ...]], Site] = field(default_factory=dict)
     reach: dict[object, list[tuple[Host, tuple[str, ...]]]] = field(default_factory=dict)
     """The first host of each class and the names of all, by rules about hosts and engine."""
 
@@ -132,12 +123,12 @@ class _Estimator:
                 self._add_places(service.name, position, number, site, (host, names, groups))
             for name, extra in self._extra_groups(host, names, service, variant):
                 here = (host, (name,), (extra,))
-                site = self._site(tuple(host.gpus[index] for index in extra))
+                site = self._site(host, tuple(host.gpus[index] for index in extra))
                 self._add_places(service.name, position, number, site, here)
         for host, group in self._stays(service, variant):
             version = host.engines[variant.engine].version
             request = request_of(service, variant, locked.facts, version, companions)
-            site = self._site(tuple(host.gpus[index] for index in group))
+            site = self._site(host, tuple(host.gpus[index] for index in group))
             here = (host, (host.name,), (group,))
             self._add_places(service.name, position, self._number(request), site, here)
 
@@ -184,16 +175,17 @@ class _Estimator:
             self.requests.append(request)
         return self.numbers[key]
 
-    def _site(self, gpus: tuple[Gpu, ...]) -> Site:
-        if gpus not in self.sites:
-            self.sites[gpus] = site_of(gpus)
-        return self.sites[gpus]
+    def _site(self, host: Host, gpus: tuple[Gpu, ...]) -> Site:
+        key = (host.pool is not None, gpus)
+        if key not in self.sites:
+            self.sites[key] = site_of(host, gpus)
+        return self.sites[key]
 
     def _sites_of(self, host: Host, service: Service, variant: Variant) -> dict[Site, _Groups]:
         """The groups of GPUs on which a replica could stand, by the site that they make."""
         found: dict[Site, _Groups] = {}
         for gpus in self._groups(host, service, variant):
-            site = self._site(gpus)
+            site = self._site(host, gpus)
             found[site] = (*found.get(site, ()), tuple(gpu.index for gpu in gpus))
         return found
 
@@ -360,10 +352,10 @@ def _fits(demand: Demand, host: Host, gpus: tuple[Gpu, ...]) -> bool:
 def _too_large(
     service: str, position: int, host: Host, gpus: tuple[Gpu, ...], demand: Demand
 ) -> TooLarge:
-    missing = tuple(
-        max(0, breakdown.high_bytes - gpu.budget_bytes)
-        for breakdown, gpu in zip(demand.devices, gpus, strict=True)
-    )
+    # On the CPU of a pool its budget is that of the host's RAM.
+    taken = demand.taken_bytes if gpus else ()
+    missing = tuple(max(0, size - gpu.budget_bytes) for size, gpu in zip(taken, gpus, strict=True))
+    in_ram = demand.ram_high_bytes if gpus else demand.host.high_bytes
     return TooLarge(
         service=service,
         variant=position,
@@ -371,5 +363,5 @@ def _too_large(
         gpus=tuple(gpu.index for gpu in gpus),
         demand=demand,
         missing_bytes=missing,
-        missing_ram_bytes=max(0, demand.host.high_bytes - host.ram_budget_bytes),
+        missing_ram_bytes=max(0, in_ram - host.ram_budget_bytes),
     )

@@ -103,8 +103,8 @@ def estimate_single(question: Question) -> tuple[Demand, Launch]:
 def _fits(demand: Demand) -> bool:
     """Whether empty GPUs hold it; the first of an offload ladder that does is the one to run."""
     return all(
-        breakdown.high_bytes <= kind.cuda_total_bytes
-        for kind, breakdown in zip(demand.site.kinds, demand.devices, strict=True)
+        taken <= kind.cuda_total_bytes
+        for kind, taken in zip(demand.site.kinds, demand.taken_bytes, strict=True)
     )
 
 
@@ -150,12 +150,22 @@ def _site(names: tuple[str, ...]) -> Site:
                     hints=(*kind_hints(name, catalog), LIST_KINDS),
                 )
             )
+    pool = next((kind for kind in kinds if kind.unified), None)
+    if pool is not None and len(kinds) > 1:
+        faults.append(
+            Diagnostic(
+                code="wrong-value",
+                detail=f"`{pool.name}` is the only GPU of its host: its memory is the RAM.",
+                hints=("Name it once.",),
+            )
+        )
     if faults:
         raise CompileError(faults)
     return Site(
         kinds=tuple(kinds),
         budgets_bytes=tuple(kind.cuda_total_bytes for kind in kinds),
         linked=len(kinds) > 1 and all(kind.link == "nvlink" for kind in kinds),
+        unified=pool is not None,
     )
 
 

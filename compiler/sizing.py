@@ -10,13 +10,13 @@ from compiler.estimate import estimate
 from compiler.inputs import Inputs, Loaded, gpu_kinds, load
 from compiler.ir.demand import Demands, default_context
 from compiler.ir.facts import Task
-from compiler.ir.inventory import EngineInstall, EngineName, Gpu, GpuKind, Host, Inventory
+from compiler.ir.inventory import EngineInstall, EngineName, GpuKind, Host, Inventory
 from compiler.ir.outcome import Sizing
 from compiler.ir.placement import PlacementError
 from compiler.ir.progress import Reporter, Step, silent
 from compiler.ir.spec import Policy, Service, Spec, Variant
 from compiler.ir.units import demand_mib
-from compiler.load.inventory_file import DEFAULT_RESERVED_BYTES, DEFAULT_UTILIZATION_PERMILLE
+from compiler.load.stock import with_stock_gpus
 from compiler.place.placing import place
 
 # As many as an inventory may have of one make before nobody reads the answer.
@@ -125,7 +125,7 @@ def _at_least(spec: Spec, demands: Demands, host: Host) -> int:
     most = 1
     for service in spec.services:
         least = min(
-            sum(demand_mib(device.high_bytes) for device in demand.devices)
+            sum(map(demand_mib, demand.taken_bytes))
             for option in demands.options[service.name]
             for demand in option.demands
         )
@@ -150,18 +150,8 @@ def _host(inventory: Inventory, kind: GpuKind, count: int, number: int) -> Host:
     engines: dict[EngineName, EngineInstall] = {}
     for host in inventory.hosts:
         engines.update(host.engines)
-    gpus = tuple(
-        Gpu(
-            index=index,
-            kind=kind,
-            reserved_bytes=DEFAULT_RESERVED_BYTES,
-            utilization_permille=DEFAULT_UTILIZATION_PERMILLE,
-            island=0,
-        )
-        for index in range(count)
-    )
     name = f"host-{number:03}"
-    return replace(
-        like, name=name, address=name, target="systemd", labels={}, state="ready",
-        engines=engines, gpus=gpus,
-    )  # fmt: skip
+    like = replace(
+        like, name=name, address=name, target="systemd", labels={}, state="ready", engines=engines
+    )
+    return with_stock_gpus(like, kind, count)

@@ -21,8 +21,8 @@ from compiler.ir.plan import Plan, Replica
 from compiler.ir.progress import Reporter, Step, silent
 from compiler.ir.rules import with_daemons
 from compiler.ir.spec import Spec
-from compiler.load.inventory_file import DEFAULT_RESERVED_BYTES, DEFAULT_UTILIZATION_PERMILLE
 from compiler.load.settings import with_settings
+from compiler.load.stock import with_stock_gpus
 from compiler.pipeline import Compilation, finish, ready
 
 _ADDED = re.compile(r"(?:(\d{1,2})x)?([^@\s]+)(?:@(\S+))?")
@@ -312,16 +312,5 @@ def _host_like(inventory: Inventory, name: str | None, kind: GpuKind) -> Host:
 
 def _new_host(like: Host, kind: GpuKind, count: int, name: str) -> Host:
     pattern = next((gpu for gpu in like.gpus if gpu.kind.name == kind.name), None)
-    gpus = tuple(
-        Gpu(
-            index=index,
-            kind=kind,
-            reserved_bytes=pattern.reserved_bytes if pattern else DEFAULT_RESERVED_BYTES,
-            utilization_permille=(
-                pattern.utilization_permille if pattern else DEFAULT_UTILIZATION_PERMILLE
-            ),
-            island=0,
-        )
-        for index in range(count)
-    )
-    return replace(like, name=name, address=name, gpus=gpus, state="ready")
+    named = replace(like, name=name, address=name, state="ready")
+    return with_stock_gpus(named, kind, count, pattern)

@@ -507,6 +507,21 @@ def test_a_host_without_a_gpu_has_its_ram(tmp_path: Path) -> None:
     assert (found.stdout, found.stderr) == ("1048576 () False\n", "")
 
 
+def test_a_gpu_without_memory_of_its_own_takes_the_ram(discover: Discover) -> None:
+    """As GB10 and Jetson: the driver does not say a memory, and the RAM is all that there is."""
+    found = discover("NVIDIA Newbox|0|12|1|GPU-cafe0001|1|0|2", "--host", "box", "--print")
+    assert found.returncode == 0, found.stderr
+    inventory, faults = load_inventory(parse_yaml("inventory.yaml", "version: 1\n" + found.stdout))
+    assert faults == []
+    assert inventory is not None
+    box = inventory.hosts[0]
+    total = re.search(r"MemTotal:\s+(\d+)", Path("/proc/meminfo").read_text("ascii"))
+    assert total is not None
+    assert box.pool is not None
+    assert box.pool.kind.name == "newbox"
+    assert box.ram_bytes // MIB == box.pool.kind.memory_bytes // MIB == int(total[1]) // 1024
+
+
 REPORT = """<?xml version="1.0" ?>
 <!DOCTYPE nvidia_smi_log SYSTEM "nvsmi_device_v12.dtd">
 <nvidia_smi_log>

@@ -43,6 +43,7 @@ from compiler.ir.plan import (
     RoomierRung,
     Share,
 )
+from compiler.ir.pool import gpu_bytes
 from compiler.ir.spec import Service, Spec
 from compiler.ir.units import GIB, MIB
 
@@ -332,8 +333,8 @@ def _planned(breakdown: Breakdown) -> PlannedBreakdown:
 def _gpu_ledgers(inventory: Inventory, replicas: list[Replica]) -> list[GpuLedger]:
     granted = Counter[tuple[str, int]]()
     for replica in replicas:
-        for share in replica.shares:
-            granted[replica.host, share.gpu] += share.share_bytes
+        for index, size in gpu_bytes(replica, inventory.host(replica.host)).items():
+            granted[replica.host, index] += size
     return [
         GpuLedger(
             host=host.name,
@@ -341,11 +342,12 @@ def _gpu_ledgers(inventory: Inventory, replicas: list[Replica]) -> list[GpuLedge
             uuid=gpu.uuid,
             kind=gpu.kind.name,
             memory_bytes=gpu.kind.memory_bytes,
-            reserved_bytes=gpu.reserved_bytes,
+            reserved_bytes=gpu.kept_back_bytes,
             utilization_permille=gpu.utilization_permille,
             budget_bytes=gpu.budget_bytes,
             binding=gpu.binding,
             granted_bytes=granted[host.name, gpu.index],
+            unified=gpu.kind.unified,
             state=gpu.state,
         )
         for host in inventory.hosts
@@ -356,13 +358,17 @@ def _gpu_ledgers(inventory: Inventory, replicas: list[Replica]) -> list[GpuLedge
 def _host_ledgers(inventory: Inventory, replicas: list[Replica]) -> list[HostLedger]:
     granted = Counter[str]()
     for replica in replicas:
-        granted[replica.host] += replica.ram_bytes
+        host = inventory.host(replica.host)
+        # Of one pool, RAM and GPU have one ledger, and both say the same of it.
+        pool = sum(gpu_bytes(replica, host).values())
+        granted[replica.host] += replica.ram_bytes if host.pool is None else pool
     return [
         HostLedger(
             host=host.name,
             target=host.target,
             ram_budget_bytes=host.ram_budget_bytes,
             ram_granted_bytes=granted[host.name],
+            unified=host.pool is not None,
             state=host.state,
         )
         for host in inventory.hosts

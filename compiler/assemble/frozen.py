@@ -23,6 +23,7 @@ from compiler.ir.demand import Demand, Refusal, Request, Site, request_of
 from compiler.ir.inventory import Gpu, Host, Inventory
 from compiler.ir.placement import Placement
 from compiler.ir.plan import Plan, PlannedBreakdown, PlannedPart, Replica, Share
+from compiler.ir.pool import site_of
 
 # What is not compared: the order of starts, which is made with all others; sizes, which are checked
 # for being enough; and what the plan only tells people. Of these the new plan has its own.
@@ -178,7 +179,7 @@ def _demands(request: Request, host: Host, old: Replica) -> Iterator[tuple[Deman
     ways = (request, as_planned, replace(as_planned, kv_tokens=old.kv_tokens))
     kv_bytes = max((share.breakdown.kv.bytes for share in old.shares), default=0)
     for asked in ways:
-        for site in _sites(gpus, old):
+        for site in _sites(host, gpus, old):
             answer = engine.demands(asked, site)
             for demand in () if isinstance(answer, Refusal) else answer:
                 if (demand.split.gpu_layers, demand.host_layers) != (
@@ -194,14 +195,9 @@ def _demands(request: Request, host: Host, old: Replica) -> Iterator[tuple[Deman
                 yield grown, cut == split
 
 
-def _sites(gpus: tuple[Gpu, ...], old: Replica) -> Iterator[Site]:
+def _sites(host: Host, gpus: tuple[Gpu, ...], old: Replica) -> Iterator[Site]:
     """The place with its whole budgets, and as it was when others had taken some of it."""
-    whole = Site(
-        kinds=tuple(gpu.kind for gpu in gpus),
-        budgets_bytes=tuple(gpu.budget_bytes for gpu in gpus),
-        linked=len({gpu.island for gpu in gpus}) == 1
-        and all(gpu.kind.link == "nvlink" for gpu in gpus),
-    )
+    whole = site_of(host, gpus)
     yield whole
     if len(gpus) > 1:
         yield replace(whole, budgets_bytes=tuple(share.share_bytes for share in old.shares))

@@ -9,6 +9,7 @@ from fractions import Fraction
 from compiler.assemble.room import left_bytes
 from compiler.ir.inventory import GpuKey, Inventory
 from compiler.ir.placement import Placement, Placements
+from compiler.ir.pool import gpu_bytes
 from compiler.ir.units import budget_mib, demand_mib
 
 # What goes on as it runs is restarted for more room only when that is so much of what it wants.
@@ -78,11 +79,11 @@ def _in_whole_mib(
     found = dict(grown)
     held = Counter[GpuKey]()
     for replica in placements.frozen:
-        for share in replica.shares:
-            held[replica.host, share.gpu] += demand_mib(share.share_bytes)
+        for index, size in gpu_bytes(replica, inventory.host(replica.host)).items():
+            held[replica.host, index] += demand_mib(size)
     on: dict[GpuKey, list[int]] = defaultdict(list)
     for position, each in enumerate(chosen):
-        for index in each.gpus:
+        for index in each.draws_on:
             on[each.host, index].append(position)
 
     def mib_on(key: GpuKey) -> int:
@@ -90,7 +91,7 @@ def _in_whole_mib(
         for position in on[key]:
             each = chosen[position]
             size = found.get(position, sizes.get(position, 0))
-            total += demand_mib(each.demand.high_bytes_with(size)[each.gpus.index(key[1])])
+            total += demand_mib(each.demand.high_bytes_with(size)[each.draws_on.index(key[1])])
         return total
 
     for host in inventory.hosts:

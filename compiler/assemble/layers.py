@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from compiler.assemble.room import left_bytes
 from compiler.engines.registry import engine_of
-from compiler.ir.demand import Demand, Refusal
+from compiler.ir.demand import Refusal
 from compiler.ir.inventory import GpuKey, Inventory
 from compiler.ir.placement import Placement, Placements
 from compiler.ir.spec import Spec
@@ -34,22 +34,18 @@ def with_more_layers(inventory: Inventory, spec: Spec, placements: Placements) -
 def _deeper(placement: Placement, left: dict[GpuKey, int]) -> Placement:
     """The placement with the most layers on its GPUs that fit; `left` is kept true."""
     demand = placement.demand
-    keys = [(placement.host, gpu) for gpu in placement.gpus]
-    own = _sizes(demand)
+    keys = [(placement.host, gpu) for gpu in placement.draws_on]
+    own = demand.taken_bytes
     room = [left[key] + size for key, size in zip(keys, own, strict=True)]
     site = replace(demand.site, budgets_bytes=tuple(room))
     answer = engine_of(demand.request.engine).demands(demand.request, site)
     for better in () if isinstance(answer, Refusal) else answer:
         if better.host_permille >= demand.host_permille:
             break
-        sizes = _sizes(better)
+        sizes = better.taken_bytes
         fits = all(size <= most for size, most in zip(sizes, room, strict=True))
-        if fits and better.host.high_bytes <= demand.host.high_bytes:
+        if fits and better.ram_high_bytes <= demand.ram_high_bytes:
             for key, most, size in zip(keys, room, sizes, strict=True):
                 left[key] = most - size
             return replace(placement, demand=better)
     return placement
-
-
-def _sizes(demand: Demand) -> list[int]:
-    return [breakdown.high_bytes for breakdown in demand.devices]

@@ -42,7 +42,7 @@ def roomier_rung(demands: Demands, service: Service, placement: Placement) -> Ro
 
 
 def _sizes(demand: Demand) -> list[int]:
-    return [device.high_bytes for device in demand.devices]
+    return list(demand.taken_bytes)
 
 
 def _room_permille(demand: Demand, shares: list[int]) -> int | None:
@@ -53,11 +53,11 @@ def _room_permille(demand: Demand, shares: list[int]) -> int | None:
         fits = all(a <= b for a, b in zip(_sizes(demand), shares, strict=True))
         return 1000 if fits and demand.kv_tokens else None
     steps, least = [], max(1, demand.kv_bytes // demand.growth.step_bytes)
-    for device, share in zip(demand.devices, shares, strict=True):
-        if share < device.high_bytes:
+    for device, taken, share in zip(demand.devices, demand.taken_bytes, shares, strict=True):
+        if share < taken:
             return None
         if device.kv.bytes:
-            room = share - device.high_bytes + device.kv.high_bytes
+            room = share - taken + device.kv.high_bytes
             steps.append(room * least // device.kv.bytes)
     kv_bytes = min(steps, default=0) * demand.growth.step_bytes
     return min(1000, kv_bytes * 1000 // max(1, demand.growth.max_kv_bytes))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from compiler.ir.inventory import GpuKey, Inventory
 from compiler.ir.placement import Placements
+from compiler.ir.pool import gpu_bytes
 from compiler.ir.units import MIB, budget_mib
 
 
@@ -21,9 +22,9 @@ def left_bytes(inventory: Inventory, placements: Placements) -> dict[GpuKey, int
     for placement in placements.chosen:
         demand = placement.demand
         reserved = demand.kv_bytes if placement.kv_bytes is None else placement.kv_bytes
-        for gpu, size in zip(placement.gpus, demand.high_bytes_with(reserved), strict=True):
+        for gpu, size in zip(placement.draws_on, demand.high_bytes_with(reserved), strict=True):
             left[placement.host, gpu] -= size
     for replica in placements.frozen:
-        for share in replica.shares:
-            left[replica.host, share.gpu] -= share.share_bytes
+        for gpu, size in gpu_bytes(replica, inventory.host(replica.host)).items():
+            left[replica.host, gpu] -= size
     return left

@@ -31,6 +31,8 @@ _SIZE = re.compile(r"[0-9]+gb?")
 _SXM = re.compile(r"sxm[0-9]?")
 _FORMS = frozenset({"sxm", "pcie", "nvl"})
 _MAX_SLUG = 50
+# "Orin (nvgpu)" is the chip and the name of its driver.
+_OF_TEGRA = frozenset({"nvgpu", "jetson", "agx", "nx", "nano"})
 
 
 def kind_of(gpu: FoundGpu, kinds: Mapping[str, GpuKind]) -> str | None:
@@ -39,6 +41,9 @@ def kind_of(gpu: FoundGpu, kinds: Mapping[str, GpuKind]) -> str | None:
     ranked = []
     for name, kind in sorted(kinds.items()):
         kind_words, kind_forms = _words(name)
+        if kind.unified and words - _OF_TEGRA and words - _OF_TEGRA <= kind_words:
+            # The driver of a Jetson says its chip alone; its memory tells which module it is.
+            kind_words = words
         if words != kind_words or not agrees(kind, gpu) or (forms and kind_forms - forms):
             continue
         # The SXM cards of a series are those whose name says no form: "NVIDIA H200".
@@ -52,7 +57,9 @@ def agrees(kind: GpuKind, gpu: FoundGpu) -> bool:
     """Whether the GPU's memory and compute capability are those of the kind."""
     difference = abs(kind.memory_bytes - gpu.memory_bytes) * _PERMILLE
     near = difference <= kind.memory_bytes * _TOLERANCE_PERMILLE
-    return near and gpu.compute in {None, kind.compute} and kind.mig == gpu.mig
+    # A driver that says the RAM for the memory of such a GPU makes it no memory of its own.
+    pooled = kind.unified or not gpu.unified
+    return near and pooled and gpu.compute in {None, kind.compute} and kind.mig == gpu.mig
 
 
 def new_kind(gpu: FoundGpu, kinds: Mapping[str, GpuKind]) -> str:

@@ -24,9 +24,12 @@ class FoundGpu:
     name: str
     """The product name, as nvidia-smi prints it."""
     uuid: str
+    """Empty where the driver does not say one, as on a Jetson."""
     minor: int | None = None
     """Number of its node, `/dev/nvidia<minor>`; None for a slice, and where there are no nodes."""
     memory_bytes: int
+    unified: bool = False
+    """It has no memory of its own, so that the driver says none: its memory is all of the RAM."""
     compute: tuple[int, int] | None
     """None where only a report of nvidia-smi speaks of it, which does not say it."""
     mig: bool
@@ -71,7 +74,7 @@ def _with_gpus(ram_bytes: int | None) -> Found:
     with _nvml() as nvml:
         handles = _handles(nvml)
         for handle, island in zip(handles, _islands(nvml, handles), strict=True):
-            found = list(_devices(nvml, handle, island))
+            found = list(_devices(nvml, handle, island, ram_bytes))
             gpus += found
             if not found:
                 unsliced.append(str(nvml.nvmlDeviceGetUUID(handle)))
@@ -122,7 +125,11 @@ def _handles(nvml: Any) -> list[Any]:  # noqa: ANN401  pynvml has no types.
     """The GPUs in the order of the PCI bus, which is the order that plans count in."""
 
     def place(handle: Any) -> tuple[int, int, int]:  # noqa: ANN401
-        pci = nvml.nvmlDeviceGetPciInfo(handle)
+        try:
+            pci = nvml.nvmlDeviceGetPciInfo(handle)
+        except nvml.NVMLError_NotSupported:
+            # The GPU of a Jetson is on no bus.
+            return 0, 0, 0
         return pci.domain, pci.bus, pci.device
 
     count = nvml.nvmlDeviceGetCount()
@@ -149,20 +156,59 @@ def _joined(nvml: Any, first: Any, second: Any) -> bool:  # noqa: ANN401
     return bool(status == nvml.NVML_P2P_STATUS_OK)
 
 
-def _devices(nvml: Any, handle: Any, island: int) -> Iterator[FoundGpu]:  # noqa: ANN401
+def _devices(
+    nvml: Any,  # noqa: ANN401
+    handle: Any,  # noqa: ANN401
+    island: int,
+    ram_bytes: int | None,
+) -> Iterator[FoundGpu]:
     """The GPU itself or, in MIG mode, its slices."""
     sliced = _in_mig_mode(nvml, handle)
     compute = nvml.nvmlDeviceGetCudaComputeCapability(handle)
     for each in _slices(nvml, handle) if sliced else [handle]:
+        own_bytes = _memory(nvml, each)
+        name = str(nvml.nvmlDeviceGetName(each))
+        if not own_bytes and not ram_bytes:
+            raise no_memory(name)
         yield FoundGpu(
-            name=str(nvml.nvmlDeviceGetName(each)),
-            uuid=str(nvml.nvmlDeviceGetUUID(each)),
+            name=name,
+            uuid=_uuid(nvml, each),
             minor=None if sliced else _minor(nvml, handle),
-            memory_bytes=int(nvml.nvmlDeviceGetMemoryInfo(each).total),
+            memory_bytes=own_bytes or ram_bytes or 0,
+            unified=not own_bytes,
             compute=compute,
             mig=sliced,
             island=island,
         )
+
+
+def no_memory(gpu: str) -> CompileError:
+    """The fault of a GPU that shares the RAM of a host of which nobody says how much it has."""
+    return CompileError(
+        [
+            Diagnostic(
+                code="missing-key",
+                detail=f"`{gpu}` has no memory of its own but shares its host's RAM, and nothing "
+                "says how much that is.",
+                hints=("Add `--ram 121GiB`, with what `free` shows there in all.",),
+            )
+        ]
+    )
+
+
+def _memory(nvml: Any, handle: Any) -> int:  # noqa: ANN401
+    """Bytes of the GPU's own memory; 0 where it has none (GB10, Orin, Thor: one pool with RAM)."""
+    try:
+        return int(nvml.nvmlDeviceGetMemoryInfo(handle).total)
+    except nvml.NVMLError_NotSupported:
+        return 0
+
+
+def _uuid(nvml: Any, handle: Any) -> str:  # noqa: ANN401
+    try:
+        return str(nvml.nvmlDeviceGetUUID(handle))
+    except nvml.NVMLError_NotSupported:
+        return ""
 
 
 def _minor(nvml: Any, handle: Any) -> int | None:  # noqa: ANN401

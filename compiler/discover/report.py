@@ -9,7 +9,7 @@ from xml.parsers import expat
 
 from compiler.diagnostics import CompileError, Diagnostic
 from compiler.discover.kinds import kind_of
-from compiler.discover.machine import Found, FoundGpu
+from compiler.discover.machine import Found, FoundGpu, no_memory
 from compiler.ir.inventory import GpuKind
 from compiler.ir.units import MIB
 
@@ -22,6 +22,8 @@ _MAX_TEXT = 4096
 
 _UUID = re.compile(r"GPU-[0-9a-zA-Z-]{4,100}")
 _MEMORY = re.compile(r"([0-9]{1,9}) MiB")
+# What is printed of a GPU that has no memory of its own.
+_NO_MEMORY = frozenset({"N/A", "[N/A]", "Not Supported", "[Not Supported]"})
 # Where all cards of an architecture have one compute capability (CUDA programming guide).
 _COMPUTE = {"Volta": (7, 0), "Turing": (7, 5), "Ada Lovelace": (8, 9), "Hopper": (9, 0)}
 
@@ -40,7 +42,8 @@ def read_report(
     """
     try:
         entries = _entries(text)
-        gpus = [_gpu(entry) for entry in entries]
+        # A GPU without memory of its own is the only one of its host.
+        gpus = [_gpu(entry, ram_bytes, alone=len(entries) == 1) for entry in entries]
     except (_RefusedError, expat.ExpatError) as fault:
         detail = f"This is nothing that `nvidia-smi -q -x` prints: {fault}."
         hint = "Run `nvidia-smi -q -x > report.xml` on the GPU host, and give that file."
@@ -56,19 +59,25 @@ def _with_island(gpu: FoundGpu, index: int, kinds: Mapping[str, GpuKind]) -> Fou
     return replace(gpu, island=0 if joined else index + 1)
 
 
-def _gpu(entry: dict[str, str]) -> FoundGpu:
+def _gpu(entry: dict[str, str], ram_bytes: int | None, *, alone: bool) -> FoundGpu:
     name, uuid = entry.get("product_name", ""), entry.get("uuid", "")
-    memory = _MEMORY.fullmatch(entry.get("fb_memory_usage/total", ""))
-    if not (name and name.isprintable() and _UUID.fullmatch(uuid)):
+    said = entry.get("fb_memory_usage/total", "")
+    memory, unified = _MEMORY.fullmatch(said), alone and said in _NO_MEMORY
+    if unified and uuid in _NO_MEMORY:
+        uuid = ""
+    if not (name and name.isprintable() and (_UUID.fullmatch(uuid) or (unified and not uuid))):
         raise _RefusedError("a GPU has no product name or no UUID")
-    if memory is None:
+    if memory is None and not unified:
         raise _RefusedError(f"`{name[:60]}` does not say its memory")
+    if memory is None and not ram_bytes:
+        raise no_memory(name[:60])
     minor = entry.get("minor_number", "")
     return FoundGpu(
         name=name,
         uuid=uuid,
         minor=int(minor) if minor.isascii() and minor.isdecimal() and len(minor) < 4 else None,  # noqa: PLR2004  Nodes go up to 255.
-        memory_bytes=int(memory[1]) * MIB,
+        memory_bytes=int(memory[1]) * MIB if memory else ram_bytes or 0,
+        unified=unified,
         compute=_COMPUTE.get(entry.get("product_architecture", "")),
         mig=entry.get("mig_mode/current_mig") == "Enabled",
         island=0,

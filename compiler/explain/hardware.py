@@ -22,6 +22,8 @@ _MOST_GPUS = 8
 
 # Above this vLLM itself fails now and then: other processes of the host come and go.
 _MOST_UTILIZATION = 980
+# Of one memory for GPU and RAM: beyond, such a host hangs sooner or later.
+_MOST_POOL_UTILIZATION = 870
 
 _BOUND = 900
 _RAM = 5000
@@ -75,12 +77,13 @@ def _bounds(case: Case, members: frozenset[str], device: str, spend: Spend) -> I
                 code="reserved", subject=device, value=str(value), now=str(gpu.reserved_bytes),
                 cost=_BOUND,
             )  # fmt: skip
-    if gpu.binding == "utilization" and gpu.utilization_permille < _MOST_UTILIZATION:
+    most = _MOST_POOL_UTILIZATION if gpu.kind.unified else _MOST_UTILIZATION
+    if gpu.binding == "utilization" and gpu.utilization_permille < most:
 
         def with_utilization(steps: int) -> Gpu:
             return replace(gpu, utilization_permille=gpu.utilization_permille + steps * 5)
 
-        steps = (_MOST_UTILIZATION - gpu.utilization_permille) // 5
+        steps = (most - gpu.utilization_permille) // 5
         least = _least(case, members, (name, with_utilization), steps, spend)
         if least:
             value = with_utilization(least).utilization_permille
@@ -128,7 +131,11 @@ def _with_gpu(inventory: Inventory, host: str, gpu: Gpu) -> Inventory:
 
 def _more_ram(conflict: FitsNowhere) -> Iterator[Remedy]:
     """The least RAM with which a place would do whose GPUs are large enough."""
-    places = [place for place in conflict.too_large if not any(place.missing_bytes)]
+    places = [
+        place
+        for place in conflict.too_large
+        if not any(place.missing_bytes) and not place.demand.site.unified
+    ]
     if places:
         best = min(places, key=lambda place: (place.missing_ram_bytes, place.host))
         yield Remedy(
@@ -146,7 +153,7 @@ def _more_gpus(case: Case, members: frozenset[str], spend: Spend) -> Iterator[Re
         if kinds in seen or len(set(kinds)) != 1 or host.state != "ready" or host.gpus[0].kind.mig:
             continue
         seen.add(kinds)
-        for more in (1, 2, 4, 6):
+        for more in (1, 2, 4, 6) if host.pool is None else ():
             if len(kinds) + more > most:
                 break
             spend()

@@ -11,12 +11,12 @@ from compiler.estimate import estimate
 from compiler.ir.demand import Demands, request_of
 from compiler.ir.document import Document
 from compiler.ir.facts import ModelFacts
-from compiler.ir.inventory import EngineInstall, EngineName, Gpu, GpuKind, Host, Inventory
+from compiler.ir.inventory import EngineInstall, EngineName, GpuKind, Host, Inventory
 from compiler.ir.lock import Lock
 from compiler.ir.plan import Plan
 from compiler.ir.rules import engine_hosts
 from compiler.ir.spec import Policy, Service, Spec
-from compiler.load.inventory_file import DEFAULT_RESERVED_BYTES, DEFAULT_UTILIZATION_PERMILLE
+from compiler.load.stock import with_stock_gpus
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,22 +118,12 @@ def _trial_host(inventory: Inventory, kind: GpuKind, count: int) -> Host:
     engines: dict[EngineName, EngineInstall] = {}
     for host in inventory.hosts:
         engines.update(host.engines)
-    gpus = tuple(
-        Gpu(
-            index=index,
-            kind=kind,
-            reserved_bytes=DEFAULT_RESERVED_BYTES,
-            utilization_permille=DEFAULT_UTILIZATION_PERMILLE,
-            island=0,
-        )
-        for index in range(count)
-    )
-    return replace(
+    like = replace(
         inventory.hosts[0],
         target="systemd",
         labels={},
         ram_bytes=roomiest.ram_bytes,
         ram_reserved_bytes=roomiest.ram_reserved_bytes,
         engines=engines,
-        gpus=gpus,
     )
+    return with_stock_gpus(like, kind, count)

@@ -150,17 +150,18 @@ def _too_large_lines(case: Case, service: Service, places: tuple[TooLarge, ...])
 
 def _place_line(case: Case, variant: Variant, place: TooLarge) -> str:
     host = case.inventory.host(place.host)
-    figures = zip(place.gpus, place.missing_bytes, place.demand.devices, strict=True)
+    taken = place.demand.taken_bytes if place.gpus else ()
+    figures = zip(place.gpus, place.missing_bytes, taken, strict=True)
     equal = grouped(
         (
             (
-                show_mib(breakdown.high_bytes),
+                show_mib(size),
                 f"{host.gpus[index].kind.name}, budget {_budget(host.gpus[index])}",
                 f": {show_mib(missing)} missing" if missing else "",
             ),
             f"{host.name}/{index}",
         )
-        for index, missing, breakdown in figures
+        for index, missing, size in figures
     )
     parts = [
         f"{size} on {'each of ' if len(names) > 1 else ''}`{folded(names)}` ({gpu}){missing}"
@@ -177,15 +178,18 @@ def _place_line(case: Case, variant: Variant, place: TooLarge) -> str:
 def _budget(gpu: Gpu) -> str:
     """The budget and the bound that gives it: only one of the bounds ever counts."""
     why = {
-        "reserved": f"memory less {show_mib(gpu.reserved_bytes)} reserved",
+        "reserved": f"memory less {show_mib(gpu.kept_back_bytes)} reserved",
         "utilization": f"{gpu.utilization_permille / 10:g} % of the memory",
         "cuda_total": "all that CUDA can allocate",
     }
-    return f"{gpu.budget_bytes // (1 << 20):,} MiB, {why[gpu.binding]}"
+    both = ", one memory with the RAM" if gpu.kind.unified else ""
+    return f"{gpu.budget_bytes // (1 << 20):,} MiB, {why[gpu.binding]}{both}"
 
 
 def _sizes(demand: Demand) -> str:
     breakdowns = demand.devices or (demand.host,)
+    if demand.devices and demand.site.unified:
+        breakdowns = (*breakdowns, demand.host)
     parts = [
         f"{name} {show_mib(sum(getattr(each, name).high_bytes for each in breakdowns))}"
         for name, _ in breakdowns[0].parts()

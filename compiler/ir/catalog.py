@@ -170,6 +170,22 @@ _ROWS: tuple[_Row, ...] = (
     ("gb300-252gb", 256703, 0, "10.3", "pcie", 7100, 152),
 )
 
+# One pool for GPU and RAM: name, MiB as MemTotal of /proc/meminfo has it (CUDA reports all of it),
+# compute capability, memory bandwidth in 10^9 bytes a second, SMs. A DGX Spark has 124,546 MiB or,
+# with older firmware, 122,500; Jetsons are as tegrastats prints them on JetPack 6 and 7. GH200,
+# GB200 and GB300 are not of these: their HBM is a memory of its own beside the RAM.
+_POOLS: tuple[tuple[str, int, str, int, int], ...] = (
+    ("gb10", 124546, "12.1", 273, 48),
+    ("jetson-agx-orin-32gb", 30697, "8.7", 204, 14),
+    ("jetson-agx-orin-64gb", 62841, "8.7", 204, 16),
+    ("jetson-agx-thor", 125772, "11.0", 273, 20),
+    ("jetson-orin-nano-4gb", 3430, "8.7", 51, 4),
+    ("jetson-orin-nano-8gb", 7620, "8.7", 102, 8),
+    ("jetson-orin-nx-16gb", 15656, "8.7", 102, 8),
+    ("jetson-orin-nx-8gb", 7620, "8.7", 102, 8),
+    ("jetson-t4000", 62841, "11.0", 273, 12),
+)
+
 # Kinds whose memory nobody reported: a compile that uses one says so.
 _ASSUMED = frozenset(
     {
@@ -178,7 +194,7 @@ _ASSUMED = frozenset(
         *("rtx-3050-6gb", "rtx-3060-8gb", "rtx-3060-laptop", "rtx-3080-ti-laptop"),
         *("rtx-4050-laptop", "rtx-4080-laptop", "rtx-5070-laptop", "rtx-5070-ti-laptop"),
         *("rtx-5080-laptop", "rtx-a1000", "rtx-pro-2000", "rtx-pro-5000-72gb", "titan-v"),
-        "titan-xp",
+        *("titan-xp", "jetson-orin-nano-4gb", "jetson-t4000"),
     }
 )
 
@@ -234,6 +250,7 @@ _MAX_COMPUTE_TEXT = 5
 def builtin_kinds() -> dict[str, GpuKind]:
     """Every built-in GPU kind by name."""
     kinds = [_card(row) for row in _ROWS] + [_slice(row) for row in _SLICES]
+    kinds += [_pool(row) for row in _POOLS]
     return {kind.name: kind for kind in kinds}
 
 
@@ -270,4 +287,18 @@ def _slice(row: tuple[str, int, str, int]) -> GpuKind:
         compute=parse_compute(compute),
         multiprocessors=multiprocessors,
         mig=True,
+    )
+
+
+def _pool(row: tuple[str, int, str, int, int]) -> GpuKind:
+    name, memory, compute, bandwidth, multiprocessors = row
+    return GpuKind(
+        name=name,
+        memory_bytes=memory * MIB,
+        cuda_total_bytes=memory * MIB,
+        compute=parse_compute(compute),
+        bandwidth_bytes=bandwidth * 10**9,
+        multiprocessors=multiprocessors,
+        assumed=name in _ASSUMED,
+        unified=True,
     )

@@ -237,12 +237,14 @@ class Site:
     """Devices of one host on which a replica could stand, in the order the engine will see them.
 
     No GPU means CPU only. `budgets_bytes` is the whole budget of each GPU: llama.cpp splits layers
-    in proportion to it. `linked`: all GPUs are in one NVLink island.
+    in proportion to it. `linked`: all GPUs are in one NVLink island. `unified`: the only GPU of
+    the host has its RAM for memory, whether or not the replica uses that GPU.
     """
 
     kinds: tuple[GpuKind, ...] = ()
     budgets_bytes: tuple[int, ...] = ()
     linked: bool = False
+    unified: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -310,11 +312,21 @@ class Demand:
         """KV cache on the GPU that has most of it."""
         return max((device.kv.bytes for device in self.devices), default=0)
 
-    def high_bytes_with(self, kv_bytes: int) -> tuple[int, ...]:
-        """The high side on each GPU with this much KV, in whole steps, on the one that has most.
+    @property
+    def ram_high_bytes(self) -> int:
+        """The high side in RAM that has a budget of its own: none where one pool serves both."""
+        return 0 if self.site.unified else self.host.high_bytes
 
-        Stages of a pipeline have layers of their own: as many steps, each of its own size.
+    def high_bytes_with(self, kv_bytes: int) -> tuple[int, ...]:
+        """The high side in the memory of each GPU with this much KV on the one that has most.
+
+        Of one pool with RAM this is what the replica takes of both, on the CPU alone as well. KV is
+        in whole steps; stages of a pipeline have layers of their own: as many steps, each of its
+        own size.
         """
+        return self._taken(self._device_bytes_with(kv_bytes))
+
+    def _device_bytes_with(self, kv_bytes: int) -> tuple[int, ...]:
         if self.growth is None:
             return tuple(device.high_bytes for device in self.devices)
         own, least = [device.kv.bytes for device in self.devices], self.kv_bytes
@@ -323,6 +335,14 @@ class Demand:
             device.high_bytes + max(0, after - device.kv.high_bytes)
             for device, after in zip(self.devices, kv, strict=True)
         )
+
+    @property
+    def taken_bytes(self) -> tuple[int, ...]:
+        """The high side in the memory of each GPU as the demand stands."""
+        return self._taken(tuple(device.high_bytes for device in self.devices))
+
+    def _taken(self, shares: tuple[int, ...]) -> tuple[int, ...]:
+        return (sum(shares) + self.host.high_bytes,) if self.site.unified else shares
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

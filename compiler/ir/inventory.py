@@ -43,6 +43,8 @@ class GpuKind:
     """Nobody was found who had seen the driver print its memory."""
     mig: bool = False
     """A MIG slice: a device of its own, tensor parallelism is not possible."""
+    unified: bool = False
+    """It has no memory of its own: its memory is its host's RAM, one pool for both."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +57,8 @@ class Gpu:
     minor: int | None = None
     """Number of its node, `/dev/nvidia<minor>`, which is not always its index. None: not known."""
     reserved_bytes: int
+    shared_reserved_bytes: int = 0
+    """What its host's `ram_reserved` keeps of the same memory; 0 for a GPU with its own."""
     utilization_permille: int
     island: int
     """GPUs of one host with the same island number are joined by NVLink."""
@@ -74,6 +78,11 @@ class Gpu:
         return min(self.bounds().values())
 
     @property
+    def kept_back_bytes(self) -> int:
+        """What is kept of its memory for others: of one pool, what GPU and host keep together."""
+        return self.reserved_bytes + self.shared_reserved_bytes
+
+    @property
     def binding(self) -> Bound:
         """Which bound gives the budget."""
         bounds = self.bounds()
@@ -85,7 +94,7 @@ class Gpu:
         The CUDA total bounds too: what the driver keeps for itself no process can allocate.
         """
         return {
-            "reserved": self.kind.memory_bytes - self.reserved_bytes,
+            "reserved": self.kind.memory_bytes - self.kept_back_bytes,
             "utilization": permille_of(self.kind.memory_bytes, self.utilization_permille),
             "cuda_total": self.kind.cuda_total_bytes,
         }
@@ -127,8 +136,18 @@ class Host:
         return self.target in CONTAINER_TARGETS
 
     @property
+    def pool(self) -> Gpu | None:
+        """The GPU whose memory is this host's RAM, where one pool serves both; it is the only GPU.
+
+        What a replica takes of either is taken of this GPU's budget.
+        """
+        return next((gpu for gpu in self.gpus if gpu.kind.unified), None)
+
+    @property
     def ram_budget_bytes(self) -> int:
-        """RAM that services may take."""
+        """RAM that services may take; of one pool, its budget."""
+        if self.pool is not None:
+            return max(0, self.pool.budget_bytes)
         return max(0, self.ram_bytes - self.ram_reserved_bytes)
 
 

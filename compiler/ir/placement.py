@@ -22,6 +22,14 @@ class Placement:
     stays: bool = False
     """Goes on as it runs, with the share that it has: what is left over does not restart it."""
 
+    @property
+    def draws_on(self) -> tuple[int, ...]:
+        """GPUs whose memory it takes: its own, and on the CPU of a host with one pool the pool's.
+
+        As long as `Demand.high_bytes_with`; the GPU of a pool is its host's only one.
+        """
+        return self.gpus or ((0,) if self.demand.site.unified else ())
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Placements:

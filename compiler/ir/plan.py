@@ -165,6 +165,8 @@ class GpuLedger(Record):
     budget_bytes: int
     binding: Bound
     granted_bytes: int
+    unified: bool = False
+    """One pool with the host's RAM: the budget is of both, and so is what is granted of it."""
     state: GpuState = "ready"
 
 
@@ -175,6 +177,8 @@ class HostLedger(Record):
     target: Target
     ram_budget_bytes: int
     ram_granted_bytes: int
+    unified: bool = False
+    """One pool with the host's only GPU, whose ledger says the same."""
     state: HostState = "ready"
 
 

@@ -25,6 +25,7 @@ from compiler.load.inventory_file import (
     DEFAULT_BINS,
     DEFAULT_LISTEN,
     DEFAULT_MODELS_DIR,
+    DEFAULT_POOL_UTILIZATION_PERMILLE,
     DEFAULT_PORTS,
     DEFAULT_RAM_RESERVED_BYTES,
     DEFAULT_RESERVED_BYTES,
@@ -171,7 +172,16 @@ class _Loader:
     def _host(self, name: str, entry: HostEntry) -> Host:
         """The host of an entry; a range differs in name and address only."""
         defaults = self.defaults
+        gpus = self._gpus(name, entry)
         ram = entry.ram if entry.ram is not None else defaults.ram
+        reserved = _first(entry.ram_reserved, defaults.ram_reserved, DEFAULT_RAM_RESERVED_BYTES)
+        pool = next((gpu for gpu in gpus if gpu.kind.unified), None)
+        if pool is not None:
+            # What `defaults.ram` says is meant for hosts whose RAM is apart.
+            ram = min(pool.kind.memory_bytes, entry.ram or pool.kind.memory_bytes)
+            if entry.ram_reserved is None and defaults.ram_reserved is None:
+                reserved = min(reserved, ram // 8)
+            gpus = self._pooled(name, gpus, ram, reserved)
         written = (*self._entries(name, "ram"), ("defaults", "ram"))
         if ram is None and not any(self.document.holds(*place) for place in written):
             self._fault(
@@ -180,7 +190,6 @@ class _Loader:
                 "Write `ram: 64GiB` there, or under `defaults`.",
                 "hosts", name,
             )  # fmt: skip
-        reserved = _first(entry.ram_reserved, defaults.ram_reserved, DEFAULT_RAM_RESERVED_BYTES)
         return Host(
             name=name,
             address=name,
@@ -192,9 +201,36 @@ class _Loader:
             models_dir=_first(entry.models_dir, defaults.models_dir, DEFAULT_MODELS_DIR),
             listen=_first(entry.listen, defaults.listen, DEFAULT_LISTEN),
             engines=self._engines(name, entry),
-            gpus=self._gpus(name, entry),
+            gpus=gpus,
             state=entry.state,
         )
+
+    def _pooled(
+        self, name: str, gpus: tuple[Gpu, ...], ram: int, ram_reserved: int
+    ) -> tuple[Gpu, ...]:
+        """The GPU of a pool with the memory that the system sees, less what the host keeps."""
+        if len(gpus) > 1:
+            self._fault(
+                "wrong-value",
+                f"Host `{name}` has {len(gpus)} GPUs, and a `{_pool_kind(gpus).name}` is the only "
+                "one of its host: its memory is the RAM.",
+                "Give each of them a host of its own; a GPU beside it cannot be planned for.",
+                "hosts", name, "gpus",
+            )  # fmt: skip
+            return gpus
+        kind = gpus[0].kind
+        whole = replace(kind, memory_bytes=ram, cuda_total_bytes=min(kind.cuda_total_bytes, ram))
+        gpu = replace(gpus[0], kind=whole, shared_reserved_bytes=ram_reserved)
+        if gpu.budget_bytes <= 0:
+            self._fault(
+                "bad-budget",
+                f"GPU `{kind.name}` of host `{name}` has {format_size(ram)}, one memory with the "
+                f"RAM, of which {format_size(gpu.reserved_bytes)} are `reserved` and "
+                f"{format_size(ram_reserved)} `ram_reserved`.",
+                "Lower `ram_reserved` or `reserved` of this host.",
+                "hosts", name,
+            )  # fmt: skip
+        return (gpu,)
 
     def _engines(self, name: str, entry: HostEntry) -> dict[EngineName, EngineInstall]:
         found: dict[EngineName, EngineInstall] = {}
@@ -319,6 +355,8 @@ class _Loader:
         default = self.defaults.gpu
         reserved = _first(entry.reserved, default.reserved, DEFAULT_RESERVED_BYTES)
         share = _first(entry.utilization, default.utilization, DEFAULT_UTILIZATION_PERMILLE)
+        if kind.unified and entry.utilization is None:
+            share = min(share, DEFAULT_POOL_UTILIZATION_PERMILLE)
         uuid, minor = named
         gpu = Gpu(
             index=index, kind=kind, uuid=uuid, minor=minor, reserved_bytes=reserved,
@@ -357,13 +395,25 @@ class _Loader:
 
     def _kind(self, name: str, entry: GpuKindEntry) -> GpuKind:
         # Without a measured figure the CUDA total is 98 % of the NVML one, as in the catalog.
-        cuda_total = entry.cuda_total or entry.memory * 98 // 100
+        built_in = builtin_kinds().get(name)
+        unified = entry.unified
+        if unified is None:
+            unified = built_in is not None and built_in.unified
+        usual = entry.memory if unified else entry.memory * 98 // 100
+        cuda_total = entry.cuda_total or usual
         if cuda_total > entry.memory:
             self._fault(
                 "wrong-value",
                 f"GPU kind `{name}`: the CUDA total is larger than the memory.",
                 "`memory` is what nvidia-smi prints, `cuda_total` what torch prints.",
                 "gpu_kinds", name, "cuda_total",
+            )  # fmt: skip
+        if entry.mig and unified:
+            self._fault(
+                "wrong-value",
+                f"GPU kind `{name}` is a MIG slice and unified; a slice has memory of its own.",
+                "Leave out one of the two.",
+                "gpu_kinds", name, "unified",
             )  # fmt: skip
         return GpuKind(
             name=name,
@@ -374,6 +424,7 @@ class _Loader:
             bandwidth_bytes=entry.bandwidth or 0,
             multiprocessors=entry.multiprocessors or 0,
             mig=entry.mig,
+            unified=unified,
         )
 
     def _names(self, pattern: str) -> list[str]:
@@ -412,6 +463,10 @@ def _assumed(kind: GpuKind, location: Location) -> Diagnostic:
         hints=("If `nvidia-smi` prints another size, give the kind that under `gpu_kinds`.",),
         severity=Severity.WARNING,
     )
+
+
+def _pool_kind(gpus: tuple[Gpu, ...]) -> GpuKind:
+    return next(gpu.kind for gpu in gpus if gpu.kind.unified)
 
 
 def _version(entry: EngineEntry | None) -> str | None:

@@ -37,6 +37,9 @@ DEFAULT_TARGET: Target = "systemd"
 DEFAULT_RESERVED_BYTES = 512 * MIB
 DEFAULT_UTILIZATION_PERMILLE = 950
 DEFAULT_RAM_RESERVED_BYTES = 4 * GIB
+# Of one pool for GPU and RAM, with which the whole host stops when it runs out: people who run such
+# boxes keep 0.80 to 0.85, and of 121.7 GiB some find no more than 101 free at the start.
+DEFAULT_POOL_UTILIZATION_PERMILLE = 820
 DEFAULT_PORTS = (8000, 8999)
 DEFAULT_MODELS_DIR = "/srv/models"
 # Engines have no key unless a service names one among its secrets, and docker publishes ports past
@@ -68,7 +71,8 @@ def _reserved(default: str) -> Any:  # noqa: ANN401
 def _utilization(default: str) -> Any:  # noqa: ANN401
     return _optional(
         "Largest share of a GPU's memory that services may take together, 0 to 1 in steps of "
-        "0.001.",
+        f"0.001. Of one pool for GPU and RAM it is {DEFAULT_POOL_UTILIZATION_PERMILLE / 1000:g}, "
+        "and less if `defaults` says less, unless the GPU itself says another.",
         default,
     )
 
@@ -82,7 +86,11 @@ def _target(default: str) -> Any:  # noqa: ANN401
 
 
 def _ram_reserved(default: str) -> Any:  # noqa: ANN401
-    return _optional("RAM that services leave to the system and to other software.", default)
+    return _optional(
+        "RAM that services leave to the system and to other software. Of one pool for GPU and RAM "
+        "it is kept besides `reserved`, by default an eighth if that is less.",
+        default,
+    )
 
 
 def _ports(default: str) -> Any:  # noqa: ANN401
@@ -268,7 +276,8 @@ class HostEntry(Entry):
     ram: Size | None = Field(
         None,
         description="RAM of the host. Required, there or under `defaults`: weights and caches also "
-        "take RAM.",
+        "take RAM. Where GPU and RAM are one memory (`modelc kinds` says `unified`), that of the "
+        "kind, or less if `free` shows less here.",
     )
     ram_reserved: Size | None = _ram_reserved(_FROM_DEFAULTS)
     ports: PortRange | None = _ports(_FROM_DEFAULTS)
@@ -300,7 +309,8 @@ class GpuKindEntry(Entry):
     cuda_total: Size | None = Field(
         None,
         description="Memory in all as the CUDA runtime reports it, which vLLM takes its share of: "
-        "what `torch.cuda.mem_get_info` prints last. Default: 98 % of `memory`.",
+        "what `torch.cuda.mem_get_info` prints last. Default: 98 % of `memory`, and all of it if "
+        "`unified`.",
     )
     link: Link = Field(
         "pcie", description="What joins GPUs of this kind: `nvlink` or `pcie`. Default: `pcie`."
@@ -316,6 +326,13 @@ class GpuKindEntry(Entry):
     mig: bool = Field(
         default=False,
         description="Whether it is a MIG slice, which cannot be split over. Default: `false`.",
+    )
+    unified: bool | None = Field(
+        None,
+        description="Whether the GPU has no memory of its own and takes its host's RAM, as on DGX "
+        "Spark and Jetson: one pool, budgeted once, with `memory` as `MemTotal` of /proc/meminfo "
+        "has it. Not for GPUs with memory of their own beside coherent RAM, such as GH200. "
+        "Default: as the built-in kind of this name, else `false`.",
     )
 
 

@@ -20,6 +20,7 @@ from compiler.ir.placement import (
     Tenant,
 )
 from compiler.ir.plan import Plan, Replica
+from compiler.ir.pool import gpu_bytes, ram_bytes
 from compiler.ir.spec import Service, Spec
 from compiler.ir.units import budget_mib, demand_mib
 from compiler.place.fleet import Fleet, Place, Relaxation, build, rank
@@ -223,13 +224,14 @@ def _shortages(
     host = fleet.inventory.host(name)
     demand = option.demands[-1]
     found = []
-    for index, breakdown in zip(gpus, demand.devices, strict=True):
+    draws_on = gpus or ((0,) if demand.site.unified else ())
+    for index, size in zip(draws_on, demand.taken_bytes, strict=True):
         tenants = _tenants(fleet, name, index, chosen)
         budget = budget_mib(host.gpus[index].budget_bytes)
-        found.append(_shortage(f"{host.name}/{index}", breakdown.high_bytes, budget, tenants))
+        found.append(_shortage(f"{host.name}/{index}", size, budget, tenants))
     tenants = _tenants(fleet, name, None, chosen)
     budget = budget_mib(host.ram_budget_bytes)
-    found.append(_shortage(host.name, demand.host.high_bytes, budget, tenants))
+    found.append(_shortage(host.name, demand.ram_high_bytes, budget, tenants))
     return tuple(shortage for shortage in found if shortage.need_mib > shortage.free_mib)
 
 
@@ -251,16 +253,16 @@ def _tenants(
     held = Counter[str]()
     for placement in chosen:
         if placement.host == host and gpu is None:
-            held[placement.service] += demand_mib(placement.demand.host.high_bytes)
-        elif placement.host == host and gpu in placement.gpus:
-            breakdown = placement.demand.devices[placement.gpus.index(gpu)]
-            held[placement.service] += demand_mib(breakdown.high_bytes)
+            held[placement.service] += demand_mib(placement.demand.ram_high_bytes)
+        elif placement.host == host and gpu in placement.draws_on:
+            size = placement.demand.taken_bytes[placement.draws_on.index(gpu)]
+            held[placement.service] += demand_mib(size)
     for replica in fleet.frozen:
-        if replica.host == host and gpu is None:
-            held[replica.service] += demand_mib(replica.ram_bytes)
-        for share in replica.shares if replica.host == host else ():
-            if share.gpu == gpu:
-                held[replica.service] += demand_mib(share.share_bytes)
+        if replica.host == host:
+            its = fleet.inventory.host(host)
+            in_ram = ram_bytes(replica, its)
+            size = in_ram if gpu is None else gpu_bytes(replica, its).get(gpu, 0)
+            held[replica.service] += demand_mib(size)
     priority = {service.name: service.priority for service in fleet.spec.services}
     return tuple(
         Tenant(service=name, priority=priority.get(name, 0), share_mib=mib)

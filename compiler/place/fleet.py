@@ -13,6 +13,7 @@ from compiler.ir.demand import Demand, Demands, Option
 from compiler.ir.inventory import GpuKey, Inventory
 from compiler.ir.placement import Placement
 from compiler.ir.plan import Plan, Replica
+from compiler.ir.pool import gpu_bytes, ram_bytes
 from compiler.ir.rules import are_apart
 from compiler.ir.spec import Service, Spec
 from compiler.ir.units import budget_mib, demand_mib
@@ -34,6 +35,11 @@ class Column:
     mib: tuple[tuple[GpuKey, int], ...]
     """What one replica takes of each GPU: all of it where its engine cannot share one."""
     ram_mib: int
+
+    @property
+    def draws_on(self) -> tuple[int, ...]:
+        """GPUs of whose memory it takes; on the CPU of a host with one pool, the pool's."""
+        return tuple(index for (_, index), _ in self.mib)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,6 +95,7 @@ class Fleet:
     def add(self, option: Option, place: Place, demand: Demand, most: int) -> Column:
         """A new column for at most so many replicas."""
         host, gpus = place
+        draws_on = gpus or ((0,) if demand.site.unified else ())
         alone = self.spec.service(option.service).placement.exclusive or not engine_of(
             demand.request.engine
         ).shares_gpus(demand.request.version)
@@ -101,11 +108,11 @@ class Fleet:
             mib=tuple(
                 (
                     (host, index),
-                    self.budgets[host, index] if alone else demand_mib(breakdown.high_bytes),
+                    self.budgets[host, index] if alone else demand_mib(size),
                 )
-                for index, breakdown in zip(gpus, demand.devices, strict=True)
+                for index, size in zip(draws_on, demand.taken_bytes, strict=True)
             ),
-            ram_mib=demand_mib(demand.host.high_bytes),
+            ram_mib=demand_mib(demand.ram_high_bytes),
         )
         self.columns.append(column)
         self.by_service[option.service].append(column)
@@ -165,10 +172,10 @@ def _add_rules(fleet: Fleet) -> None:
 def _add_budgets(fleet: Fleet) -> None:
     held = Counter[GpuKey]()
     for replica in fleet.frozen:
-        for share in replica.shares:
+        for index, size in gpu_bytes(replica, fleet.inventory.host(replica.host)).items():
             alone = not engine_of(replica.engine).shares_gpus(replica.engine_version)
-            key = (replica.host, share.gpu)
-            held[key] += fleet.budgets[key] if alone else demand_mib(share.share_bytes)
+            key = (replica.host, index)
+            held[key] += fleet.budgets[key] if alone else demand_mib(size)
     for column in fleet.columns:
         for key, mib in column.mib:
             fleet.loads[key][column.variable] = mib
@@ -187,7 +194,8 @@ def _add_host_limits(fleet: Fleet) -> None:
         if not here:
             continue
         stays = [replica for replica in fleet.frozen if replica.host == host.name]
-        ram = budget_mib(host.ram_budget_bytes) - sum(demand_mib(r.ram_bytes) for r in stays)
+        ram = budget_mib(host.ram_budget_bytes)
+        ram -= sum(demand_mib(ram_bytes(replica, host)) for replica in stays)
         needs = {column.variable: column.ram_mib for column in here}
         fleet.program.at_most(f"ram {host.name}", needs, ram)
         n_ports = host.ports[1] - host.ports[0] + 1 - len(stays)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from compiler.ir.inventory import Inventory
 from compiler.ir.placement import FreezeBroken
 from compiler.ir.plan import Plan, Replica
+from compiler.ir.pool import gpu_bytes, ram_bytes
 from compiler.ir.rules import are_apart
 from compiler.ir.spec import Spec
 from compiler.ir.units import budget_mib, demand_mib, show_mib
@@ -35,8 +36,9 @@ def _clashes(
     for host in inventory.hosts:
         here = [replica for replica in replicas if replica.host == host.name]
         for gpu in host.gpus:
-            on_gpu = [(r, s) for r in here for s in r.shares if s.gpu == gpu.index]
-            if sum(demand_mib(s.share_bytes) for _, s in on_gpu) > budget_mib(gpu.budget_bytes):
+            taken = [(r, gpu_bytes(r, host).get(gpu.index, 0)) for r in here]
+            on_gpu = [(replica, size) for replica, size in taken if size]
+            if sum(demand_mib(size) for _, size in on_gpu) > budget_mib(gpu.budget_bytes):
                 why = f"the shares frozen on `{host.name}/{gpu.index}` exceed its budget"
                 yield FreezeBroken(replica=on_gpu[0][0].name, why=why)
             for position, (first, _) in enumerate(on_gpu):
@@ -44,7 +46,8 @@ def _clashes(
                     if are_apart(services[first.service], services[second.service]):
                         why = f"`{second.name}`, from which it is to be apart, is frozen beside it"
                         yield FreezeBroken(replica=first.name, why=why)
-        if sum(demand_mib(r.ram_bytes) for r in here) > budget_mib(host.ram_budget_bytes):
+        in_ram = sum(demand_mib(ram_bytes(replica, host)) for replica in here)
+        if in_ram > budget_mib(host.ram_budget_bytes):
             why = f"the RAM frozen on `{host.name}` exceeds its budget"
             yield FreezeBroken(replica=here[0].name, why=why)
 

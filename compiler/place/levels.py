@@ -31,7 +31,7 @@ def points_of(kv_bytes: int, wanted_bytes: int) -> int:
 
 def levels_of(demand: Demand, budgets_mib: tuple[int, ...]) -> list[Level]:
     """The levels that GPUs of these budgets can hold, the least first."""
-    mib = tuple(demand_mib(device.high_bytes) for device in demand.devices)
+    mib = tuple(map(demand_mib, demand.taken_bytes))
     growth = demand.growth
     least = demand.kv_bytes
     if growth is None or not least:
@@ -61,8 +61,10 @@ def filled(demand: Demand, budgets_mib: tuple[int, ...]) -> Level:
     steps = least // growth.step_bytes
     most = min(
         (
-            (budget * MIB - device.high_bytes + device.kv.high_bytes) // (device.kv.bytes // steps)
-            for device, budget in zip(demand.devices, budgets_mib, strict=True)
+            (budget * MIB - taken + device.kv.high_bytes) // (device.kv.bytes // steps)
+            for device, taken, budget in zip(
+                demand.devices, demand.taken_bytes, budgets_mib, strict=True
+            )
             if device.kv.bytes
         ),
         default=steps,

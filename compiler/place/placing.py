@@ -148,7 +148,7 @@ def _rescued(problem: Problem, demands: Demands, previous: Plan | None, best: Be
         for _ in range(n):
             i = problem.index[column.option.service]
             host = problem.host_number[column.host]
-            place = (host, tuple(problem.host_gpus[host][index] for index in column.gpus))
+            place = (host, tuple(problem.host_gpus[host][index] for index in column.draws_on))
             told = repr(column.demand.split) + str(column.option.variant)
             for family, at in problem.place_at[place]:
                 way = ways.get((i, family, told))
@@ -190,7 +190,7 @@ def _chosen(state: State) -> tuple[Placement, ...]:
                 service=p.services[way.service].name,
                 variant=way.variant,
                 host=p.host_names[host],
-                gpus=tuple(p.gpu_index[gpu] for gpu in gpus),
+                gpus=tuple(p.gpu_index[gpu] for gpu in gpus) if way.demand.devices else (),
                 demand=way.demand,
                 kv_bytes=way.kv_bytes,
                 stays=bool(state.was) and state.goes_on(key),

@@ -14,6 +14,7 @@ from compiler.engines.registry import engine_of
 from compiler.ir.demand import Demand, Demands, Option
 from compiler.ir.inventory import Inventory
 from compiler.ir.plan import Replica
+from compiler.ir.pool import gpu_bytes, ram_bytes
 from compiler.ir.rules import are_apart
 from compiler.ir.spec import Spec
 from compiler.ir.units import budget_mib, demand_mib
@@ -21,7 +22,10 @@ from compiler.place.ladder import loss_of, thin
 from compiler.place.levels import Level, filled, levels_of
 
 Place = tuple[int, tuple[int, ...]]
-"""A host and GPUs of it, by their numbers in the fleet; none for the CPU."""
+"""A host and GPUs of it, by their numbers in the fleet; none for the CPU.
+
+Where one pool serves both, what is on the CPU stands on the GPU, of whose memory it takes.
+"""
 
 
 # No fleet has a million replicas of a service.
@@ -156,12 +160,13 @@ class Problem:
         self.barred: list[set[int]] = [set() for _ in self.services]
         for replica in self.frozen:
             host = self.host_number[replica.host]
-            self.ram[host] -= demand_mib(replica.ram_bytes)
+            taken = gpu_bytes(replica, self.inventory.hosts[host])
+            self.ram[host] -= demand_mib(ram_bytes(replica, self.inventory.hosts[host]))
             self.ports[host] -= 1
             frozen = by_name[replica.service]
-            gpus = [self.host_gpus[host][share.gpu] for share in replica.shares]
-            for gpu, share in zip(gpus, replica.shares, strict=True):
-                self.free[gpu] -= demand_mib(share.share_bytes)
+            gpus = [self.host_gpus[host][index] for index in taken]
+            for gpu, size in zip(gpus, taken.values(), strict=True):
+                self.free[gpu] -= demand_mib(size)
                 shares = engine_of(replica.engine).shares_gpus(replica.engine_version)
                 if frozen.placement.exclusive or not shares:
                     self.free[gpu] = 0
@@ -237,7 +242,7 @@ class Problem:
 
     def _add_family(self, hosts: tuple[int, ...], option: Option) -> int:
         places = [
-            (host, tuple(self.host_gpus[host][index] for index in group))
+            self.place(host, group, pooled=option.demands[0].site.unified)
             for host in hosts
             for group in option.groups
         ]
@@ -248,6 +253,11 @@ class Problem:
             Family(number, option.n_gpus, option.one_island, places, sorted(hosts))
         )
         return number
+
+    def place(self, host: int, group: tuple[int, ...], *, pooled: bool) -> Place:
+        """The place that GPUs of a host are, by their indices there; of a pool always its GPU."""
+        gpus = self.host_gpus[host]
+        return host, tuple(gpus if pooled else (gpus[index] for index in group))
 
     def _ways_of(self, i: int, option: Option, family: int) -> list[Way]:
         """One way for each step of the option's ladder, each with its levels."""
@@ -282,7 +292,7 @@ class Problem:
             family=family,
             demand=demand,
             mib=level.mib,
-            ram=demand_mib(demand.host.high_bytes),
+            ram=demand_mib(demand.ram_high_bytes),
             loss=loss_of(self.services[i], variant, demand),
             points=level.points,
             kv_bytes=level.kv_bytes,

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from compiler.engines.registry import engine_of
 from compiler.ir.asked import asked_of
 from compiler.ir.demand import Demands, Refusal
 from compiler.ir.inventory import Inventory
 from compiler.ir.plan import Plan, Replica
+from compiler.ir.pool import gpu_bytes
 from compiler.ir.spec import Spec
 from compiler.ir.units import demand_mib
 from compiler.place.levels import Level, levels_of, mib_with, points_of
@@ -76,17 +79,22 @@ class Running:
                 return None
             if gpus[share.gpu].uuid not in (None, share.uuid) and share.uuid is not None:
                 return None
-        return host, tuple(self.problem.host_gpus[host][share.gpu] for share in replica.shares)
+        pooled = self.problem.inventory.hosts[host].pool is not None
+        return self.problem.place(host, tuple(s.gpu for s in replica.shares), pooled=pooled)
 
     def _way_as_it_runs(
         self, i: int, variant: int, place: Place, replica: Replica, previous: Plan
     ) -> Way | None:
-        mib = tuple(demand_mib(share.share_bytes) for share in replica.shares)
+        taken = gpu_bytes(replica, self.problem.inventory.hosts[place[0]])
+        mib = tuple(map(demand_mib, taken.values()))
         if any(need > self.problem.budget[gpu] for need, gpu in zip(mib, place[1], strict=True)):
             return None
         for family, n in self.problem.place_at.get(place, ()):
             for least in self.problem.least[i]:
                 if least.family != family or least.variant != variant:
+                    continue
+                if len(least.demand.devices) != len(replica.shares):
+                    # On the CPU of a pool, or on its GPU.
                     continue
                 growth = least.demand.growth
                 if growth is None:
@@ -130,9 +138,7 @@ class Running:
             )
             engine = engine_of(demand.request.engine)
             for budgets in (demand.site.budgets_bytes, room, bytes_):
-                site = type(demand.site)(
-                    kinds=demand.site.kinds, budgets_bytes=budgets, linked=demand.site.linked
-                )
+                site = replace(demand.site, budgets_bytes=budgets)
                 answer = engine.demands(demand.request, site)
                 for each in () if isinstance(answer, Refusal) else answer:
                     same = tuple(device.high_bytes for device in each.devices) == bytes_

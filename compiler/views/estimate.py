@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from compiler.ir.demand import Breakdown, Demand, Launch
+from compiler.ir.demand import Demand, Launch
 from compiler.ir.inventory import GpuKind
 from compiler.ir.units import budget_mib, show_mib
 from compiler.views.breakdown import breakdown_lines, breakdown_sizes
@@ -27,13 +27,14 @@ def estimate_text(demand: Demand, launch: Launch, *, color: bool, width: int | N
             [
                 paint(f"GPU {index}  {safe_text(kind.name)}", "bold", color=color),
                 *indented(breakdown_lines(breakdown, width=inner)),
-                *indented(_missing(kind, breakdown)),
+                *indented(_missing(kind, taken)),
             ]
-            for index, (kind, breakdown) in enumerate(
-                zip(demand.site.kinds, demand.devices, strict=True)
+            for index, (kind, breakdown, taken) in enumerate(
+                zip(demand.site.kinds, demand.devices, demand.taken_bytes, strict=True)
             )
         ),
         [paint("RAM", "bold", color=color), *indented(breakdown_lines(demand.host, width=inner))],
+        _both(demand, color=color),
         [
             paint("Command", "bold", color=color),
             *indented(command_lines(launch.argv, launch.env)),
@@ -50,15 +51,18 @@ def estimate_json(demand: Demand, launch: Launch) -> str:
             "gpu": kind.name,
             **breakdown_sizes(device),
             "budget_bytes": kind.cuda_total_bytes,
-            "missing_bytes": _missing_bytes(kind, device),
+            "missing_bytes": _missing_bytes(kind, taken),
         }
-        for kind, device in zip(demand.site.kinds, demand.devices, strict=True)
+        for kind, device, taken in zip(
+            demand.site.kinds, demand.devices, demand.taken_bytes, strict=True
+        )
     ]
     return json_text(
         {
             "fits": not any(device["missing_bytes"] for device in devices),
             "devices": devices,
             "host": breakdown_sizes(demand.host),
+            "unified": demand.site.unified,
             "kv_tokens": demand.kv_tokens,
             "command": list(launch.argv),
             "environment": dict(sorted(launch.env.items())),
@@ -82,17 +86,26 @@ def _summary(demand: Demand, *, color: bool) -> list[str]:
     return [paint(title, "bold", color=color), *indented(columns(rows))]
 
 
-def _missing(kind: GpuKind, breakdown: Breakdown) -> list[str]:
+def _both(demand: Demand, *, color: bool) -> list[str]:
+    """Of one memory, what GPU and RAM take of it together."""
+    if not demand.site.unified:
+        return []
+    whole = budget_mib(demand.site.kinds[0].cuda_total_bytes)
+    both = f"{show_mib(demand.taken_bytes[0])} of {whole:,} MiB at most"
+    return [paint("One memory for GPU and RAM", "bold", color=color), *indented([both])]
+
+
+def _missing(kind: GpuKind, taken: int) -> list[str]:
     """A line for a GPU that even empty is too small."""
-    missing = _missing_bytes(kind, breakdown)
+    missing = _missing_bytes(kind, taken)
     if not missing:
         return []
     whole = budget_mib(kind.cuda_total_bytes)
     return [f"does not fit: {show_mib(missing)} more than the {whole:,} MiB that CUDA can allocate"]
 
 
-def _missing_bytes(kind: GpuKind, breakdown: Breakdown) -> int:
-    return max(0, breakdown.high_bytes - kind.cuda_total_bytes)
+def _missing_bytes(kind: GpuKind, taken: int) -> int:
+    return max(0, taken - kind.cuda_total_bytes)
 
 
 def _has_cache(demand: Demand) -> bool:

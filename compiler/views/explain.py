@@ -251,6 +251,11 @@ def _ram_block(plan: Plan, replica: Replica, *, color: bool, width: int | None) 
         ("share:", show_mib(replica.ram_bytes)),
         ("budget:", f"{show_budget(host.ram_budget_bytes)}, {free} free"),
     ]
+    if host.unified:
+        both = replica.ram_bytes + sum(share.share_bytes for share in replica.shares)
+        words = f"one memory with the GPU, {show_budget(host.ram_budget_bytes)}, {free} free"
+        sums = [("both:", show_mib(both))] if replica.shares else []
+        rows = [*rows[:1], *sums, ("budget:", words)]
     return [
         paint(f"RAM of {replica.host}", "bold", color=color),
         *indented(breakdown_lines(replica.ram_breakdown, width=_less(width, 2))),
@@ -336,10 +341,13 @@ def _host_of(plan: Plan, name: str) -> HostLedger:
 
 
 def _neighbours(plan: Plan, replica: Replica, index: int) -> list[tuple[Replica, int]]:
+    others = [r for r in plan.replicas if r.host == replica.host and r.name != replica.name]
+    if _host_of(plan, replica.host).unified:
+        own = [sum(share.share_bytes for share in other.shares) for other in others]
+        return [(other, size + other.ram_bytes) for other, size in zip(others, own, strict=True)]
     return [
         (other, share.share_bytes)
-        for other in plan.replicas
-        if other.host == replica.host and other.name != replica.name
+        for other in others
         for share in other.shares
         if share.gpu == index
     ]
@@ -357,6 +365,7 @@ def _document(plan: Plan, replica: Replica) -> dict[str, object]:
             "share_bytes": replica.ram_bytes,
             "budget_bytes": host.ram_budget_bytes,
             "free_bytes": host.ram_budget_bytes - host.ram_granted_bytes,
+            "unified": host.unified,
         },
     }
 
@@ -370,6 +379,7 @@ def _device(plan: Plan, replica: Replica, share: Share) -> dict[str, object]:
         "share_bytes": share.share_bytes,
         "budget_bytes": gpu.budget_bytes,
         "binding": gpu.binding,
+        "unified": gpu.unified,
         "free_bytes": gpu.budget_bytes - gpu.granted_bytes,
         "neighbours": [
             {"replica": other.name, "share_bytes": size}

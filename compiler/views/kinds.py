@@ -18,7 +18,7 @@ def kinds_text(kinds: Sequence[GpuKind]) -> str:
             f"{budget_mib(kind.memory_bytes):,} MiB",
             f"{budget_mib(kind.cuda_total_bytes):,} MiB",
             ".".join(map(str, kind.compute)),
-            "MIG slice" if kind.mig else kind.link,
+            "MIG slice" if kind.mig else "unified" if kind.unified else kind.link,
             f"{kind.bandwidth_bytes // 10**9:,}" if kind.bandwidth_bytes else "",
             "memory assumed" if kind.assumed else "",
         )
@@ -39,6 +39,7 @@ def kinds_json(kinds: Sequence[GpuKind]) -> str:
                     "compute": ".".join(map(str, kind.compute)),
                     "link": kind.link,
                     "mig": kind.mig,
+                    "unified": kind.unified,
                     "assumed": kind.assumed,
                     "bandwidth_bytes": kind.bandwidth_bytes or None,
                 }

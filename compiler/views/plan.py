@@ -73,10 +73,13 @@ def plan_markdown(plan: Plan) -> str:
 
 
 def _standing(plan: Plan) -> Standing:
+    """Who stands where with what he takes there: of one memory, for its GPU and of its RAM."""
+    pools = {host.host for host in plan.hosts if host.unified}
     standing: dict[tuple[str, int | None], list[tuple[Replica, int]]] = defaultdict(list)
     for replica in plan.replicas:
         for share in replica.shares:
-            standing[replica.host, share.gpu].append((replica, share.share_bytes))
+            taken = share.share_bytes + (replica.ram_bytes if replica.host in pools else 0)
+            standing[replica.host, share.gpu].append((replica, taken))
         if not replica.shares:
             standing[replica.host, None].append((replica, replica.ram_bytes))
     return standing
@@ -164,11 +167,13 @@ def _alone(held: tuple[Replica, int]) -> _Tenants:
 
 def _host_lines(blocks: Sequence[_HostBlock], *, color: bool, width: int | None) -> list[str]:
     host = blocks[0].host
-    ram = f"{show_mib(host.ram_granted_bytes)} of {show_budget(host.ram_budget_bytes)}"
     each = " each" if len(blocks) > 1 else ""
+    ram = f"RAM {show_mib(host.ram_granted_bytes)} of {show_budget(host.ram_budget_bytes)}{each}"
+    if host.unified:
+        ram = "one memory for GPU and RAM"
     name = paint(folded([block.host.host for block in blocks]), "bold", color=color)
     state = ", drained" if host.state == "drained" else ""
-    lines = [f"{name}  {host.target}, RAM {ram}{each}{state}"]
+    lines = [f"{name}  {host.target}, {ram}{state}"]
     inner = None if width is None else width - 2
     for rows in zip(*(block.rows for block in blocks), strict=True):
         row = _merged(rows)

@@ -23,6 +23,12 @@ def show_budget(size_bytes: int) -> str:
 def bound_words(gpu: GpuLedger) -> str:
     """Which bound gives the budget of a GPU, with its figures."""
     memory = show_budget(gpu.memory_bytes)
+    if gpu.unified:
+        return f"{_bound(gpu, memory)}, one memory for GPU and RAM"
+    return _bound(gpu, memory)
+
+
+def _bound(gpu: GpuLedger, memory: str) -> str:
     match gpu.binding:
         case "reserved":
             return f"memory - reserved ({memory} - {show_mib(gpu.reserved_bytes)})"

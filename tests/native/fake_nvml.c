@@ -4,6 +4,7 @@
  * FAKE_SLICES: a line for each MIG slice: index of its GPU|name|MiB|uuid
  * FAKE_MINORS: 1 where GPUs have nodes, which are numbered as the lines stand.
  * FAKE_INIT: what nvmlInit returns; FAKE_LOST: what asking for memory returns.
+ * A GPU of 0 MiB has no memory of its own.
  * GPUs stand in any order; those of one island reach each other through NVLink; mig is 0, 1, or 2
  * for a card that cannot be sliced.
  */
@@ -96,6 +97,7 @@ int nvmlDeviceGetUUID(device *d, char *text, unsigned length) {
 
 int nvmlDeviceGetMemoryInfo(device *d, memory *found) {
     if (number("FAKE_LOST")) return number("FAKE_LOST");
+    if (!d->mib) return NOT_SUPPORTED; /* It has the memory of its host. */
     found->total = found->free = d->mib << 20;
     found->used = 0;
     return SUCCESS;

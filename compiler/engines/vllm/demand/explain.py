@@ -183,5 +183,8 @@ def _about_gpu(options: Options, kind: GpuKind | None) -> Iterator[str]:
         return
     if options.dtype == "half" and kind.compute < _FIRST_V1_COMPUTE:
         yield "The GPU has no bfloat16, so the model runs in float16."
-    if kind.compute in _UNIFIED:
-        yield "Memory is shared with the host, and vLLM reads what is free from the host."
+    if kind.compute in _UNIFIED and not kind.unified:
+        yield (
+            f"A GPU of compute capability {kind.compute[0]}.{kind.compute[1]} shares the memory of "
+            "its host: with `unified: true` its kind is budgeted so."
+        )
