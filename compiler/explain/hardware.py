@@ -195,10 +195,12 @@ def _other_gpus(case: Case, service: Service, spend: Spend) -> Iterator[Remedy]:
         (kind for kind in builtin_kinds().values() if not (kind.mig or kind.assumed)),
         key=lambda kind: (kind.memory_bytes, kind.name),
     )
+    # A kind without memory of its own is a whole host, and no GPU that one adds to another.
     kinds = [
         kind
         for kind in kinds
-        if kind.compute >= (rules.min_compute or (7, 0))
+        if not kind.unified
+        and kind.compute >= (rules.min_compute or (7, 0))
         and (not rules.kinds or kind.name in rules.kinds)
     ]
     for count in gpu_counts(service):
