@@ -99,7 +99,7 @@ def _put(state: State, placement: Placement) -> int | None:
     if i is None:
         return None
     host = p.host_number[placement.host]
-    place = (host, tuple(p.host_gpus[host][index] for index in placement.gpus))
+    place = (host, tuple(p.host_gpus[host][index] for index in placement.draws_on))
     families = dict(p.place_at[place])
     alike = [
         way
@@ -188,7 +188,7 @@ class _Why:
             place=self._name(found.place),
             kinds=list(self._kinds(found.place)),
             variant=self.service.variants[found.way.variant].name,
-            in_ram=found.way.demand.partial or not found.place[1],
+            in_ram=found.way.demand.partial or not found.way.demand.devices,
             code="better" if amount < 0 and code != "name" else code,
             amount=0 if code == "name" else abs(amount),
             room_permille=self._room_at(found),
