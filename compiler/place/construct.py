@@ -11,17 +11,11 @@ from dataclasses import dataclass
 
 from compiler.place.dice import Dice
 from compiler.place.problem import Problem, Way
-from compiler.place.score import Weights
+from compiler.place.score import SCALE, Weights
 from compiler.place.state import State
-
-SCALE = 1024
-"""Prices and costs count in 1,024ths."""
 
 SMALLEST = 1 << 14
 """A factor with which the smallest way is taken, whatever its rung."""
-
-# What a point of room is worth in thousandths of a rung, for choices by price alone.
-_POINT = 50
 
 Prices = list[int]
 """Of a MiB on each family."""
@@ -41,21 +35,17 @@ class Taste:
     """Whether replicas that are still poor take the emptiest place and not the fullest."""
 
 
-def table_of(
-    problem: Problem, weights: Weights, prices: Prices, i: int, taste: Taste
-) -> list[tuple[int, int, Way]]:
+def table_of(weights: Weights, prices: Prices, i: int, taste: Taste) -> list[tuple[int, int, Way]]:
     """The ways of a service by what they give up and what they take."""
-    rank = weights.rank[i]
-    ways = problem.ways[i] if taste.levels else problem.least[i]
+    rows = weights.rows(i, levels=taste.levels)
+    if not taste.factor:
+        return rows.by_loss
+    factor = taste.factor
     return sorted(
-        (
-            (way.loss + _POINT * way.points) * rank * SCALE
-            + taste.factor * prices[way.family] * way.total // 16
-            + way.span,
-            n,
-            way,
-        )
-        for n, way in enumerate(ways)
+        [
+            (base + factor * prices[family] * total // 16, n, way)
+            for base, family, total, n, way in rows.of_ways
+        ]
     )
 
 
@@ -69,7 +59,7 @@ def construct(
     """Best fit, the largest first; goes on from a state if one is given."""
     state = state or State(problem)
     tables = {
-        i: table_of(problem, weights, prices, i, taste)
+        i: table_of(weights, prices, i, taste)
         for i in range(len(problem.services))
         if weights.counts(i, taste.since) and len(state.of[i]) < problem.possible[i]
     }

@@ -14,6 +14,7 @@ whatever the floats of the linear solver say:
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -21,10 +22,9 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from compiler.place.construct import SCALE
 from compiler.place.linear import Linear
 from compiler.place.problem import Problem, Way
-from compiler.place.score import Goal
+from compiler.place.score import SCALE, Goal
 from compiler.place.state import State
 
 Numbers = NDArray[np.int64]
@@ -395,19 +395,23 @@ def _knapsack(kind: _Kind, profit: Numbers) -> tuple[int, dict[int, int]]:
     and worth no less, leave no room for it.
     """
     keep = np.nonzero(profit > 0)[0]
-    order = keep[np.lexsort((-profit[keep], kind.need[keep]))].tolist()
-    worth = np.empty(len(order), dtype=np.int64)
-    taken = np.empty(len(order), dtype=np.int64)
-    n = 0
+    order = keep[np.lexsort((-profit[keep], kind.need[keep]))]
     best = np.zeros(kind.cap + 1, dtype=np.int64)
     history: list[tuple[int, int, int, Numbers]] = []
-    for x in order:
-        value, need, copies = int(profit[x]), int(kind.need[x]), kind.copies[x]
-        if n and int(taken[:n][worth[:n] >= value].sum()) + need > kind.cap:
+    # Of items that are kept, by falling worth: what they are worth, and units of all up to each.
+    worths: list[int] = []
+    units_to: list[int] = []
+    told = zip(order.tolist(), profit[order].tolist(), kind.need[order].tolist(), strict=True)
+    for x, value, need in told:
+        at = bisect_right(worths, -value)
+        beside = units_to[at - 1] if at else 0
+        if beside + need > kind.cap:
             continue
-        copies = min(copies, kind.cap // need if need else copies)
-        worth[n], taken[n] = value, copies * need
-        n += 1
+        copies = min(kind.copies[x], kind.cap // need if need else kind.copies[x])
+        worths.insert(at, -value)
+        units_to.insert(at, beside)
+        for later in range(at, len(units_to)):
+            units_to[later] += copies * need
         step = 1
         while copies > 0:
             times = min(step, copies)

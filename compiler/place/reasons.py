@@ -17,7 +17,7 @@ from compiler.ir.plan import Plan, Replica
 from compiler.ir.rules import hosts_of, runs_engine
 from compiler.ir.spec import Service, Spec
 from compiler.ir.whyhere import Barred, BarredCode, Elsewhere, Full, HereCode, WhyHere, WorseCode
-from compiler.place.figures import Figure, Judge
+from compiler.place.figures import Figure, Ledger
 from compiler.place.levels import filled
 from compiler.place.problem import Place, Problem, Way
 from compiler.place.running import problem_of
@@ -134,7 +134,7 @@ class _Why:
         self.problem: Problem = state.problem
         self.here = state.placed[key]
         self.place = state.place_of(self.here)
-        self.judge = Judge(state.problem)
+        self.ledger = Ledger(state)
 
     def told(self) -> WhyHere:
         """The reason, the next best places, and what bars the rest."""
@@ -297,32 +297,30 @@ class _Why:
 
     def _compared(self, least: Way, n: int) -> _Open | None:
         """The place with the most room that it has for the replica, against its own."""
-        state, here = self.state, self.here
-        state.take(self.key)
+        state, here, ledger = self.state, self.here, self.ledger
+        before = self._values(here.way)
+        ledger.take(self.key)
+        before += self._figures(here.way, here.place)
         levels = [way for way in least.ladder if state.fits(way, n)]
         if not levels:
-            state.put(here.way, here.place, self.key)
+            ledger.put(here.way, here.place, self.key)
             return None
         way = min(levels, key=lambda each: (each.points, each.total))
         place = self.problem.families[way.family].places[n]
-        hosts = {self.place[0], place[0]}
-        state.put(here.way, here.place, self.key)
-        before = (*self._values(here.way), *self._figures(hosts))
-        state.take(self.key)
+        figures = self._figures(way, n)
         state.put(way, n, self.key)
-        after = (*self._values(way), *self._figures(hosts))
+        after = (*self._values(way), *figures)
         state.take(self.key)
-        state.put(here.way, here.place, self.key)
+        ledger.put(here.way, here.place, self.key)
         pairs = zip(after, before, strict=True)
         return _Open(
             way=way, number=n, place=place, worse=tuple((c, a - b) for (c, a), (_, b) in pairs)
         )
 
-    def _figures(self, hosts: Iterable[int]) -> tuple[tuple[WorseCode, int], ...]:
-        """What an expert looks at, of these hosts."""
-        found = [self.judge.of_host(self.state, host) for host in hosts]
-        codes = [_FIGURES[figure] for figure in self.judge.order]
-        return tuple(zip(codes, map(sum, zip(*found, strict=True)), strict=True))
+    def _figures(self, way: Way, place: int) -> tuple[tuple[WorseCode, int], ...]:
+        """What an expert looks at, as far as the replica adds to it there."""
+        codes = [_FIGURES[figure] for figure in self.ledger.order]
+        return tuple(zip(codes, self.ledger.cost(way, place), strict=True))
 
     def _values(self, way: Way) -> tuple[tuple[WorseCode, int], ...]:
         """The objectives as far as this replica decides them, calm apart for what goes on."""

@@ -56,6 +56,23 @@ def score_of(state: State) -> Score:
     )
 
 
+SCALE = 1024
+"""Prices and costs count in 1,024ths."""
+
+# What a point of room is worth in thousandths of a rung, for choices by price alone.
+_POINT = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """The ways of a service by what they give up, as a construction reads them."""
+
+    of_ways: list[tuple[int, int, int, int, Way]]
+    """What the way gives up and takes at no price, its family, MiB, number, and the way."""
+    by_loss: list[tuple[int, int, Way]]
+    """At no price, the best first."""
+
+
 @dataclass(slots=True, eq=False)
 class _Tables:
     cover: dict[int, int]
@@ -71,6 +88,8 @@ class Weights:
 
     def __init__(self, problem: Problem, *, coverage_alone: bool = False) -> None:
         self.coverage_alone = coverage_alone
+        self._problem = problem
+        self._rows: dict[tuple[int, bool], Rows] = {}
         self._services = problem.services
         total = sum(service.replicas for service in problem.services) + 1
         spans = max((family.span for family in problem.families), default=0)
@@ -110,6 +129,20 @@ class Weights:
         if not self.coverage_alone:
             value -= way.loss * self._rungs[p] + way.points * self._room[p] + way.span
         return value if service.optional else value + self.need
+
+    def rows(self, i: int, *, levels: bool) -> Rows:
+        """The ways of a service; `levels`: at every level of room, else at the least alone."""
+        known = self._rows.get((i, levels))
+        if known is None:
+            ways = self._problem.ways[i] if levels else self._problem.least[i]
+            rank = self.rank[i] * SCALE
+            of_ways = [
+                ((way.loss + _POINT * way.points) * rank + way.span, way.family, way.total, n, way)
+                for n, way in enumerate(ways)
+            ]
+            by_loss = sorted([(base, n, way) for base, _, _, n, way in of_ways])
+            known = self._rows[i, levels] = Rows(of_ways, by_loss)
+        return known
 
     def counts(self, i: int, since: int | None) -> bool:
         """Whether a service is looked at when only this priority and above are."""

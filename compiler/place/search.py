@@ -288,7 +288,7 @@ class Search:
         key = (i, factor)
         if key not in self._tables:
             taste = Taste(factor=factor, levels=self.levels)
-            self._tables[key] = table_of(self.problem, self.weights, self.prices, i, taste)
+            self._tables[key] = table_of(self.weights, self.prices, i, taste)
         return self._tables[key]
 
     def _insert(self, i: int, factor: int) -> int | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable
 
-from compiler.place.figures import Figures, Judge, minus, plus
+from compiler.place.figures import Figures, Ledger, plus
 from compiler.place.problem import Place, Problem, Way
 from compiler.place.score import score_of
 from compiler.place.state import State
@@ -26,6 +26,9 @@ _TRIES = 20_000
 # With more replicas than this they are not exchanged pair by pair.
 _PAIRS = 60
 
+# With more replicas than this, those that could stand no better are passed over.
+_MANY = 100
+
 
 class Settle:
     """Improves a state by the rules above; what goes on as it runs is left alone."""
@@ -33,7 +36,7 @@ class Settle:
     def __init__(self, state: State) -> None:
         self.state = state
         self.problem: Problem = state.problem
-        self.judge = Judge(self.problem)
+        self.ledger = Ledger(state)
         self._tries = _TRIES
         self._like: dict[tuple[int, int, int, int], list[Way]] = defaultdict(list)
         for ways in self.problem.ways:
@@ -45,7 +48,9 @@ class Settle:
         for _ in range(_PASSES):
             changed = False
             for key in self._movable():
-                changed |= self._relocate(key)
+                # In a large fleet, who has all to wish for need not stand first by name as well.
+                if len(self.state.placed) <= _MANY or not self._is_content(key):
+                    changed |= self._relocate(key)
             changed |= self._exchange_gpus()
             movable = self._movable()
             if len(movable) <= _PAIRS:
@@ -69,47 +74,44 @@ class Settle:
             ),
         )
 
-    def _figures(self, hosts: Iterable[int]) -> Figures:
-        found = [self.judge.of_host(self.state, host) for host in sorted(hosts)]
-        return found[0] if len(found) == 1 else plus(*found)
-
     # Moves
 
     def _relocate(self, key: int) -> bool:
         """Moves one replica to the place that improves the figures most."""
-        state, judge = self.state, self.judge
-        standing = state.placed[key]
-        way, here = standing.way, state.place_of(standing)
+        state, ledger = self.state, self.ledger
         calm = (state.disturbed, state.moved)
-        best: tuple[Figures, Way, int] | None = None
-        with_it = judge.of_host(state, here[0])
-        state.take(key)
-        without = {here[0]: judge.of_host(state, here[0])}
+        standing = ledger.take(key)
+        way, here = standing.way, state.place_of(standing)
+        best: tuple[Figures, Way, int] = (ledger.cost(way, standing.place), way, standing.place)
         for other, n in self._places_like(way):
             there = self.problem.families[other.family].places[n]
             if there == here or self._tries <= 0 or not state.fits(other, n):
                 continue
             self._tries -= 1
-            if there[0] not in without:
-                without[there[0]] = judge.of_host(state, there[0])
-            state.put(other, n, key)
-            after = minus(judge.of_host(state, there[0]), without[there[0]])
-            worse = (state.disturbed, state.moved) > calm
-            state.take(key)
-            gain = minus(after, minus(with_it, without[here[0]]))
-            if not worse and gain < (0,) * len(gain) and (best is None or gain < best[0]):
-                best = (gain, other, n)
-        if best is None:
-            state.put(way, standing.place, key)
-            return False
-        state.put(best[1], best[2], key)
-        return True
+            cost = ledger.cost(other, n)
+            if cost < best[0] and self._is_calm(other, n, key, calm):
+                best = (cost, other, n)
+        ledger.put(best[1], best[2], key)
+        return best[1] is not way or best[2] != standing.place
+
+    def _is_calm(self, way: Way, place: int, key: int, calm: tuple[int, int]) -> bool:
+        """Whether a replica that is nowhere disturbs nothing more when it stands there."""
+        state = self.state
+        if not state.was[way.service]:
+            return True
+        state.put(way, place, key)
+        now = (state.disturbed, state.moved)
+        state.take(key)
+        return now <= calm
 
     def _places_like(self, way: Way) -> Iterable[tuple[Way, int]]:
         """Where a replica could run as well: the same rung, GPUs and points."""
+        levels: dict[int, Way] = {}
         for other in self._like[way.service, way.variant, way.loss, way.span]:
-            if other.points > way.points:
-                continue
+            known = levels.get(other.family)
+            if other.points <= way.points and (known is None or other.points > known.points):
+                levels[other.family] = other
+        for other in levels.values():
             family = self.problem.families[other.family]
             if len(family.places) <= _PLACES:
                 for n in range(len(family.places)):
@@ -122,15 +124,35 @@ class Settle:
             yield from self._elsewhere(other)
 
     def _elsewhere(self, way: Way) -> Iterable[tuple[Way, int]]:
-        """Of a large family the first places on hosts where the service is not yet."""
+        """Of a large family the first idle places on hosts where the service is not yet."""
         found = 0
-        mine = self.state.on_host[way.service]
-        for n, (host, _) in enumerate(self.problem.families[way.family].places):
-            if not mine[host] and self.state.fits(way, n):
+        state, p = self.state, self.problem
+        mine = state.on_host[way.service]
+        for n, (host, gpus) in enumerate(p.families[way.family].places):
+            if mine[host] or not self.ledger.is_idle(gpus):
+                continue
+            if state.fits(way, n):
                 yield way, n
                 found += 1
-                if found == _PLACES // 4:
+                if found == _PLACES // 8:
                     return
+
+    def _is_content(self, key: int) -> bool:
+        """Whether a replica is alone on its GPUs and its host, these the smallest it could have."""
+        state = self.state
+        standing = state.placed[key]
+        way = standing.way
+        host, gpus = state.place_of(standing)
+        alike = self._like[way.service, way.variant, way.loss, way.span]
+        return (
+            state.on_host[way.service][host] == 1
+            and way.bulk == min(other.bulk for other in alike)
+            and all(p == key for gpu in gpus for p in self._on(host, gpu))
+        )
+
+    def _on(self, host: int, gpu: int) -> Iterable[int]:
+        state = self.state
+        return (key for key in state.here[host] if gpu in state.place_of(state.placed[key])[1])
 
     def _exchange(self, first: int, second: int) -> bool:
         """Lets two replicas change places, when both can run as well on the other's."""
@@ -146,25 +168,37 @@ class Settle:
         ways = (self._way_at(a.way, there), self._way_at(b.way, here))
         if ways[0] is None or ways[1] is None:
             return False
-        hosts = {here[0], there[0]}
+        return self._try([(first, *ways[0]), (second, *ways[1])])
+
+    def _try(self, new: list[tuple[int, Way, int]]) -> bool:
+        """Stands replicas elsewhere, all together; kept if that fits and improves the figures."""
+        state, ledger = self.state, self.ledger
         calm = (state.disturbed, state.moved)
-        before = self._figures(hosts)
-        state.take(first)
-        state.take(second)
-        done: list[int] = []
-        for key, (way, n) in ((first, ways[0]), (second, ways[1])):
-            if not state.fits(way, n):
-                break
-            state.put(way, n, key)
-            done.append(key)
-        both = done == [first, second]
-        if both and self._figures(hosts) < before and (state.disturbed, state.moved) <= calm:
-            return True
-        for key in done:
-            state.take(key)
-        state.put(a.way, a.place, first)
-        state.put(b.way, b.place, second)
-        return False
+        old = [(key, ledger.take(key)) for key, _, _ in new]
+        after = self._put_all(new)
+        better = after is not None and (state.disturbed, state.moved) <= calm
+        if after is not None:
+            for key, _, _ in new:
+                ledger.take(key)
+        before = self._put_all([(key, was.way, was.place) for key, was in old])
+        if not better or after is None or before is None or after >= before:
+            return False
+        for key, _, _ in new:
+            ledger.take(key)
+        self._put_all(new)
+        return True
+
+    def _put_all(self, new: list[tuple[int, Way, int]]) -> Figures | None:
+        """What all of them cost; None, and none of them there, when they do not fit together."""
+        cost: Figures = (0,) * len(self.ledger.order)
+        for done, (key, way, n) in enumerate(new):
+            if not self.state.fits(way, n):
+                for there, _, _ in new[:done]:
+                    self.ledger.take(there)
+                return None
+            cost = plus(cost, self.ledger.cost(way, n))
+            self.ledger.put(way, n, key)
+        return cost
 
     def _exchange_gpus(self) -> bool:
         """Lets all that stands on one GPU change places with all that stands on another."""
@@ -189,31 +223,15 @@ class Settle:
         return changed
 
     def _exchange_loads(self, a: int, b: int, on_a: list[int], on_b: list[int]) -> bool:
-        p, state = self.problem, self.state
+        p = self.problem
         there = {a: (p.gpu_host[b], (b,)), b: (p.gpu_host[a], (a,))}
         new: list[tuple[int, Way, int]] = []
         for key, gpu in [(key, a) for key in on_a] + [(key, b) for key in on_b]:
-            at = self._way_at(state.placed[key].way, there[gpu])
+            at = self._way_at(self.state.placed[key].way, there[gpu])
             if at is None:
                 return False
             new.append((key, *at))
-        hosts = {p.gpu_host[a], p.gpu_host[b]}
-        before, calm = self._figures(hosts), (state.disturbed, state.moved)
-        old = [(key, state.take(key)) for key, _, _ in new]
-        done: list[int] = []
-        for key, way, n in new:
-            if not state.fits(way, n):
-                break
-            state.put(way, n, key)
-            done.append(key)
-        better = len(done) == len(new) and self._figures(hosts) < before
-        if better and (state.disturbed, state.moved) <= calm:
-            return True
-        for key in done:
-            state.take(key)
-        for key, standing in old:
-            state.put(standing.way, standing.place, key)
-        return False
+        return self._try(new)
 
     def _way_at(self, way: Way, place: Place) -> tuple[Way, int] | None:
         """How a replica could run as well on exactly this place."""
