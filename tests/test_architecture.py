@@ -25,7 +25,7 @@ LAYERS = (
         *("load", "check", "resolve", "estimate", "place", "assemble", "verify", "recount", "emit"),
         *("diff", "states", "stale", "workspace", "discover"),
     ),
-    ("recount_states",),
+    ("recount_states", "recount_memory"),
     ("engines",),
     ("ir",),
     ("diagnostics",),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from compiler.diagnostics import LIST_KINDS, Diagnostic, Location, Severity
+from compiler.diagnostics import LIST_KINDS, Diagnostic
 from compiler.ir.catalog import builtin_kinds
 from compiler.ir.document import Document
 from compiler.ir.inventory import (
@@ -34,10 +34,10 @@ from compiler.load.inventory_file import (
     EngineEntry,
     GpuBlockEntry,
     GpuEntry,
-    GpuKindEntry,
     HostEntry,
     InventoryFile,
 )
+from compiler.load.kinds import KindFault, assumed, described_kind, pooled
 from compiler.load.merging import merged
 from compiler.load.states import with_states
 
@@ -81,7 +81,8 @@ class _Loader:
         """The range that a host with an entry of its own is one of."""
         self.kinds = dict(builtin_kinds())
         for name, entry in file.gpu_kinds.items():
-            self.kinds[name] = self._kind(name, entry)
+            self.kinds[name], faults = described_kind(name, entry)
+            self._tell(faults)
 
     def hosts(self, entries: dict[str, HostEntry]) -> list[tuple[Host, str]]:
         """The hosts that the entries stand for, each with its entry's key.
@@ -167,7 +168,7 @@ class _Loader:
             for kind in (gpu.kind for gpu in host.gpus):
                 if kind.assumed and kind.name not in told:
                     told.add(kind.name)
-                    self.faults.append(_assumed(kind, self.document.key("hosts", key, "gpus")))
+                    self.faults.append(assumed(kind, self.document.key("hosts", key, "gpus")))
 
     def _host(self, name: str, entry: HostEntry) -> Host:
         """The host of an entry; a range differs in name and address only."""
@@ -181,7 +182,8 @@ class _Loader:
             ram = min(pool.kind.memory_bytes, entry.ram or pool.kind.memory_bytes)
             if entry.ram_reserved is None and defaults.ram_reserved is None:
                 reserved = min(reserved, ram // 8)
-            gpus = self._pooled(name, gpus, ram, reserved)
+            gpus, faults = pooled(name, gpus, ram, reserved)
+            self._tell(faults)
         written = (*self._entries(name, "ram"), ("defaults", "ram"))
         if ram is None and not any(self.document.holds(*place) for place in written):
             self._fault(
@@ -204,33 +206,6 @@ class _Loader:
             gpus=gpus,
             state=entry.state,
         )
-
-    def _pooled(
-        self, name: str, gpus: tuple[Gpu, ...], ram: int, ram_reserved: int
-    ) -> tuple[Gpu, ...]:
-        """The GPU of a pool with the memory that the system sees, less what the host keeps."""
-        if len(gpus) > 1:
-            self._fault(
-                "wrong-value",
-                f"Host `{name}` has {len(gpus)} GPUs, and a `{_pool_kind(gpus).name}` is the only "
-                "one of its host: its memory is the RAM.",
-                "Give each of them a host of its own; a GPU beside it cannot be planned for.",
-                "hosts", name, "gpus",
-            )  # fmt: skip
-            return gpus
-        kind = gpus[0].kind
-        whole = replace(kind, memory_bytes=ram, cuda_total_bytes=min(kind.cuda_total_bytes, ram))
-        gpu = replace(gpus[0], kind=whole, shared_reserved_bytes=ram_reserved)
-        if gpu.budget_bytes <= 0:
-            self._fault(
-                "bad-budget",
-                f"GPU `{kind.name}` of host `{name}` has {format_size(ram)}, one memory with the "
-                f"RAM, of which {format_size(gpu.reserved_bytes)} are `reserved` and "
-                f"{format_size(ram_reserved)} `ram_reserved`.",
-                "Lower `ram_reserved` or `reserved` of this host.",
-                "hosts", name,
-            )  # fmt: skip
-        return (gpu,)
 
     def _engines(self, name: str, entry: HostEntry) -> dict[EngineName, EngineInstall]:
         found: dict[EngineName, EngineInstall] = {}
@@ -393,40 +368,6 @@ class _Loader:
         )
         return None
 
-    def _kind(self, name: str, entry: GpuKindEntry) -> GpuKind:
-        # Without a measured figure the CUDA total is 98 % of the NVML one, as in the catalog.
-        built_in = builtin_kinds().get(name)
-        unified = entry.unified
-        if unified is None:
-            unified = built_in is not None and built_in.unified
-        usual = entry.memory if unified else entry.memory * 98 // 100
-        cuda_total = entry.cuda_total or usual
-        if cuda_total > entry.memory:
-            self._fault(
-                "wrong-value",
-                f"GPU kind `{name}`: the CUDA total is larger than the memory.",
-                "`memory` is what nvidia-smi prints, `cuda_total` what torch prints.",
-                "gpu_kinds", name, "cuda_total",
-            )  # fmt: skip
-        if entry.mig and unified:
-            self._fault(
-                "wrong-value",
-                f"GPU kind `{name}` is a MIG slice and unified; a slice has memory of its own.",
-                "Leave out one of the two.",
-                "gpu_kinds", name, "unified",
-            )  # fmt: skip
-        return GpuKind(
-            name=name,
-            memory_bytes=entry.memory,
-            cuda_total_bytes=cuda_total,
-            compute=entry.compute,
-            link=entry.link,
-            bandwidth_bytes=entry.bandwidth or 0,
-            multiprocessors=entry.multiprocessors or 0,
-            mig=entry.mig,
-            unified=unified,
-        )
-
     def _names(self, pattern: str) -> list[str]:
         hint = (
             "A name is letters, digits, dots and inner dashes; a range is as `gpu-[01-08]` or "
@@ -445,28 +386,16 @@ class _Loader:
             self._fault("bad-range", detail, hint, "hosts", pattern)
         return names
 
+    def _tell(self, faults: list[KindFault]) -> None:
+        for each in faults:
+            self._fault(each.code, each.detail, each.hint, *each.place)
+
     def _fault(
         self, code: str, detail: str, hint: str | tuple[str, ...], *place: str | int
     ) -> None:
         hints = (hint,) if isinstance(hint, str) else hint
         location = self.document.key(*place)
         self.faults.append(Diagnostic(code=code, detail=detail, location=location, hints=hints))
-
-
-def _assumed(kind: GpuKind, location: Location) -> Diagnostic:
-    size = format_size(kind.memory_bytes)
-    return Diagnostic(
-        code="assumed",
-        detail=f"The memory of `{kind.name}`, {size}, is what its box says less what cards like it "
-        "lose; no report of its driver is known.",
-        location=location,
-        hints=("If `nvidia-smi` prints another size, give the kind that under `gpu_kinds`.",),
-        severity=Severity.WARNING,
-    )
-
-
-def _pool_kind(gpus: tuple[Gpu, ...]) -> GpuKind:
-    return next(gpu.kind for gpu in gpus if gpu.kind.unified)
 
 
 def _version(entry: EngineEntry | None) -> str | None:
