@@ -18,10 +18,9 @@ ROOT = Path(__file__).resolve().parent.parent
 if str(ROOT) not in sys.path:
     sys.path.insert(0, str(ROOT))
 
-from compiler.engines.registry import engine_of  # noqa: E402
+from compiler.engines.registry import engine_of, traits_of  # noqa: E402
 from compiler.ir.catalog import builtin_kinds  # noqa: E402
 from compiler.ir.demand import Request, Site  # noqa: E402
-from compiler.single import NEWEST_VERSIONS  # noqa: E402
 from tests.generators.published import locked, sources  # noqa: E402
 
 VARIANTS = 200
@@ -40,7 +39,7 @@ def main() -> None:
     requests = [
         Request(
             engine="llama.cpp",
-            version=NEWEST_VERSIONS["llama.cpp"],
+            version=traits_of("llama.cpp").newest,
             facts=facts,
             task=facts.task,
             context=drawn.choice(CONTEXTS),

@@ -8,7 +8,7 @@ from itertools import combinations
 from math import comb
 
 from compiler.engines.companions import companion_facts, companions_of
-from compiler.engines.registry import engine_of
+from compiler.engines.registry import engine_of, traits_of
 from compiler.ir.demand import (
     Demand,
     Demands,
@@ -34,7 +34,7 @@ from compiler.ir.spec import Service, Spec, Variant
 MAX_SUBSETS = 10
 
 
-# Layers of a llama.cpp replica can be dealt out to few GPUs in many ways; on more GPUs each takes
+# Layers of a replica can be dealt out to few GPUs in many ways; on more GPUs each takes
 # less, and cuts by the whole budgets do.
 MAX_LEANING_GPUS = 4
 
@@ -238,7 +238,7 @@ class _Estimator:
         """Whole offloads cut as if one GPU were partly taken: for places beside other services."""
         request = self.requests[number]
         n_gpus = len(site.kinds)
-        if request.engine != "llama.cpp" or not 1 < n_gpus <= MAX_LEANING_GPUS:
+        if traits_of(request.engine).cuts != "layers" or not 1 < n_gpus <= MAX_LEANING_GPUS:
             return ()
         if number not in self.whole:
             self.whole[number] = len(self.requests)
@@ -257,14 +257,14 @@ class _Estimator:
 
     def _groups(self, host: Host, service: Service, variant: Variant) -> Iterator[tuple[Gpu, ...]]:
         """Sets of GPUs on which a replica could stand, and the empty set for the CPU."""
-        rules = service.placement
+        rules, traits = service.placement, traits_of(variant.engine)
         gpus = tuple(working_gpus(host, rules))
         if rules.pin and rules.pin.gpus:
             chosen = {gpu.index: gpu for gpu in gpus}
             if all(index in chosen for index in rules.pin.gpus):
                 yield tuple(chosen[index] for index in sorted(rules.pin.gpus))
             return
-        if not takes_gpus_only(rules) and (variant.engine == "llama.cpp" or not host.gpus):
+        if not takes_gpus_only(rules) and (traits.cpu_beside_gpus or not host.gpus):
             yield ()
         for size in self._sizes(len(gpus), rules.tensor_parallel, variant):
             yield from _subsets(gpus, size)
@@ -277,11 +277,12 @@ class _Estimator:
             return
         # With pipeline stages or data parallel engines each rank stands for several GPUs.
         step = engine_of(variant.engine).gpus_per_shard(variant.args)
+        by_layers = traits_of(variant.engine).cuts == "layers"
         for size in range(step, n_gpus + 1, step):
             ranks = size // step
             is_power_of_two = ranks & (ranks - 1) == 0
             wanted = ranks in tensor_parallel or (is_power_of_two and not tensor_parallel)
-            if variant.engine == "llama.cpp" or wanted:
+            if by_layers or wanted:
                 yield size
 
     def _extra_groups(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from compiler.check import Checked, check
@@ -67,7 +68,7 @@ def load(inputs: Inputs) -> Loaded:
     n_before = len(faults)
     inventory = _typed(load_inventory, inventory_document, faults)
     inventory_faults = faults[n_before:]
-    spec = _typed(load_spec, spec_document, faults)
+    spec = _typed(partial(load_spec, lock=lock), spec_document, faults)
     if spec and inventory:
         spec = with_daemons(spec, inventory)
     if inventory and spec and inventory_document and spec_document:
@@ -116,10 +117,10 @@ def read_lock(file: TextFile) -> Lock:
     return lock
 
 
-def read_spec(text: TextFile) -> tuple[Document, Spec]:
+def read_spec(text: TextFile, lock: Lock | None = None) -> tuple[Document, Spec]:
     """A spec alone, with its places; raises CompileError with every fault."""
     document = parse_yaml(text.path, text.text)
-    spec, faults = load_spec(document)
+    spec, faults = load_spec(document, lock)
     if errors(faults) or spec is None:
         raise CompileError(faults)
     return document, spec

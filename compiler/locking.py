@@ -15,12 +15,13 @@ if TYPE_CHECKING:
     from compiler.ir.textfile import TextFile
 
 
-def spec_sources(text: TextFile) -> dict[str, Location]:
+def spec_sources(text: TextFile, lock: Lock | None) -> dict[str, Location]:
     """The model sources of a spec for `modelc lock`, sorted, each with the first place of its name.
 
-    Raises CompileError with every fault.
+    The lock, as far as there is one, tells which engine a model is for, and so which arguments name
+    sources. Raises CompileError with every fault.
     """
-    document, spec = read_spec(text)
+    document, spec = read_spec(text, lock)
     found: dict[str, Diagnostic] = {}
     for service in spec.services:
         for index in range(len(service.variants)):
@@ -28,9 +29,9 @@ def spec_sources(text: TextFile) -> dict[str, Location]:
     return {source: each.location for source, each in sorted(found.items()) if each.location}
 
 
-def updated_sources(text: TextFile, names: tuple[str, ...]) -> frozenset[str]:
+def updated_sources(text: TextFile, names: tuple[str, ...], lock: Lock | None) -> frozenset[str]:
     """The sources that names of services or sources stand for; CompileError for unknown names."""
-    _, spec = read_spec(text)
+    _, spec = read_spec(text, lock)
     by_name = {service.name: _sources(service) for service in spec.services}
     known = {source: frozenset({source}) for sources in by_name.values() for source in sources}
     known.update(by_name)
@@ -51,7 +52,7 @@ def updated_sources(text: TextFile, names: tuple[str, ...]) -> frozenset[str]:
 def unlocked_sources(text: TextFile, lock: TextFile | None) -> list[Diagnostic]:
     """The sources of a spec that the lock does not have, each a diagnostic."""
     known = read_lock(lock) if lock else Lock(sources=[])
-    document, spec = read_spec(text)
+    document, spec = read_spec(text, known)
     found: dict[str, Diagnostic] = {}
     for service in spec.services:
         for index in range(len(service.variants)):

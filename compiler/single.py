@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 
 from compiler.diagnostics import LIST_KINDS, CompileError, Diagnostic
 from compiler.engines.companions import companion_facts
-from compiler.engines.registry import engine_of
+from compiler.engines.registry import engine_of, traits_of, usual_engine
 from compiler.ir.catalog import builtin_kinds
-from compiler.ir.demand import Demand, Endpoint, Launch, Located, Refusal, Request, Site
+from compiler.ir.demand import (
+    Demand,
+    Endpoint,
+    Launch,
+    Located,
+    Refusal,
+    Request,
+    Site,
+    default_context,
+)
 from compiler.ir.facts import Task
 from compiler.ir.inventory import EngineName, GpuKind
 from compiler.ir.kind_names import kind_hints
 from compiler.ir.lock import LockedSource
 from compiler.ir.spec import ArgValue, Offload
-
-# What an estimate is for when no version is given: the newest that the laws were checked against.
-NEWEST_VERSIONS: dict[EngineName, str] = {"vllm": "0.33.0", "llama.cpp": "11390"}
 
 # No model has a million layers; Python refuses to read numbers of thousands of digits.
 _MAX_LAYERS_TEXT = 6
@@ -41,6 +47,45 @@ class Question:
     offload: Offload
     utilization_permille: int | None
     args: dict[str, ArgValue]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What the user said of a question; None where nothing was said."""
+
+    engine: EngineName | None = None
+    version: str | None = None
+    kinds: tuple[str, ...] = ()
+    context: int | None = None
+    concurrency: int | None = None
+    kv_tokens: int | None = None
+    task: Task | None = None
+    offload: Offload | None = None
+    utilization_permille: int | None = None
+    args: Mapping[str, ArgValue] = field(default_factory=dict)
+
+
+def question_of(
+    locked: LockedSource, asked: Asked, find: Callable[[str], LockedSource]
+) -> Question:
+    """The question with what is usual where nothing was said; `find` gives what arguments name."""
+    engine = asked.engine or usual_engine(locked.source, locked.facts.format)
+    usual = default_context(asked.task or locked.facts.task)
+    named = engine_of(engine).companions(asked.args)
+    return Question(
+        locked=locked,
+        companions={name: tuple(map(find, sources)) for name, sources in named.items()},
+        engine=engine,
+        version=asked.version or traits_of(engine).newest,
+        kinds=asked.kinds,
+        context=asked.context or min(usual, locked.facts.position_limit or usual),
+        concurrency=asked.concurrency or 1,
+        kv_tokens=asked.kv_tokens,
+        task=asked.task,
+        offload=("none" if asked.kinds else "cpu") if asked.offload is None else asked.offload,
+        utilization_permille=asked.utilization_permille,
+        args=dict(asked.args),
+    )
 
 
 def parse_offload(text: str) -> Offload:
@@ -171,10 +216,9 @@ def _site(names: tuple[str, ...]) -> Site:
 
 def _endpoint(question: Question, demand: Demand) -> Endpoint:
     locked = question.locked
-    programs: dict[EngineName, str] = {"vllm": "vllm", "llama.cpp": "llama-server"}
     place = _located(locked, question.engine)
     return Endpoint(
-        bin=programs[question.engine],
+        bin=traits_of(question.engine).program,
         model_path=place.path,
         revision=place.revision,
         served_name="model",
@@ -191,6 +235,6 @@ def _endpoint(question: Question, demand: Demand) -> Endpoint:
 def _located(locked: LockedSource, engine: EngineName) -> Located:
     if locked.repository is None:
         return Located(path=locked.source)
-    if engine == "vllm":
+    if engine_of(engine).fetches(locked.facts):
         return Located(path=locked.repository, revision=locked.revision)
     return Located(path=locked.files[0].name)

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator
-from fractions import Fraction
-from itertools import pairwise
 
-from compiler.engines.registry import engine_of
+from compiler.engines.recount import flags_of
+from compiler.engines.registry import engine_of, recount_of
 from compiler.ir.credentials import looks_secret
 from compiler.ir.inventory import CONTAINER_TARGETS, NOT_PUBLISHED, Gpu, Host, Inventory
 from compiler.ir.names import natural_key
 from compiler.ir.plan import Plan, Replica, Share
-from compiler.ir.spec import Service, Spec, Variant
+from compiler.ir.spec import Service, Spec
 from compiler.recount_memory import budget_faults, gpu_ledger_faults, host_ledger_faults
 from compiler.recount_states import state_faults
 
@@ -50,7 +49,7 @@ def verify(inventory: Inventory, spec: Spec, plan: Plan, previous: Plan | None) 
     for replica in plan.replicas:
         faults += _consistent(replica)
         faults += _devices(replica, hosts[replica.host])
-        faults += _memory_flags(replica, hosts[replica.host])
+        faults += _memory(replica, hosts[replica.host])
     return faults
 
 
@@ -146,22 +145,7 @@ def _rules(service: Service, replica: Replica, host: Host) -> Iterator[str]:
         yield f"`{replica.name}` is pinned to `{rules.pin.host}`"
     if rules.pin and rules.pin.gpus and sorted(rules.pin.gpus) != [gpu.index for gpu in gpus]:
         yield f"`{replica.name}` is pinned to GPUs {list(rules.pin.gpus)}"
-    if replica.engine == "vllm" and len({gpu.kind.name for gpu in gpus}) > 1:
-        yield f"`{replica.name}` splits tensors over unequal GPUs"
-    if replica.engine == "vllm" and gpus and _ranks(replica) != len(gpus):
-        yield f"`{replica.name}` has {len(gpus)} GPUs for {_ranks(replica)} ranks"
-    degrees = rules.tensor_parallel
-    if replica.engine == "vllm" and gpus and degrees and replica.tensor_parallel not in degrees:
-        yield f"`{replica.name}` has a tensor parallel degree that its rules exclude"
-    if len(gpus) > 1 and replica.engine == "vllm" and any(gpu.kind.mig for gpu in gpus):
-        yield f"`{replica.name}` splits tensors over MIG slices"
-
-
-def _ranks(replica: Replica) -> int:
-    """Tensor parallel ranks of all pipeline stages and data parallel engines."""
-    flags = _flags(replica)
-    stages = int(flags.get("--pipeline-parallel-size", 1))
-    return replica.tensor_parallel * stages * int(flags.get("--data-parallel-size", 1))
+    yield from recount_of(replica.engine).cut(replica, gpus, rules)
 
 
 def _wishes(service: Service, replica: Replica, host: Host) -> Iterator[str]:
@@ -189,27 +173,7 @@ def _wishes(service: Service, replica: Replica, host: Host) -> Iterator[str]:
     changed = {k for k, v in service.env.items() if replica.env.get(k) != v}
     if changed - set(replica.device_env):
         yield f"`{replica.name}` gets another environment than its service"
-    yield from _offload(replica, variant)
-
-
-def _offload(replica: Replica, variant: Variant) -> Iterator[str]:
-    if replica.engine != "llama.cpp":
-        return
-    if variant.offload == "none" and (replica.host_layers or not replica.shares):
-        yield f"`{replica.name}` keeps layers in RAM though `offload` is `none`"
-    if variant.offload == "cpu" and replica.shares:
-        yield f"`{replica.name}` takes GPUs though `offload` is `cpu`"
-    if not 0 <= replica.host_layers <= replica.layers:
-        yield f"`{replica.name}` keeps {replica.host_layers} of {replica.layers} layers in RAM"
-    if not 0 <= replica.host_experts <= replica.layers - replica.host_layers:
-        on_gpus = replica.layers - replica.host_layers
-        yield f"`{replica.name}` keeps experts of {replica.host_experts} of {on_gpus} layers in RAM"
-    if replica.host_experts and not _sends_experts(replica):
-        yield f"`{replica.name}` keeps experts in RAM and its command does not say so"
-
-
-def _sends_experts(replica: Replica) -> bool:
-    return bool({"--cpu-moe", "--n-cpu-moe", "--override-tensor"} & set(replica.argv))
+    yield from recount_of(replica.engine).offload(replica, variant)
 
 
 def _installed(replica: Replica, host: Host) -> Iterator[str]:
@@ -325,20 +289,10 @@ def _start_order(plan: Plan) -> Iterator[str]:
 
 def _consistent(replica: Replica) -> Iterator[str]:
     """The command line says what the plan says."""
-    flags = _flags(replica)
+    flags = flags_of(replica)
     inside = replica.target in CONTAINER_TARGETS
-    expected = {
-        "--port": str(replica.port),
-        "--host": "0.0.0.0" if inside else replica.listen,  # noqa: S104  Its container's own.
-    }
-    if replica.engine == "vllm":
-        expected["--served-model-name"] = replica.service
-        expected["--max-model-len"] = str(replica.context)
-        expected["--tensor-parallel-size"] = str(replica.tensor_parallel)
-    else:
-        expected["--alias"] = replica.service
-        expected["--model"] = replica.model_path
-        expected["--n-gpu-layers"] = str(replica.gpu_layers)
+    listen = "0.0.0.0" if inside else replica.listen  # noqa: S104  Its container's own.
+    expected = recount_of(replica.engine).flags(replica, listen)
     for flag, value in expected.items():
         if flags.get(flag) != value:
             yield f"`{replica.name}` has `{flag} {flags.get(flag)}`, and the plan says {value}"
@@ -366,26 +320,7 @@ def _devices(replica: Replica, host: Host) -> Iterator[str]:
         yield f"`{replica.name}` counts GPUs in another order than the inventory"
 
 
-def _memory_flags(replica: Replica, host: Host) -> Iterator[str]:
+def _memory(replica: Replica, host: Host) -> Iterator[str]:
     """What the engine is told to take lies within its shares."""
-    flags = _flags(replica)
-    kv = flags.get("--kv-cache-memory-bytes")
-    # Pipeline stages have layers of their own, and one size bounds the cache of each.
-    sizes = [share.breakdown.kv.bytes for share in replica.shares]
-    if kv is not None and int(kv) != max(sizes, default=int(kv)):
-        yield f"`{replica.name}` asks for another KV size than planned"
-    utilization = flags.get("--gpu-memory-utilization")
-    if utilization is None:
-        if replica.engine == "vllm" and replica.shares:
-            yield f"`{replica.name}` has no utilization and would take the whole GPU"
-        return
-    share_of_total = Fraction(utilization)
-    if not 0 < share_of_total <= 1:
-        yield f"`{replica.name}` has an impossible utilization"
-    for share in replica.shares:
-        if share_of_total * host.gpus[share.gpu].kind.cuda_total_bytes > share.share_bytes:
-            yield f"`{replica.name}` may take more of GPU {share.gpu} than its share"
-
-
-def _flags(replica: Replica) -> dict[str, str]:
-    return {flag: value for flag, value in pairwise([*replica.argv, ""]) if flag.startswith("--")}
+    gpus = [host.gpus[share.gpu] for share in replica.shares]
+    return recount_of(replica.engine).memory(replica, gpus)

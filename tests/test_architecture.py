@@ -4,8 +4,12 @@ import ast
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import get_args
 
 import pytest
+
+from compiler.engines.registry import PACKAGES
+from compiler.ir.inventory import EngineName
 
 PACKAGE = Path(__file__).parent.parent / "compiler"
 
@@ -34,6 +38,7 @@ LAYERS = (
 )
 LEVELS = {unit: level for level, layer in enumerate(reversed(LAYERS)) for unit in layer}
 ENGINES = ("llamacpp", "vllm")
+ENGINE_NAMES = get_args(EngineName)
 
 # Wings of an engine, top to bottom: the same names in both, and what only ggml needs. A lone
 # module is a floor of its own. `model` is what a file says, `flags` what the program takes,
@@ -41,12 +46,12 @@ ENGINES = ("llamacpp", "vllm")
 SHARED_WINGS = ("demand", "memory", "launch", "flags", "model")
 FLOORS = {
     "llamacpp": (
-        *("__init__", "engine", "profile", "demand", "memory", "vision", "graphs", "placed"),
-        *("launch", "ggml", "flags", "model"),
+        *("engine", "profile", "demand", "memory", "vision", "graphs", "placed", "launch"),
+        *("ggml", "flags", "model", "traits", "recount", "__init__"),
     ),
     "vllm": (
-        *("__init__", "engine", "profile", "demand", "memory", "launch", "flags", "model"),
-        "versions",
+        *("engine", "profile", "demand", "memory", "launch", "flags", "model"),
+        *("versions", "traits", "recount", "__init__"),
     ),
 }
 # Modules that still hold the jobs of two floors, with the floor that they reach up to.
@@ -171,6 +176,32 @@ def engines_are_strangers(module: Module) -> Iterator[Fault]:
                     yield Fault(module.place, imported.line, rule)
 
 
+def engines_are_not_named(module: Module) -> Iterator[Fault]:
+    """Outside engines/ nobody knows an engine by its name: each answers for itself."""
+    if module.unit == "engines" or module.place == "ir/inventory.py":
+        return
+    for node in ast.walk(module.tree):
+        if isinstance(node, ast.Constant) and node.value in ENGINE_NAMES:
+            rule = (
+                f"names `{node.value!s}`; ask the engine (engines/interface.py, engines/traits.py)"
+            )
+            yield Fault(module.place, node.lineno, rule)
+
+
+def recounts_stand_apart(module: Module) -> Iterator[Fault]:
+    """What the recount knows of an engine shares no code with the engine."""
+    for engine in ENGINES:
+        home = f"compiler.engines.{engine}"
+        if not is_inside(module.name, home):
+            continue
+        own = module.name == f"{home}.recount"
+        for imported in imports_in(module, module.tree):
+            of_recount = is_inside(imported.target, f"{home}.recount")
+            if of_recount or (own and is_inside(imported.target, home)):
+                rule = f"`recount` of `{engine}` and the engine may not know each other"
+                yield Fault(module.place, imported.line, rule)
+
+
 def wings_point_down(module: Module) -> Iterator[Fault]:
     """Inside an engine a wing imports only from wings below."""
     for engine, floors in FLOORS.items():
@@ -257,6 +288,8 @@ def bodies_are_short(module: Module) -> Iterator[Fault]:
 RULES: tuple[Rule, ...] = (
     imports_point_down,
     engines_are_strangers,
+    engines_are_not_named,
+    recounts_stand_apart,
     wings_point_down,
     packages_stay_home,
     no_environment,
@@ -293,6 +326,13 @@ SNIPPETS: list[tuple[Rule, str, str, str]] = [
     (engines_are_strangers, "engines/llamacpp/law.py", "from .. import vllm", "1: engine"),
     (engines_are_strangers, "engines/vllm/law.py", "from compiler.engines import interface", ""),
     (engines_are_strangers, "engines/__init__.py", "from compiler.engines import vllm", ""),
+    (engines_are_not_named, "place/model.py", "if x.engine == 'vllm':\n    0", "1: names `vllm`"),
+    (engines_are_not_named, "place/model.py", "x = {'llama.cpp': 1}", "1: names `llama.cpp`"),
+    (engines_are_not_named, "engines/registry.py", "x = 'vllm'", ""),
+    (engines_are_not_named, "place/model.py", "x = 'vllm is an engine'", ""),
+    (recounts_stand_apart, "engines/vllm/recount.py", "import compiler.engines.vllm.versions", "1"),
+    (recounts_stand_apart, "engines/vllm/a.py", "import compiler.engines.vllm.recount", "1: "),
+    (recounts_stand_apart, "engines/vllm/recount.py", "import compiler.engines.recount", ""),
     (
         wings_point_down,
         "engines/vllm/model/a.py",
@@ -336,7 +376,17 @@ SNIPPETS: list[tuple[Rule, str, str, str]] = [
 
 KNOWN_TO_SNIPPETS = frozenset(
     f"compiler.{name}"
-    for name in ("engines.interface", "engines.vllm", "pipeline", "place", "views", "waves")
+    for name in (
+        "engines.interface",
+        "engines.recount",
+        "engines.vllm",
+        "engines.vllm.recount",
+        "engines.vllm.versions",
+        "pipeline",
+        "place",
+        "views",
+        "waves",
+    )
 )
 
 
@@ -357,6 +407,11 @@ def test_both_engines_have_the_same_wings() -> None:
         assert folders <= set(floors), engine
         assert set(SHARED_WINGS) <= folders, engine
         assert tuple(floor for floor in floors if floor in SHARED_WINGS) == SHARED_WINGS
+
+
+def test_every_engine_has_its_row() -> None:
+    assert set(PACKAGES) == set(ENGINE_NAMES)
+    assert {name.rpartition(".")[2] for name in PACKAGES.values()} == set(ENGINES)
 
 
 def compiler_modules() -> Iterator[Module]:

@@ -14,7 +14,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from compiler.cli import run
-from compiler.single import NEWEST_VERSIONS
+from compiler.engines.registry import traits_of
 from tests.generators.write_locks import example_lock_text
 from tests.requires import require_tool
 from tests.test_revision import MARK, embed
@@ -136,7 +136,7 @@ def test_the_starters_compile_and_the_first_variant_fits(
 def test_the_starters_name_the_newest_engines(tmp_path: Path, target: str) -> None:
     assert run(["init", str(tmp_path), "--target", target]) == 0
     inventory = (tmp_path / "inventory.yaml").read_text("utf-8")
-    vllm, llamacpp = NEWEST_VERSIONS["vllm"], NEWEST_VERSIONS["llama.cpp"]
+    vllm, llamacpp = traits_of("vllm").newest, traits_of("llama.cpp").newest
     assert f"version: {vllm}," in inventory
     assert f"build: {llamacpp}," in inventory
     assert (f"vllm-openai:v{vllm}" in inventory) == (target == "compose")

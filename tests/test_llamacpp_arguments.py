@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from compiler.engines.llamacpp import ENGINE
+from compiler.engines.llamacpp.engine import ENGINE
 from compiler.ir.demand import ArgumentProblem, Request
 from compiler.ir.facts import ModelFacts, Task
 from compiler.ir.spec import ArgValue

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from compiler.engines.llamacpp import ENGINE
+from compiler.engines.llamacpp.engine import ENGINE
 from compiler.engines.llamacpp.flags import builds
 from compiler.engines.llamacpp.flags.builds import STUDIED_BUILD, parse_build
 from compiler.engines.llamacpp.flags.rules import ARGUMENTS

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from compiler.engines.llamacpp import ENGINE
 from compiler.engines.llamacpp.demand.demands import options_of
+from compiler.engines.llamacpp.engine import ENGINE
 from compiler.engines.llamacpp.flags.builds import parse_build
 from compiler.engines.llamacpp.model.shape import read_shape
 from compiler.ir.demand import Demand, Endpoint, Refusal, Request, Site

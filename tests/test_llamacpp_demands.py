@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from compiler.engines.llamacpp import ENGINE
+from compiler.engines.llamacpp.engine import ENGINE
 from compiler.ir.demand import Demand, Part, Refusal, Request, Site
 from compiler.ir.facts import HeaderValue, ModelFacts, Task, TensorGroup
 from compiler.ir.inventory import GpuKind

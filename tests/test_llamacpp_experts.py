@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from compiler.engines.llamacpp import ENGINE
+from compiler.engines.llamacpp.engine import ENGINE
 from compiler.ir.catalog import builtin_kinds
 from compiler.ir.demand import Demand, Endpoint, Site
 from tests.generators.gguf_shapes import facts

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from compiler.engines.llamacpp import ENGINE
 from compiler.engines.llamacpp.demand.demands import _whole
+from compiler.engines.llamacpp.engine import ENGINE
 from compiler.engines.llamacpp.flags.builds import Graph, parse_build
 from compiler.engines.llamacpp.memory.nodes import graph_tensors, largest_graph
 from compiler.engines.llamacpp.model import families, knowledge

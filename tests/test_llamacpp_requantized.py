@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from compiler.engines.llamacpp import ENGINE
+from compiler.engines.llamacpp.engine import ENGINE
 from compiler.ir.facts import ModelFacts
 from tests.generators.published import locked
 

@@ -553,7 +553,7 @@ class TestEngines:
         check(
             "version: 1\ndefaults: {engines: {»llama.cpp: {}}}\n"
             "hosts: {a: {ram: 1GiB}, b: {ram: 1GiB}}\n",
-            ("missing-key", "Engine `llama.cpp` of the defaults needs its version", "9000"),
+            ("missing-key", "Engine `llama.cpp` of the defaults needs its version", "build: "),
         )
 
     def test_a_version_at_fault_is_not_also_missing(self) -> None:

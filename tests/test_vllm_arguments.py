@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from compiler.engines.vllm import ENGINE
+from compiler.engines.vllm.engine import ENGINE
 from compiler.engines.vllm.flags.rules import MANAGED, REFUSED, SUCCESSORS
 from compiler.engines.vllm.flags.table import flag_table
 from compiler.ir.demand import ArgumentProblem, Refusal, Site

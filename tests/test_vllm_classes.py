@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from compiler.engines.vllm import ENGINE
+from compiler.engines.vllm.engine import ENGINE
 from compiler.engines.vllm.model.architectures import architectures
 from compiler.engines.vllm.model.config import shape_of
 from compiler.ir.demand import Refusal

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from compiler.engines.vllm import ENGINE
 from compiler.engines.vllm.demand.demands import estimates_of
 from compiler.engines.vllm.demand.utilization import highest_steps, least_steps, requested_bytes
+from compiler.engines.vllm.engine import ENGINE
 from compiler.engines.vllm.flags.table import flag_table
 from compiler.engines.vllm.model.config import shape_of
 from compiler.engines.vllm.versions import parse_version

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from compiler.engines.vllm import ENGINE
+from compiler.engines.vllm.engine import ENGINE
 from compiler.ir.demand import Located, Request
 from compiler.ir.facts import HeaderValue, TensorGroup
 from compiler.ir.spec import ArgValue

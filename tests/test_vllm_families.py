@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from benchmarks.vllm_truth import TRUTH
-from compiler.engines.vllm import ENGINE
+from compiler.engines.vllm.engine import ENGINE
 from compiler.engines.vllm.model.config import shape_of
 from compiler.ir.facts import HeaderValue, TensorGroup
 from tests.vllm_cases import XLM_ROBERTA, demand, endpoint, facts, flag, request

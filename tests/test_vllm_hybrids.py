@@ -7,7 +7,7 @@ import json
 import pytest
 
 from benchmarks.vllm_truth import TRUTH
-from compiler.engines.vllm import ENGINE
+from compiler.engines.vllm.engine import ENGINE
 from compiler.engines.vllm.launch.options import Options
 from compiler.engines.vllm.memory.kv import layout_of, request_blocks
 from compiler.engines.vllm.memory.states import recurrent_state_bytes

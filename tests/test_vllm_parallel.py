@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from compiler.engines.vllm import ENGINE
+from compiler.engines.vllm.engine import ENGINE
 from compiler.engines.vllm.launch.decide import options_of
 from compiler.engines.vllm.launch.options import Options
 from compiler.engines.vllm.memory.headers import weights_from_tensors

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from compiler.engines.vllm import ENGINE
+from compiler.engines.vllm.engine import ENGINE
 from compiler.ir.demand import Refusal
 from compiler.ir.facts import HeaderValue, Task
 from compiler.ir.spec import ArgValue

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from benchmarks.vllm_unread import TARGET, keys_of, known_headers, ratios, read_keys
-from compiler.engines.vllm import ENGINE
+from compiler.engines.vllm.engine import ENGINE
 from compiler.engines.vllm.model.architectures import architectures, class_stem
 from compiler.engines.vllm.model.config import ShapeError, shape_of
 from compiler.engines.vllm.model.studied import doubts_of, studied, unread_keys

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from benchmarks.vllm_truth import TRUTH
-from compiler.engines.vllm import ENGINE
+from compiler.engines.vllm.engine import ENGINE
 from compiler.engines.vllm.launch.options import Options
 from compiler.engines.vllm.memory.activation import Activation, activation_of
 from compiler.engines.vllm.memory.headers import weights_from_tensors

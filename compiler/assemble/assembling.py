@@ -28,7 +28,7 @@ from compiler.engines.file_arguments import files_read
 from compiler.engines.registry import engine_of
 from compiler.ir.asked import asked_of
 from compiler.ir.demand import Breakdown, Demand, Demands, Endpoint
-from compiler.ir.inventory import EngineName, Gpu, Host, Inventory
+from compiler.ir.inventory import Gpu, Host, Inventory
 from compiler.ir.lock import Lock, LockedSource
 from compiler.ir.names import natural_key
 from compiler.ir.placement import Placement, Placements
@@ -45,21 +45,10 @@ from compiler.ir.plan import (
 )
 from compiler.ir.pool import gpu_bytes
 from compiler.ir.spec import Service, Spec
-from compiler.ir.units import GIB, MIB
+from compiler.ir.units import MIB
 
-# Programs inside the engines' published images; a host's `bin` is not in there.
-IMAGE_PROGRAMS: dict[EngineName, str] = {"vllm": "vllm", "llama.cpp": "/app/llama-server"}
-
-# A start reads the weights at disk or network speed, then compiles and captures graphs. A generous
-# limit costs nothing: it only bounds how long a hung start is waited for.
-_START_BASE_SECONDS = {"vllm": 900, "llama.cpp": 120}
+# A start reads the weights at disk or network speed.
 _READ_BYTES_PER_SECOND = 50 * MIB
-
-# vLLM's documentation starts containers with --shm-size=10g for tensor parallelism; a single rank
-# exchanges only requests between its processes.
-_SHM_BYTES_SPLIT = 10 * GIB
-_SHM_BYTES_SINGLE = 1 * GIB
-
 
 # A container has a network of its own, in which its runtime reaches it at an address that nobody
 # knows beforehand; the host's address stands where its port is published.
@@ -123,6 +112,7 @@ def planned_replica(
     service = sources.spec.service(placement.service)
     variant = service.variants[placement.variant]
     host = sources.inventory.host(placement.host)
+    engine = engine_of(variant.engine)
     install = host.engines[variant.engine]
     locked = sources.lock.find(variant.model)
     if locked is None:
@@ -133,8 +123,8 @@ def planned_replica(
     places = companion_places(companions, variant.engine, host)
     loaded = [locked, *chain(*companions.values())]
     listen = service.listen or host.listen
-    program = IMAGE_PROGRAMS[variant.engine] if host.runs_containers else install.bin
-    launch = engine_of(variant.engine).launch(
+    program = engine.traits.image_program if host.runs_containers else install.bin
+    launch = engine.launch(
         demand,
         Endpoint(
             bin=program,
@@ -151,14 +141,14 @@ def planned_replica(
     opened = (*models, *files_read(variant.engine, variant.args, host))
     cache_dir = _cache_dir(host, named.name)
     devices = devices_of(gpus, host)
-    env = launch.env | _cache_env(variant.engine, host, cache_dir) | service.env | devices.env
+    env = launch.env | engine.cache_env(host.models_dir, cache_dir) | service.env | devices.env
     return Replica(
         name=named.name,
         service=service.name,
         task=demand.request.task,
         variant=variant.name,
         engine=variant.engine,
-        engine_version=engine_of(variant.engine).release(install.version),
+        engine_version=engine.release(install.version),
         host=host.name,
         target=host.target,
         shares=_shares(gpus, demand, granted, devices.minors),
@@ -186,8 +176,8 @@ def planned_replica(
         image=install.image if host.runs_containers else None,
         health_path=launch.health_path,
         start_after=start_after,
-        start_timeout_seconds=_start_timeout(variant.engine, loaded),
-        shm_bytes=_shm_bytes(variant.engine, demand),
+        start_timeout_seconds=_start_timeout(engine.traits.start_seconds, loaded),
+        shm_bytes=engine.shm_bytes(len(demand.devices)),
         models_dir=host.models_dir,
         read_dirs=read_dirs(opened, host.models_dir),
         cache_dir=cache_dir,
@@ -245,27 +235,9 @@ def _cache_dir(host: Host, name: str) -> str:
     return f"/var/cache/modelc-{name}"
 
 
-def _cache_env(engine: EngineName, host: Host, cache_dir: str) -> dict[str, str]:
-    """A warm compile cache keeps the memory of a later start as it was measured."""
-    if engine != "vllm":
-        return {}
-    return {
-        "HF_HOME": f"{host.models_dir}/huggingface",
-        # Code of models, which is run: others may write to what they fetch, and not to this.
-        "HF_MODULES_CACHE": f"{cache_dir}/modules",
-        "VLLM_CACHE_ROOT": f"{cache_dir}/vllm",
-    }
-
-
-def _start_timeout(engine: EngineName, loaded: Iterable[LockedSource]) -> int:
+def _start_timeout(base: int, loaded: Iterable[LockedSource]) -> int:
     size = sum(file.bytes for locked in loaded for file in locked.files)
-    return _START_BASE_SECONDS[engine] + size // _READ_BYTES_PER_SECOND
-
-
-def _shm_bytes(engine: EngineName, demand: Demand) -> int:
-    if engine != "vllm":
-        return 0
-    return _SHM_BYTES_SPLIT if len(demand.devices) > 1 else _SHM_BYTES_SINGLE
+    return base + size // _READ_BYTES_PER_SECOND
 
 
 def _starters(spec: Spec, named: list[Named], frozen: tuple[Replica, ...]) -> list[Starter]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from pathlib import PurePosixPath
 
+from compiler.engines.registry import engine_of
 from compiler.ir.demand import Located
 from compiler.ir.inventory import EngineName, Host
 from compiler.ir.lock import LockedSource
@@ -15,8 +16,8 @@ from compiler.ir.source import parse_source
 def located(locked: LockedSource, engine: EngineName, host: Host) -> Located:
     """What the engine is told to load.
 
-    vLLM takes a hub id and fetches the pinned revision itself. A GGUF file lies under models_dir,
-    in a folder named like its repository; a relative path is one under models_dir.
+    Some engines take a hub id and fetch the pinned revision themselves. Else a file lies under
+    models_dir, in a folder named like its repository; a relative path is one under models_dir.
     """
     if locked.repository is None:
         name = parse_source(locked.source)
@@ -24,7 +25,7 @@ def located(locked: LockedSource, engine: EngineName, host: Host) -> Located:
         path = locked.files[0].name if name.ollama else (name.path or "").removeprefix("~/")
         on_host = path if path.startswith("/") else f"{host.models_dir}/{_inside(path)}"
         return Located(path=on_host)
-    if engine == "vllm" and locked.facts.format != "gguf":
+    if engine_of(engine).fetches(locked.facts):
         return Located(path=locked.repository, revision=locked.revision)
     return Located(path=f"{host.models_dir}/{locked.repository}/{locked.files[0].name}")
 

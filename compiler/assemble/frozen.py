@@ -12,8 +12,6 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from fractions import Fraction
-from itertools import pairwise
 
 from compiler.assemble.assembling import Sources, planned_replica
 from compiler.assemble.naming import Named, number_of
@@ -36,10 +34,6 @@ MADE_ANEW = frozenset(
 )
 
 _MAX_SHOWN = 60
-_FRACTION = re.compile(r"0[.][0-9]{1,6}")
-# As much as a law for one engine has ever moved between two of our versions.
-_DRIFT = Fraction(5, 100)
-_NUMBER = re.compile(r"[0-9]{1,6}")
 _UUID = re.compile(r"(GPU|MIG)-[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
 
@@ -189,7 +183,7 @@ def _demands(request: Request, host: Host, old: Replica) -> Iterator[tuple[Deman
                     continue
                 grown = engine.grow(demand, kv_bytes) if demand.growth else demand
                 cut = grown.split.tensor_split
-                split = _tensor_split(old) if cut else ()
+                split = engine.planned_split(old.argv) if cut else ()
                 if len(split) == len(cut):
                     grown = replace(grown, split=replace(grown.split, tensor_split=split))
                 yield grown, cut == split
@@ -203,15 +197,9 @@ def _sites(host: Host, gpus: tuple[Gpu, ...], old: Replica) -> Iterator[Site]:
         yield replace(whole, budgets_bytes=tuple(share.share_bytes for share in old.shares))
 
 
-def _tensor_split(old: Replica) -> tuple[int, ...]:
-    """How llama.cpp deals its layers out, as the plan has it: numbers, or nothing."""
-    values = dict(pairwise(old.argv)).get("--tensor-split", "").split(",")
-    return tuple(map(int, values)) if all(_NUMBER.fullmatch(value) for value in values) else ()
-
-
 def _compared(old: Replica, new: Replica, *, exact: bool) -> Replica | list[Edited]:
     """The replica as it is made anew, or all in which the plan has it otherwise."""
-    new = new.model_copy(update={"argv": _with_utilization(old, new)})
+    new = new.model_copy(update={"argv": engine_of(new.engine).with_sizes_of(old.argv, new.argv)})
     faults = [
         _edited(old, field, _difference(getattr(old, field), getattr(new, field)))
         for field in Replica.model_fields
@@ -227,21 +215,6 @@ def _compared(old: Replica, new: Replica, *, exact: bool) -> Replica | list[Edit
         return faults
     kept = [share for share in shares if share is not None]
     return new.model_copy(update={"shares": kept, "ram_bytes": old.ram_bytes})
-
-
-def _with_utilization(old: Replica, new: Replica) -> list[str]:
-    """The new command with the old utilization, if the share allows it.
-
-    It is a size, and not what the sources say: a law that was measured anew rounds it otherwise.
-    """
-    flag = "--gpu-memory-utilization"
-    before, after = (dict(pairwise(each.argv)).get(flag, "") for each in (old, new))
-    if not _FRACTION.fullmatch(before) or not _FRACTION.fullmatch(after):
-        return new.argv
-    if not Fraction(after) - _DRIFT <= Fraction(before) <= Fraction(after):
-        return new.argv
-    at = new.argv.index(flag) + 1
-    return [*new.argv[:at], before, *new.argv[at + 1 :]]
 
 
 def _share(before: Share, after: Share, *, exact: bool) -> Share | None:

@@ -11,10 +11,10 @@ from compiler.diagnostics import Diagnostic, Location, did_you_mean
 from compiler.engines.companions import companion_facts, companions_of, sources_of
 from compiler.engines.environment import environment_problems
 from compiler.engines.file_arguments import file_problems
-from compiler.engines.registry import engine_of
+from compiler.engines.registry import engine_of, traits_of
 from compiler.ir.demand import ArgumentProblem, request_of
 from compiler.ir.document import Document
-from compiler.ir.inventory import EngineName, Host, Inventory
+from compiler.ir.inventory import Host, Inventory
 from compiler.ir.kind_names import kind_hints
 from compiler.ir.lock import Lock, LockedSource
 from compiler.ir.rules import engine_hosts, gpus_of, hosts_of
@@ -22,16 +22,6 @@ from compiler.ir.spec import Service, Spec, Variant
 
 # A message names so many things at most; the rest is counted.
 MAX_LISTED = 8
-
-# Arguments with which an engine stretches positions beyond what the model was made for.
-_STRETCHING = ("rope_", "yarn_", "hf_overrides")
-
-
-# Where the projects publish their images.
-_IMAGES: dict[EngineName, str] = {
-    "vllm": '"vllm/vllm-openai:v0.33.0"',
-    "llama.cpp": '"ghcr.io/ggml-org/llama.cpp:server-cuda-b11390"',
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -201,8 +191,9 @@ def _engine_missing(
     if imageless:
         targets = _list({host.target for host in imageless})
         detail = f"needs an `image` of `{engine}`: {names} would start it by {targets}."
-        example = _IMAGES[engine]
-        hint = f"Write `engines: {{{engine}: {{image: {example}}}}}` at the host or the defaults"
+        traits = traits_of(engine)
+        example = traits.image_of(traits.newest)
+        hint = f'Write `engines: {{{engine}: {{image: "{example}"}}}}` at the host or the defaults'
         hint += ", with the tag of the version that is named there."
     else:
         detail = f"needs `{engine}`, which none of its hosts has."
@@ -332,7 +323,8 @@ def _check_context(
 ) -> Iterator[Diagnostic]:
     variant = service.variants[index]
     limit = locked.facts.position_limit
-    stretched = any(name.startswith(_STRETCHING) for name in variant.args)
+    stretching = traits_of(variant.engine).stretching
+    stretched = any(name.startswith(stretching) for name in variant.args)
     if variant.context and limit and variant.context > limit and not stretched:
         yield Diagnostic(
             code="context-too-long",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from compiler.diagnostics import Diagnostic, Location, Severity
-from compiler.engines.registry import engine_of
+from compiler.engines.registry import engine_of, traits_of
 from compiler.ir.document import Document
 from compiler.ir.inventory import HIDDEN_FROM_UNITS, EngineInstall, EngineName, Host, Inventory
 
@@ -80,9 +80,9 @@ def _check_names(inventory: Inventory, document: Document) -> Iterator[Diagnosti
 
 
 def _shown(name: EngineName) -> str:
-    if name == "vllm":
-        return 'version: 0.33.0, image: "vllm/vllm-openai:v0.33.0"'
-    return 'build: 9000, image: "ghcr.io/ggml-org/llama.cpp:server-cuda-b9000"'
+    traits = traits_of(name)
+    image = traits.image_of(traits.newest)
+    return f'{traits.version_key}: {traits.newest}, image: "{image}"'
 
 
 def _installs(inventory: Inventory) -> Iterator[tuple[Host, EngineName, EngineInstall]]:

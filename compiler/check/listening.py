@@ -5,15 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from compiler.diagnostics import Diagnostic, Severity
-from compiler.engines.registry import engine_of
+from compiler.engines.registry import traits_of
 from compiler.ir.document import Document
 from compiler.ir.inventory import NOT_PUBLISHED, Host, Inventory
 from compiler.ir.listening import is_open
 from compiler.ir.rules import engine_hosts
 from compiler.ir.spec import Service
-
-# An engine that reads its keys from a file of the host (`--api-key-file` of llama-server) asks too.
-_KEY_FILE = "api_key_file"
 
 
 def check_listening(
@@ -67,8 +64,10 @@ def _listen(service: Service, host: Host) -> str:
 
 def _keyless(service: Service) -> list[str]:
     """The variables that hold the keys of its engines, where it lacks them."""
-    engines = dict.fromkeys(
-        variant.engine for variant in service.variants if not variant.args.get(_KEY_FILE)
+    # An engine that reads its keys from a file of the host asks for them, too.
+    keys = dict.fromkeys(
+        traits.key_variable
+        for variant in service.variants
+        if not variant.args.get((traits := traits_of(variant.engine)).key_file)
     )
-    keys = [engine_of(engine).key_variable for engine in engines]
     return [key for key in keys if key not in service.secrets]

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from compiler.diagnostics import Diagnostic
     from compiler.inputs import Inputs
     from compiler.ir.changes import Diff
-    from compiler.ir.inventory import EngineName
     from compiler.ir.lock import LockedSource
     from compiler.ir.progress import Reporter
     from compiler.ir.textfile import TextFile
@@ -126,11 +125,6 @@ def find_model(model: str, report: Reporter) -> LockedSource:
     return resolve_source(model, Path(), report=told)
 
 
-def usual_engine(locked: LockedSource) -> EngineName:
-    """The engine that serves files of this format."""
-    return "llama.cpp" if locked.facts.format == "gguf" else "vllm"
-
-
 def parsed(parse: Callable[[str], Parsed], text: str, option: str) -> Parsed:
     """The value of an option; wrong usage when it cannot be read."""
     try:
@@ -164,11 +158,6 @@ def report(diagnostics: tuple[Diagnostic, ...] | list[Diagnostic]) -> None:
     if diagnostics:
         text = diagnostics_text(diagnostics, color=colored(sys.stderr), width=width_of(sys.stderr))
         click.echo(text, err=True, nl=False)
-
-
-def counted(count: int, noun: str) -> str:
-    """A count with its noun, in the plural where it is one."""
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def say(text: str) -> None:

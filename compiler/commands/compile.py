@@ -16,7 +16,6 @@ from compiler.commands.common import (
     FOLDER,
     PREVIOUS,
     colored,
-    counted,
     print_diff,
     progress,
     read_inputs,
@@ -24,6 +23,7 @@ from compiler.commands.common import (
     say,
     width_of,
 )
+from compiler.ir.counting import counted
 
 if TYPE_CHECKING:
     from compiler.ir.progress import Effort

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from compiler.commands.common import FOLDER, counted, parsed, say
+from compiler.commands.common import FOLDER, parsed, say
+from compiler.ir.counting import counted
 
 if TYPE_CHECKING:
     from compiler.discover.machine import Found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
@@ -14,12 +14,11 @@ from compiler.commands.common import (
     find_model,
     parsed,
     progress,
-    usual_engine,
     width_of,
 )
+from compiler.ir.inventory import EngineName
 
 if TYPE_CHECKING:
-    from compiler.ir.inventory import EngineName
     from compiler.ir.lock import LockedSource
     from compiler.ir.progress import Reporter
     from compiler.single import Question
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
 
 @click.command("estimate")
 @click.argument("model", shell_complete=names.sources)
-@click.option("--engine", type=click.Choice(["vllm", "llama.cpp"]), help="Default: by file format.")
+@click.option("--engine", type=click.Choice(get_args(EngineName)), help="Default: by file format.")
 @click.option("--engine-version", metavar="VERSION", help="Default: the newest that is known.")
 @click.option(
     "--gpu", "gpus", default="cpu", metavar="KIND[,KIND...]", shell_complete=names.kinds,
@@ -61,38 +60,26 @@ def estimate_command(model: str, style: str, **options: Any) -> int:  # noqa: AN
 
 
 def _question(locked: LockedSource, options: dict[str, Any], report: Reporter) -> Question:
-    from compiler.engines.registry import engine_of
-    from compiler.ir.demand import default_context
     from compiler.ir.units import permille
-    from compiler.single import NEWEST_VERSIONS, Question, parse_argument, parse_offload
+    from compiler.single import Asked, parse_argument, parse_offload, question_of
 
-    engine: EngineName = options["engine"] or usual_engine(locked)
     kinds = tuple(kind.strip() for kind in options["gpus"].split(",") if kind.strip() != "cpu")
     if options["tensor_parallel"] and len(kinds) == 1:
         kinds *= options["tensor_parallel"]
     if options["tensor_parallel"] not in (None, len(kinds)):
         message = f"--gpu names {len(kinds)} GPUs; name one kind, or each GPU"
         raise click.BadParameter(message, param_hint="--tensor-parallel")
-    usual = default_context(options["task"] or locked.facts.task)
     share, offload = options["utilization"], options["offload"]
-    args = dict(parsed(parse_argument, text, "--arg") for text in options["args"])
-    named = engine_of(engine).companions(args)
-    return Question(
-        locked=locked,
-        companions={
-            name: tuple(find_model(source, report) for source in sources)
-            for name, sources in named.items()
-        },
-        engine=engine,
-        version=options["engine_version"] or NEWEST_VERSIONS[engine],
+    asked = Asked(
+        engine=options["engine"],
+        version=options["engine_version"],
         kinds=kinds,
-        context=options["context"] or min(usual, locked.facts.position_limit or usual),
-        concurrency=options["concurrency"] or 1,
+        context=options["context"],
+        concurrency=options["concurrency"],
         kv_tokens=options["kv_tokens"],
         task=options["task"],
-        offload=parsed(parse_offload, offload, "--offload")
-        if offload
-        else ("none" if kinds else "cpu"),
+        offload=parsed(parse_offload, offload, "--offload") if offload else None,
         utilization_permille=None if share is None else parsed(permille, share, "--utilization"),
-        args=args,
+        args=dict(parsed(parse_argument, text, "--arg") for text in options["args"]),
     )
+    return question_of(locked, asked, lambda source: find_model(source, report))

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING
 import click
 
 from compiler.commands import names
-from compiler.commands.common import EXIT_FAILED, FOLDER, counted, progress, report, say
+from compiler.commands.common import EXIT_FAILED, FOLDER, progress, report, say
+from compiler.ir.counting import counted
 
 if TYPE_CHECKING:
+    from compiler.ir.lock import Lock
     from compiler.ir.progress import Step
 
 
@@ -45,7 +47,8 @@ def lock_command(folder: Path, update: tuple[str, ...], check: bool) -> int:
             faults += changed_sources(read_lock(existing), folder)
         report(faults)
         if not faults:
-            n_sources = len(spec_sources(spec))
+            known = read_lock(existing) if existing else None
+            n_sources = len(spec_sources(spec, known))
             say(f"modelc.lock holds {counted(n_sources, 'source')}; nothing is missing or stale.")
         return EXIT_FAILED if faults else 0
     # A lock that was cut off left here what it had resolved; modelc.lock itself changes at the end.
@@ -60,14 +63,20 @@ def lock_command(folder: Path, update: tuple[str, ...], check: bool) -> int:
             say(step.item)
             reporter(step)
 
-        found = lock_sources(
-            spec_sources(spec),
-            folder,
-            begun,
-            updated_sources(spec, update),
-            report=told,
-            keep=lambda so_far: write_file(partial, partial_lock_text(so_far, before)),
-        )
+        def resolved(known: Lock | None, update: frozenset[str]) -> Lock:
+            return lock_sources(
+                spec_sources(spec, known),
+                folder,
+                known,
+                update,
+                report=told,
+                keep=lambda so_far: write_file(partial, partial_lock_text(so_far, before)),
+            )
+
+        found = resolved(begun, updated_sources(spec, update, begun))
+        # A model that was not known before may be for another engine, whose arguments name more.
+        if any(found.find(source) is None for source in spec_sources(spec, found)):
+            found = resolved(found, frozenset())
     text = lock_text(found)
     replace_file(path, before, text)
     remove_file(partial)

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from types import MappingProxyType
 
 from compiler.engines.registry import engine_of
+from compiler.engines.variables import managed_variable, uncosted_variable
 from compiler.ir.credentials import names_secret
 from compiler.ir.demand import ArgumentProblem
 from compiler.ir.spec import Service
@@ -168,22 +169,6 @@ def environment_problems(service: Service) -> Iterator[ArgumentProblem]:
             problem = _secret_problem(name)
         if problem:
             yield problem
-
-
-def managed_variable(name: str, hint: str) -> ArgumentProblem:
-    """The problem of a variable that stands for a decision of the plan."""
-    detail = f"`{name}` is a variable that the plan decides."
-    return ArgumentProblem(code="managed-argument", argument=name, detail=detail, hint=hint)
-
-
-def uncosted_variable(name: str, reason: str, hint: str = "") -> ArgumentProblem:
-    """The problem of a variable that changes memory, for a reason that ends the sentence."""
-    return ArgumentProblem(
-        code="unsupported-argument",
-        argument=name,
-        detail=f"`{name}` changes what the engine takes: {reason}.",
-        hint=hint or "Take it out.",
-    )
 
 
 def _common_problem(name: str) -> ArgumentProblem | None:

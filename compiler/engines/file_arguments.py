@@ -7,54 +7,21 @@ shown to the replica; what it names for writing lies where the replica may write
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from types import MappingProxyType
 
+from compiler.engines.registry import engine_of, traits_of
 from compiler.ir.demand import ArgumentProblem
 from compiler.ir.inventory import EngineName, Host
 from compiler.ir.lock import LockedSource
 from compiler.ir.spec import ArgValue, Service, Variant
 
-# llama.cpp: common/arg.cpp of b11312; vLLM: vllm/entrypoints/openai/cli_args.py and
-# vllm/engine/arg_utils.py of 0.33.
-_READ: Mapping[EngineName, tuple[str, ...]] = MappingProxyType(
-    {
-        "llama.cpp": (
-            *("api_key_file", "chat_template_file", "grammar_file", "json_schema_file"),
-            *("media_path", "path"),
-        ),
-        "vllm": (
-            *("allowed_local_media_path", "chat_template", "generation_config", "lora_modules"),
-            *("mm_encoder_fp8_scale_path", "reasoning_parser_plugin", "ssl_ca_certs", "tokenizer"),
-            *("tool_parser_plugin",),
-        ),
-    }
-)
-_WRITTEN: Mapping[EngineName, tuple[str, ...]] = MappingProxyType(
-    {
-        "llama.cpp": ("log_file", "slot_save_path"),
-        "vllm": ("download_dir", "mm_encoder_fp8_scale_save_path"),
-    }
-)
-# These may as well be an id on the hub or a word, unless they look like a path.
-_PATHS_OR_NAMES = frozenset({"generation_config", "lora_modules", "tokenizer"})
-
-# Folders of the published images, whose files are there without the host.
-IMAGE_FOLDERS: Mapping[EngineName, str] = MappingProxyType(
-    {"llama.cpp": "/app/", "vllm": "/vllm-workspace/"}
-)
-
-# vLLM takes a text with one of these for the template itself (entrypoints/chat_utils.py,
-# `_load_chat_template`).
-_INLINE = re.compile(r"[{}\n]")
 _PATH_LIKE = ("/", "~", ".")
 
 
 def files_read(engine: EngineName, args: Mapping[str, ArgValue], host: Host) -> list[str]:
     """Absolute paths that arguments name and that a replica on this host must be shown."""
-    own = IMAGE_FOLDERS[engine] if host.runs_containers else None
+    own = traits_of(engine).image_folder if host.runs_containers else None
     return [
         path
         for _, path in _read(engine, args)
@@ -67,14 +34,14 @@ def file_problems(
 ) -> Iterator[ArgumentProblem]:
     """Files that a replica of the variant would not find, or could not write, on these hosts."""
     hosts = tuple(hosts)
+    traits = traits_of(variant.engine)
     # An engine that gets its model from a hub itself may write models_dir.
-    is_hub_id = locked.repository is not None and locked.facts.format != "gguf"
-    fetches = variant.engine == "vllm" and is_hub_id
+    fetches = locked.repository is not None and engine_of(variant.engine).fetches(locked.facts)
     models_dir = hosts[0].models_dir if hosts else "/srv/models"
     boxed = any(host.runs_containers for host in hosts)
     for argument, path in _read(variant.engine, variant.args):
         if not path.startswith("/") or ".." in path.split("/"):
-            inside = f", or one of the image, below `{IMAGE_FOLDERS[variant.engine][:-1]}`"
+            inside = f", or one of the image, below `{traits.image_folder[:-1]}`"
             yield ArgumentProblem(
                 code="file-out-of-reach",
                 argument=argument,
@@ -83,14 +50,16 @@ def file_problems(
                 hint="Write an absolute path on the host, such as "
                 f"`{models_dir}/{path.rpartition('/')[2]}`{inside if boxed else ''}.",
             )
-    for argument in _WRITTEN[variant.engine]:
+    for argument in traits.writes:
         written = variant.args.get(argument)
         if isinstance(written, str):
-            yield from _unwritable(service, argument, written, hosts, fetches=fetches)
+            yield from _unwritable(
+                service, argument, written, hosts, fetches=fetches, log=traits.logs
+            )
 
 
 def _unwritable(
-    service: Service, argument: str, path: str, hosts: Iterable[Host], *, fetches: bool
+    service: Service, argument: str, path: str, hosts: Iterable[Host], *, fetches: bool, log: str
 ) -> Iterator[ArgumentProblem]:
     own = re.fullmatch(rf"/var/cache/modelc-{re.escape(service.name)}-[0-9]+(?:/.*)?", path)
     for host in hosts:
@@ -99,7 +68,7 @@ def _unwritable(
         if path.startswith("/") and mine:
             continue
         hint = f"Leave `{argument}` out, or write a path below `/var/cache/modelc-{service.name}-0`"
-        if argument == "log_file":
+        if argument == log:
             hint = "Leave it out: the log of the service already has what the engine says"
         elif service.replicas > 1:
             hint += " and make one service for each replica"
@@ -115,26 +84,10 @@ def _unwritable(
 
 def _read(engine: EngineName, args: Mapping[str, ArgValue]) -> Iterator[tuple[str, str]]:
     """Arguments and the paths that they name."""
-    for argument in _READ[engine]:
+    traits = traits_of(engine)
+    for argument in traits.reads:
         value = args.get(argument)
         for each in value if isinstance(value, list) else [value]:
-            path = _module_path(each) if argument == "lora_modules" else each
-            if not isinstance(path, str) or not path:
-                continue
-            if argument == "chat_template" and _INLINE.search(path):
-                continue
-            if argument not in _PATHS_OR_NAMES or path.startswith(_PATH_LIKE):
+            path = engine_of(engine).file_of(argument, each)
+            if path and (argument not in traits.paths_or_names or path.startswith(_PATH_LIKE)):
                 yield argument, path
-
-
-def _module_path(module: object) -> object:
-    """Where an adapter lies: `name=path`, or JSON with `name` and `path` (LoRAParserAction)."""
-    if not isinstance(module, str):
-        return None
-    if not module.lstrip().startswith("{"):
-        return module.partition("=")[2]
-    try:
-        found = json.loads(module)
-    except ValueError:
-        return None
-    return found.get("path") if isinstance(found, dict) else None

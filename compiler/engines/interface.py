@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Protocol
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Literal, Protocol
 
+from compiler.engines.traits import Traits
 from compiler.ir.demand import (
     ArgumentProblem,
     Demand,
@@ -20,6 +21,8 @@ from compiler.ir.inventory import EngineName
 from compiler.ir.profile import ModelProfile
 from compiler.ir.spec import ArgValue
 
+Saving = Literal["cache-8-bit", "weights-8-bit", "experts-in-ram"]
+
 
 class Engine(Protocol):
     """One engine. All methods are pure functions of their arguments."""
@@ -27,6 +30,10 @@ class Engine(Protocol):
     @property
     def name(self) -> EngineName:
         """As the spec and the inventory call it."""
+
+    @property
+    def traits(self) -> Traits:
+        """What it is, whatever it runs."""
 
     def check_version(self, version: str) -> str | None:
         """What is wrong with this version string, or None."""
@@ -46,16 +53,45 @@ class Engine(Protocol):
     def shares_gpus(self, version: str) -> bool:
         """Whether it leaves alone, in its own sums, what others hold on its GPU."""
 
-    @property
-    def key_variable(self) -> str:
-        """The variable in which the engine finds the key that its clients must show."""
-
     def companions(self, args: Mapping[str, ArgValue]) -> Mapping[str, tuple[str, ...]]:
         """Model sources that arguments name, by argument; values that are no source are left out.
 
         They are locked like models, and `Request.companions` and `Endpoint.companions` carry what
         they are and where they lie.
         """
+
+    def fetches(self, facts: ModelFacts) -> bool:
+        """Whether it is given a hub's id and gets the pinned revision of such a model itself."""
+
+    def file_of(self, argument: str, value: object) -> str | None:
+        """The file or folder that a value of one of `traits.reads` names; None where it names
+        none.
+        """
+
+    def shm_bytes(self, gpus: int) -> int:
+        """Shared memory that a container of so many GPUs needs; 0 for what a runtime gives."""
+
+    def cache_env(self, models_dir: str, cache_dir: str) -> dict[str, str]:
+        """Variables that keep what it fetches and compiles in folders of the host."""
+
+    def usual_kv_tokens(self, context: int, concurrency: int) -> int:
+        """Tokens that its KV cache holds at least, where a service does not say a number."""
+
+    def leaner(
+        self, saving: Saving, args: Mapping[str, ArgValue], version: str, layers: int = 0
+    ) -> dict[str, ArgValue] | None:
+        """Arguments beside those given that save memory in a way; None where this version cannot,
+        or they do it already. `layers`: of how many the experts go to RAM.
+        """
+
+    def layers_of_experts(self, args: Mapping[str, ArgValue]) -> int:
+        """Of how many layers the experts are in RAM by these arguments."""
+
+    def planned_split(self, argv: Sequence[str]) -> tuple[int, ...]:
+        """How a command line deals layers out, one number a GPU; empty where it does not say."""
+
+    def with_sizes_of(self, old: Sequence[str], new: list[str]) -> list[str]:
+        """A new command with the sizes of an old one that the law has rounded otherwise."""
 
     def gpus_per_shard(self, args: Mapping[str, ArgValue]) -> int:
         """GPUs for each tensor parallel rank: stages x engines that arguments ask for, else 1."""

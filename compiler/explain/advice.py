@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from compiler.engines.interface import Saving
+from compiler.engines.registry import engine_names, engine_of, traits_of
 from compiler.explain.trials import Case
 from compiler.ir.catalog import builtin_kinds
+from compiler.ir.inventory import EngineName
 from compiler.ir.remedy import Remedy
+from compiler.ir.spec import ArgValue
 from compiler.ir.units import format_size, show_mib
 
-_CACHES = {
-    "vllm": "vllm: {args: {kv_cache_dtype: fp8}}",
-    "llama.cpp": 'llama.cpp: {args: {cache_type_k: q8_0, cache_type_v: q8_0, flash_attn: "on"}}',
-}
+# Words that YAML reads as true or false without quotes.
+_TRUTHS = frozenset({"on", "off", "yes", "no", "true", "false"})
 
 
 def advice(case: Case, remedies: list[Remedy], *, alone: bool) -> tuple[str, ...]:
@@ -34,7 +36,8 @@ def _text(case: Case, remedy: Remedy, of: str) -> str:  # noqa: C901, PLR0912  O
         case "context" | "concurrency":
             return f"Lower `{remedy.code}`{of} to {value} (now {now})."
         case "kv-8-bit":
-            lines = " and ".join(f"`{_CACHES[engine]}`" for engine in value.split())
+            engines = [name for name in engine_names() if name in value.split()]
+            lines = " and ".join(f"`{_written(name, 'cache-8-bit')}`" for name in engines)
             return (
                 f"Write {lines}{of and f' in `{subject}`'}: its KV cache takes 8 bits an element."
             )
@@ -47,9 +50,11 @@ def _text(case: Case, remedy: Remedy, of: str) -> str:  # noqa: C901, PLR0912  O
             names = " and ".join(f"`{name}`" for name in value.split())
             return f"Take {names} out{of}: it then fits the GPUs of one host."
         case "weights-8-bit":
+            name = _engine_with(case, subject, "weights-8-bit")
             return (
-                f"Write `vllm: {{args: {{quantization: fp8}}}}`{of and f' in `{subject}`'}: vLLM "
-                "makes the weights FP8 while it loads them, half of their 16 bits."
+                f"Write `{_written(name, 'weights-8-bit')}`{of and f' in `{subject}`'}: "
+                f"{traits_of(name).title} makes the weights FP8 while it loads them, half of their "
+                "16 bits."
             )
         case "rung":
             return f"Add a variant{of} with `model: {value}`, which modelc.lock knows."
@@ -58,8 +63,10 @@ def _text(case: Case, remedy: Remedy, of: str) -> str:  # noqa: C901, PLR0912  O
                 f"Add a variant{of} with the model in `{value}`: by its shapes it would fit whole."
             )
         case "experts-in-ram":
+            name = _engine_with(case, subject, "experts-in-ram")
+            written = _written(name, "experts-in-ram", int(value))
             return (
-                f"Write `llama.cpp: {{args: {{n_cpu_moe: {value}}}}}`{of and f' in `{subject}`'} "
+                f"Write `{written}`{of and f' in `{subject}`'} "
                 f"(now {now}): the experts of that many layers then stay in RAM, which is slower."
             )
         case "offload":
@@ -104,6 +111,26 @@ def _text(case: Case, remedy: Remedy, of: str) -> str:  # noqa: C901, PLR0912  O
             return f"Add one more host like `{subject}` ({_gpus(value)})."
         case "other-gpus":
             return f"It would fit {_gpus(value)}{_memory(case, value.split()[-1])}."
+
+
+def _engine_with(case: Case, subject: str, saving: Saving) -> EngineName:
+    """The engine of the service that can save so."""
+    engines = [variant.engine for variant in case.written.service(subject).variants]
+    return next(name for name in engines if _arguments(name, saving) is not None)
+
+
+def _written(name: EngineName, saving: Saving, layers: int = 0) -> str:
+    """The arguments of an engine as the user writes them, on one line."""
+    args = _arguments(name, saving, layers) or {}
+    shown = ", ".join(
+        f'{key}: "{value}"' if value in _TRUTHS else f"{key}: {value}"
+        for key, value in args.items()
+    )
+    return f"{name}: {{args: {{{shown}}}}}"
+
+
+def _arguments(name: EngineName, saving: Saving, layers: int = 0) -> dict[str, ArgValue] | None:
+    return engine_of(name).leaner(saving, {}, traits_of(name).newest, layers)
 
 
 def _gpus(value: str) -> str:

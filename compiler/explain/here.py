@@ -241,7 +241,7 @@ def _changes(
         (len(host.gpus) for host in case.inventory.hosts if host.state == "ready"), default=0
     )
     fewest = min((len(replica.shares) for replica in replicas), default=0)
-    for degree in _DEGREES if any(each.engine == "vllm" for each in replicas) else ():
+    for degree in _DEGREES if any(each.cut_by_ranks for each in replicas) else ():
         if fewest < degree <= most and rules.tensor_parallel != (degree,):
             changed = replace(rules, tensor_parallel=(degree,))
             yield "tensor_parallel", str(degree), _with_rules(case, service, changed)

@@ -6,12 +6,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any, Protocol
 
-from compiler.engines.registry import engine_of
-from compiler.engines.vllm.versions import OLDEST, parse_version
+from compiler.engines.interface import Saving
+from compiler.engines.registry import engine_of, traits_of, usual_engine
 from compiler.explain.trials import Case
 from compiler.ir.demand import default_context
 from compiler.ir.facts import ModelFacts
-from compiler.ir.inventory import EngineName
 from compiler.ir.lock import LockedSource
 from compiler.ir.remedy import Remedy
 from compiler.ir.rules import engine_hosts
@@ -35,10 +34,6 @@ _MAX_THAWS = 4
 
 # Nobody gains by fewer bits of a model whose files have less: 3 billion parameters in 16 bits.
 _SMALL_BYTES = 6_000_000_000
-
-# docs/features/quantization/online of 0.20.0: weights are converted while they are loaded. Versions
-# before loaded all of them in 16 bits first, which must fit then.
-_STREAMED = (0, 20, 0)
 
 _SIXTEEN_BITS = ("", "none", "bf16", "f16", "fp16", "bfloat16", "float16")
 
@@ -145,27 +140,34 @@ def _smaller_cache(case: Case, service: Service, fits: Trial) -> Iterator[Remedy
     """A KV cache of 8 bits an element."""
     if not any(_has_cache(case, variant) for variant in service.variants):
         return
-    if fits(replace(service, variants=tuple(map(_eight_bit_cache, service.variants)))):
-        engines = sorted({variant.engine for variant in service.variants})
+    engines = sorted({variant.engine for variant in service.variants})
+    leaner = [_leaner(case, service, variant, "cache-8-bit") for variant in service.variants]
+    variants = tuple(variant for variant in leaner if variant is not None)
+    if len(variants) == len(leaner) and fits(replace(service, variants=variants)):
         yield Remedy(
             code="kv-8-bit", subject=service.name, value=" ".join(engines), cost=_SMALL_CACHE
         )
 
 
-def _eight_bit_cache(variant: Variant) -> Variant:
-    if variant.engine == "vllm":
-        return replace(variant, args={**variant.args, "kv_cache_dtype": "fp8"})
-    # llama.cpp quantizes V only with flash attention.
-    cache = {"cache_type_k": "q8_0", "cache_type_v": "q8_0", "flash_attn": "on"}
-    return replace(variant, args={**variant.args, **cache})
+def _leaner(
+    case: Case, service: Service, variant: Variant, saving: Saving, layers: int = 0
+) -> Variant | None:
+    """The variant with arguments that save memory so; None where a version in reach has none."""
+    engine = engine_of(variant.engine)
+    hosts = engine_hosts(case.inventory, service, variant.engine)
+    versions = sorted({host.engines[variant.engine].version for host in hosts})
+    found = [engine.leaner(saving, variant.args, version, layers) for version in versions]
+    args = found[0] if found else None
+    if args is None or None in found:
+        return None
+    return replace(variant, args={**variant.args, **args})
 
 
 def _shared_cache(case: Case, service: Service, fits: Trial) -> Iterator[Remedy]:  # noqa: ARG001
     """A KV cache that holds one full-length request, shared by those in flight."""
     longest = max(variant.context or default_context(service.task) for variant in service.variants)
     guaranteed = [
-        variant.kv_tokens
-        or (longest * variant.concurrency if variant.engine == "llama.cpp" else longest)
+        variant.kv_tokens or engine_of(variant.engine).usual_kv_tokens(longest, variant.concurrency)
         for variant in service.variants
     ]
     if max(guaranteed) > longest and fits(_with_variants(service, kv_tokens=longest)):
@@ -175,18 +177,23 @@ def _shared_cache(case: Case, service: Service, fits: Trial) -> Iterator[Remedy]
         )  # fmt: skip
 
 
-_STAGED = ("pipeline_parallel_size", "data_parallel_size")
-
-
 def staged(service: Service) -> str:
     """The arguments by which a replica takes several times as many GPUs, divided by spaces."""
-    return " ".join(name for name in _STAGED if any(name in v.args for v in service.variants))
+    names = dict.fromkeys(
+        name
+        for variant in service.variants
+        for name in traits_of(variant.engine).stages
+        if name in variant.args
+    )
+    return " ".join(names)
 
 
 def without_stages(service: Service) -> Service:
     """The service without pipeline stages and data parallel engines."""
     variants = tuple(
-        replace(v, args={key: value for key, value in v.args.items() if key not in _STAGED})
+        replace(
+            v, args={k: each for k, each in v.args.items() if k not in traits_of(v.engine).stages}
+        )
         for v in service.variants
     )
     return replace(service, variants=variants)
@@ -198,19 +205,12 @@ def _one_stage(case: Case, service: Service, fits: Trial) -> Iterator[Remedy]:  
 
 
 def _eight_bit_weights(case: Case, service: Service, fits: Trial) -> Iterator[Remedy]:
-    """Weights that vLLM makes FP8 while it loads them: half of 16 bits, without another source."""
-    if not any(v.engine == "vllm" and _is_large(case, v) for v in service.variants):
-        return
-    hosts = engine_hosts(case.inventory, service, "vllm")
-    if any((parse_version(h.engines["vllm"].version) or OLDEST) < _STREAMED for h in hosts):
-        return
+    """Weights made FP8 while they are loaded: half of 16 bits, without another source."""
     variants = tuple(
-        replace(v, args={**v.args, "quantization": "fp8"})
-        if v.engine == "vllm" and _is_large(case, v)
-        else v
+        _leaner(case, service, v, "weights-8-bit") or v if _is_large(case, v) else v
         for v in service.variants
     )
-    if fits(replace(service, variants=variants)):
+    if variants != service.variants and fits(replace(service, variants=variants)):
         yield Remedy(code="weights-8-bit", subject=service.name, value="fp8", cost=_EIGHT_BITS)
 
 
@@ -238,7 +238,7 @@ def _known_rung(case: Case, service: Service, fits: Trial) -> Iterator[Remedy]:
             continue
         if not 0 < _bytes(other) < _bytes(locked):
             continue
-        engine: EngineName = "llama.cpp" if other.facts.format == "gguf" else "vllm"
+        engine = usual_engine(other.source, other.facts.format)
         rung = replace(last, name="added", model=other.source, engine=engine)
         if engine != last.engine:
             rung = replace(rung, args={})
@@ -270,32 +270,34 @@ def _fewer_bits(case: Case, service: Service, fits: Trial) -> Iterator[Remedy]:
 
 
 def _experts_in_ram(case: Case, service: Service, fits: Trial) -> Iterator[Remedy]:
-    """Experts of as few layers in RAM as will do, of a mixture of experts that llama.cpp serves."""
-    experts = [v for v in service.variants if v.engine == "llama.cpp" and _has_experts(case, v)]
-    if not experts or any("cpu_moe" in variant.args for variant in experts):
+    """Experts of as few layers in RAM as will do, of a mixture of experts."""
+    experts = [
+        variant
+        for variant in service.variants
+        if _has_experts(case, variant) and _leaner(case, service, variant, "experts-in-ram")
+    ]
+    if not experts:
         return
     locked = case.lock.find(experts[-1].model)
     layers = locked.facts.layers if locked else 0
-    given = [variant.args.get("n_cpu_moe", 0) for variant in experts]
-    now = max(count if isinstance(count, int) else 0 for count in given)
+    now = max(engine_of(each.engine).layers_of_experts(each.args) for each in experts)
+
+    def with_experts(layers: int) -> Service:
+        variants = (
+            _leaner(case, service, variant, "experts-in-ram", layers) or variant
+            for variant in service.variants
+        )
+        return replace(service, variants=tuple(variants))
 
     def fits_with(kept: int) -> bool:
-        return fits(_with_experts(service, layers - kept))
+        return fits(with_experts(layers - kept))
 
-    if now < layers and fits(_with_experts(service, layers)):
+    if now < layers and fits(with_experts(layers)):
         kept = _highest(layers - now - 1, fits_with)
         yield Remedy(
             code="experts-in-ram", subject=service.name, value=str(layers - kept),
             now=str(now), cost=_EXPERTS_IN_RAM,
         )  # fmt: skip
-
-
-def _with_experts(service: Service, layers: int) -> Service:
-    variants = tuple(
-        replace(v, args={**v.args, "n_cpu_moe": layers}) if v.engine == "llama.cpp" else v
-        for v in service.variants
-    )
-    return replace(service, variants=variants)
 
 
 def _has_experts(case: Case, variant: Variant) -> bool:
@@ -305,7 +307,7 @@ def _has_experts(case: Case, variant: Variant) -> bool:
 
 
 def _more_offload(case: Case, service: Service, fits: Trial) -> Iterator[Remedy]:  # noqa: ARG001
-    stricter = any(v.engine == "llama.cpp" and v.offload != "auto" for v in service.variants)
+    stricter = any(traits_of(v.engine).offloads and v.offload != "auto" for v in service.variants)
     if stricter and fits(_with_variants(service, offload="auto")):
         yield Remedy(code="offload", subject=service.name, value="auto", cost=_IN_RAM)
 
@@ -347,11 +349,12 @@ def _wider_placement(case: Case, service: Service, fits: Trial) -> Iterator[Reme
 def gpu_counts(service: Service) -> tuple[int, ...]:
     """Numbers of GPUs to try for a replica: those of its rule and its arguments, else 1, 2 and 4.
 
-    llama.cpp takes any number.
+    What is cut by layers takes any number.
     """
     found: set[int] = set()
     for variant in service.variants:
-        ranks = service.placement.tensor_parallel if variant.engine == "vllm" else ()
+        by_ranks = traits_of(variant.engine).cuts == "ranks"
+        ranks = service.placement.tensor_parallel if by_ranks else ()
         size = engine_of(variant.engine).gpus_per_shard(variant.args)
         found |= {size * n for n in ranks or (1, 2, 4)}
     return tuple(sorted(found))

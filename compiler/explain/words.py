@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import assert_never
 
 from compiler.diagnostics import Diagnostic, Location, Severity
+from compiler.engines.registry import traits_of
 from compiler.explain.advice import advice
 from compiler.explain.remedies import remedies_for_group, remedies_for_homeless
 from compiler.explain.settings import gpu_counts
@@ -226,8 +227,9 @@ def _placeless_lines(case: Case, service: Service, conflict: FitsNowhere) -> Ite
 def _why_placeless(case: Case, service: Service) -> str:
     """Of a service with one variant."""
     (variant,) = service.variants
-    if variant.offload == "cpu" and variant.engine == "vllm":
-        return "with `offload: cpu` vLLM runs only on hosts that have no GPU"
+    traits = traits_of(variant.engine)
+    if variant.offload == "cpu" and not traits.cpu_beside_gpus:
+        return f"with `offload: cpu` {traits.title} runs only on hosts that have no GPU"
     reach = engine_hosts(case.inventory, service, variant.engine)
     hosts = [host for host in reach if host.state == "ready"]
     most = max((len(working_gpus(host, service.placement)) for host in hosts), default=0)

@@ -117,6 +117,7 @@ class Replica(Record):
     """sha256 of what the spec and the lock ask of a replica. With another one it is changed."""
     tensor_parallel: int
     gpu_layers: int | None
+    """Layers on GPUs of an engine that deals layers out; None for one that is cut into ranks."""
     host_layers: int
     host_experts: int = 0
     """Of the layers on GPUs, those whose experts stay in RAM."""
@@ -150,6 +151,11 @@ class Replica(Record):
     assumed: list[str]
     passed_over: list[PassedOver]
     """Better variants of the service, best first."""
+
+    @property
+    def cut_by_ranks(self) -> bool:
+        """Whether its GPUs hold equal ranks, and not layers that were dealt out."""
+        return self.gpu_layers is None
 
 
 class GpuLedger(Record):

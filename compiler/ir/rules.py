@@ -101,7 +101,7 @@ def _is_barred(replica: Replica, rules: PlacementRules, host: Host) -> bool:
     if not replica.shares:
         return takes_gpus_only(rules)
     ranks = replica.tensor_parallel
-    if replica.engine == "vllm" and rules.tensor_parallel and ranks not in rules.tensor_parallel:
+    if replica.cut_by_ranks and rules.tensor_parallel and ranks not in rules.tensor_parallel:
         return True
     return not _indices(replica) <= {gpu.index for gpu in gpus_of(host, rules)}
 

@@ -68,6 +68,13 @@ def is_ollama(source: str) -> bool:
     return not _is_path(source) and _OLLAMA.fullmatch(source) is not None
 
 
+def names_gguf(source: str) -> bool:
+    """Whether a source is written like one of GGUF files, for those that nobody has read yet."""
+    match = _HUB.fullmatch(_without_prefix(source))
+    chosen = match is not None and match["selector"] is not None
+    return "gguf" in source.lower() or is_ollama(source) or chosen
+
+
 def _is_path(source: str) -> bool:
     """It starts like one, or it names a .gguf file."""
     if source in {".", "..", "~"} or source.startswith(_LOCAL_STARTS):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from compiler.engines.registry import engine_names, traits_of
 from compiler.ir.units import GIB, format_size, parse_size
 
 _SIZES = frozenset({"ram", "ram_reserved", "reserved", "memory", "cuda_total", "bandwidth", "disk"})
@@ -66,13 +67,7 @@ _WORDS: dict[str, dict[str, tuple[str, ...]]] = {
         "quadlet": ("podman", "quadlets", "container"),
         "script": ("scripts", "shell", "bash", "sh"),
     },
-    "engine": {
-        "llama.cpp": (
-            *("llamacpp", "llama-cpp", "llama_cpp", "llama", "llama-server", "llama.cpp-server"),
-            *("ollama", "gguf", "ggml"),
-        ),
-        "vllm": ("vllm-openai", "v-llm", "vllm-v1"),
-    },
+    "engine": {name: traits_of(name).aliases for name in engine_names()},
     "offload": {
         "none": ("gpu", "all", "full", "false", "off", "no", "-1"),
         "auto": ("partial", "fit", "true", "yes", "on"),

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from compiler.diagnostics import LIST_KINDS, Diagnostic
+from compiler.engines.registry import engine_names, traits_of
 from compiler.ir.catalog import builtin_kinds
 from compiler.ir.document import Document
 from compiler.ir.inventory import (
@@ -22,7 +23,6 @@ from compiler.ir.units import format_size
 from compiler.load.faults import validate
 from compiler.load.hostnames import MAX_HOSTS, expand
 from compiler.load.inventory_file import (
-    DEFAULT_BINS,
     DEFAULT_LISTEN,
     DEFAULT_MODELS_DIR,
     DEFAULT_POOL_UTILIZATION_PERMILLE,
@@ -209,11 +209,8 @@ class _Loader:
 
     def _engines(self, name: str, entry: HostEntry) -> dict[EngineName, EngineInstall]:
         found: dict[EngineName, EngineInstall] = {}
-        pairs: tuple[tuple[EngineName, EngineEntry | None, EngineEntry | None], ...] = (
-            ("vllm", entry.engines.vllm, self.defaults.engines.vllm),
-            ("llama.cpp", entry.engines.llama_cpp, self.defaults.engines.llama_cpp),
-        )
-        for engine, own, default in pairs:
+        for engine in engine_names():
+            own, default = entry.engines.of(engine), self.defaults.engines.of(engine)
             if own is None and default is None:
                 continue
             version = _version(own) or _version(default)
@@ -225,7 +222,7 @@ class _Loader:
                 continue
             found[engine] = EngineInstall(
                 version=version,
-                bin=_engine_value("bin", own, default) or DEFAULT_BINS[engine],
+                bin=_engine_value("bin", own, default) or traits_of(engine).usual_bin,
                 image=_engine_value("image", own, default),
             )
         return found
@@ -245,7 +242,7 @@ class _Loader:
             "missing-key",
             f"Engine `{engine}` of {subject} needs its version: memory laws and flags change with "
             "it.",
-            "Write `version: 0.33.0` (vLLM) or `build: 9000` (llama.cpp).",
+            f"Write {_versions()}.",
             *place,
         )
 
@@ -418,3 +415,9 @@ def _first(*candidates: Any) -> Any:  # noqa: ANN401  The type of the field it i
         if candidate is not None:
             return candidate
     raise AssertionError
+
+
+def _versions() -> str:
+    """How the version of each engine is written, of the newest as an example."""
+    known = [traits_of(name) for name in engine_names()]
+    return " or ".join(f"`{each.version_key}: {each.newest}` ({each.title})" for each in known)

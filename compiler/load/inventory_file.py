@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, Tag
 from pydantic.types import Discriminator
 
+from compiler.engines.registry import engine_names, traits_of
+from compiler.engines.traits import Traits
 from compiler.ir.inventory import EngineName, GpuState, HostState, Link, Target
 from compiler.ir.units import GIB, MIB, format_size
+from compiler.load.engine_keys import key_of, with_engine_keys
 from compiler.load.fields import (
     Address,
     Compute,
@@ -45,10 +48,6 @@ DEFAULT_MODELS_DIR = "/srv/models"
 # Engines have no key unless a service names one among its secrets, and docker publishes ports past
 # the host's firewall: whoever shall reach a service from elsewhere has to be let in on purpose.
 DEFAULT_LISTEN = "127.0.0.1"
-DEFAULT_BINS: dict[EngineName, str] = {
-    "vllm": "/opt/vllm/bin/vllm",
-    "llama.cpp": "/usr/local/bin/llama-server",
-}
 
 _FROM_DEFAULTS = "what `defaults` says"
 _FROM_DEFAULTS_GPU = "what `defaults.gpu` says"
@@ -117,24 +116,30 @@ def _kind() -> Any:  # noqa: ANN401
     )
 
 
+def _version(key: str, what: str) -> Any:  # noqa: ANN401
+    known = [traits for name in engine_names() if (traits := traits_of(name)).version_key == key]
+    return Field(
+        None,
+        description=f"{what} of {' or '.join(traits.title for traits in known)} that is installed, "
+        f"such as `{known[0].newest}`: memory laws and flags change with it. Required, there or "
+        "under `defaults`.",
+    )
+
+
+def _bins() -> str:
+    usual = [traits_of(name) for name in engine_names()]
+    return ", ".join(f"`{traits.usual_bin}` for {traits.title}" for traits in usual)
+
+
 class EngineEntry(Entry):
     """How an engine is installed: `version` for vLLM, `build` for llama.cpp."""
 
-    version: Version | None = Field(
-        None,
-        description="Release of vLLM that is installed, such as `0.33.0`: memory laws and flags "
-        "change with it. Required, there or under `defaults`.",
-    )
-    build: Version | None = Field(
-        None,
-        description="Build number of llama.cpp that is installed, such as `11390`: memory laws and "
-        "flags change with it. Required, there or under `defaults`.",
-    )
+    version: Version | None = _version("version", "Release")
+    build: Version | None = _version("build", "Build number")
     bin: Program | None = Field(
         None,
         description="Absolute path of the program on the host, for the targets `systemd` and "
-        f"`script`. Default: `{DEFAULT_BINS['vllm']}` for vLLM, `{DEFAULT_BINS['llama.cpp']}` for "
-        "llama.cpp.",
+        f"`script`. Default: {_bins()}.",
     )
     image: Image | None = Field(
         None,
@@ -146,14 +151,22 @@ class EngineEntry(Entry):
 class EnginesEntry(Entry):
     """The engines of a host, by name."""
 
-    vllm: EngineEntry | None = Field(
-        None, description="How vLLM is installed. Default: vLLM is not installed."
-    )
-    llama_cpp: EngineEntry | None = Field(
+    def of(self, name: EngineName) -> EngineEntry | None:
+        """How this one is installed; None where it is not."""
+        found = key_of(self, name)
+        return found if isinstance(found, EngineEntry) else None
+
+
+def _installed(name: EngineName, traits: Traits) -> Any:  # noqa: ANN401
+    return Field(
         None,
-        alias="llama.cpp",
-        description="How llama.cpp's llama-server is installed. Default: it is not installed.",
+        alias=name,
+        description=f"How {traits.title} is installed. Default: it is not installed.",
     )
+
+
+if not TYPE_CHECKING:
+    EnginesEntry = with_engine_keys(EnginesEntry, EngineEntry | None, _installed)
 
 
 class GpuDefaultsEntry(Entry):

@@ -6,11 +6,12 @@ import json
 from collections.abc import Iterable
 
 from compiler.diagnostics import CompileError, Diagnostic, did_you_mean
+from compiler.engines.registry import engine_names
 from compiler.ir.textfile import TextFile
 from compiler.load.yamltext import PlainFloat, parse_yaml
 
-# A key with a dot in it, which divides all others.
-_DOTTED = "llama.cpp"
+# Keys with a dot in them, which divides all others.
+_DOTTED = tuple(name for name in engine_names() if "." in name)
 
 
 def with_settings(spec: TextFile, settings: Iterable[str]) -> TextFile:
@@ -32,9 +33,7 @@ def with_settings(spec: TextFile, settings: Iterable[str]) -> TextFile:
 
 def _set(data: dict[str, object], setting: str) -> None:
     path, equals, value = setting.partition("=")
-    name, *keys = (
-        key.replace("\0", _DOTTED) for key in path.strip().replace(_DOTTED, "\0").split(".")
-    )
+    name, *keys = _keys(path.strip())
     if not equals or not keys or not all(keys):
         raise CompileError(
             [
@@ -62,6 +61,13 @@ def _set(data: dict[str, object], setting: str) -> None:
                 )
             ]
         )
+
+
+def _keys(path: str) -> list[str]:
+    """The keys of a path, divided by dots but for those inside the name of an engine."""
+    for name in _DOTTED:
+        path = path.replace(name, name.replace(".", "\0"))
+    return [key.replace("\0", ".") for key in path.split(".")]
 
 
 def _put(data: object, path: list[str], value: object, setting: str) -> None:

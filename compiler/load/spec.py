@@ -6,18 +6,22 @@ from collections.abc import Iterator, Sequence
 from collections.abc import Set as AbstractSet
 
 from compiler.diagnostics import Diagnostic, Severity
+from compiler.engines.registry import engine_names, traits_of, usual_engine
 from compiler.ir.credentials import names_secret
 from compiler.ir.document import Document
 from compiler.ir.inventory import EngineName
+from compiler.ir.lock import Lock
 from compiler.ir.names import natural_key
-from compiler.ir.source import is_ollama
 from compiler.ir.spec import Pin, PlacementRules, Policy, Service, Spec, Variant
 from compiler.load.faults import validate
 from compiler.load.spec_file import ServiceEntry, SpecFile, VariantEntry
 
 
-def load_spec(document: Document) -> tuple[Spec | None, list[Diagnostic]]:
-    """The spec of a document and every fault; with errors, it holds what could be read."""
+def load_spec(document: Document, lock: Lock | None = None) -> tuple[Spec | None, list[Diagnostic]]:
+    """The spec of a document and every fault; with errors, it holds what could be read.
+
+    By the lock is told which engine a model is for where the spec names none.
+    """
     file, faults = validate(SpecFile, document)
     if file is None:
         return None, faults
@@ -25,7 +29,7 @@ def load_spec(document: Document) -> tuple[Spec | None, list[Diagnostic]]:
     warnings: list[Diagnostic] = []
     for name, entry in sorted(file.services.items(), key=lambda each: natural_key(each[0])):
         faults += _entry_faults(name, entry, document)
-        services.append(_service(name, entry))
+        services.append(_service(name, entry, lock))
         warnings += _unused(entry, services[-1], document)
     # What runs on which engine is only sure in a file without errors.
     faults = faults or warnings
@@ -90,27 +94,30 @@ def _unused_by(
     document: Document,
     *place: str | int,
 ) -> Iterator[Diagnostic]:
-    least = isinstance(entry, ServiceEntry) and entry.min
-    given: tuple[tuple[EngineName, str, Sequence[str]], ...] = (
-        ("vllm", "vllm", sorted(entry.vllm.args) if entry.vllm else ()),
-        # The cache of llama.cpp has one size, which `kv_tokens` says.
-        ("vllm", "typical", ("typical",) if entry.typical else ()),
-        ("vllm", "min", ("min",) if least else ()),
-        ("llama.cpp", "llama.cpp", sorted(entry.llama_cpp.args) if entry.llama_cpp else ()),
-        # With `none` nothing is lost, and `cpu` keeps vLLM too from every GPU.
-        ("llama.cpp", "offload", () if entry.offload in (None, "none", "cpu") else ("offload",)),
-    )
-    for engine, key, names in given:
-        if names and engine not in running:
+    for key, names in _given(entry):
+        readers = [name for name in engine_names() if key in (name, *traits_of(name).keys)]
+        if names and running.isdisjoint(readers):
             listed = ", ".join(f"`{name}`" for name in names)
+            who = " and ".join(f"`{name}`" for name in readers)
+            reads = "reads" if len(readers) == 1 else "read"
             yield Diagnostic(
                 code="unused-setting",
-                detail=f"Only `{engine}` reads {listed}, and {subject} runs on "
+                detail=f"Only {who} {reads} {listed}, and {subject} runs on "
                 f"`{'` and `'.join(sorted(running))}`.",
                 location=document.key(*place, key),
-                hints=(f"Take it out, or write `engine: {engine}`.",),
+                hints=(f"Take it out, or write `engine: {readers[0]}`.",),
                 severity=Severity.WARNING,
             )
+
+
+def _given(entry: ServiceEntry | VariantEntry) -> Iterator[tuple[str, Sequence[str]]]:
+    """Keys that only some engines read, each with the settings that are given there."""
+    for name in engine_names():
+        yield name, sorted(entry.args_of(name))
+    yield "typical", ("typical",) if entry.typical else ()
+    yield "min", ("min",) if isinstance(entry, ServiceEntry) and entry.min else ()
+    # With `none` nothing is lost, and `cpu` keeps every engine from every GPU.
+    yield "offload", () if entry.offload in (None, "none", "cpu") else ("offload",)
 
 
 def _no_model(subject: str, document: Document, *place: str | int) -> Diagnostic:
@@ -122,7 +129,7 @@ def _no_model(subject: str, document: Document, *place: str | int) -> Diagnostic
     )
 
 
-def _service(name: str, entry: ServiceEntry) -> Service:
+def _service(name: str, entry: ServiceEntry, lock: Lock | None) -> Service:
     # Without a ladder there is one rung, and it is the service itself.
     entries = entry.variants or [VariantEntry(name="default")]
     rules = entry.placement
@@ -135,7 +142,7 @@ def _service(name: str, entry: ServiceEntry) -> Service:
         replicas=entry.replicas,
         priority=entry.priority,
         optional=entry.optional,
-        variants=tuple(_variant(entry, each) for each in entries),
+        variants=tuple(_variant(entry, each, lock) for each in entries),
         placement=PlacementRules(
             host_labels={key: tuple(sorted(values)) for key, values in rules.hosts.items()},
             kinds=tuple(rules.gpus.kinds or ()),
@@ -154,11 +161,11 @@ def _service(name: str, entry: ServiceEntry) -> Service:
     )
 
 
-def _variant(service: ServiceEntry, entry: VariantEntry) -> Variant:
+def _variant(service: ServiceEntry, entry: VariantEntry, lock: Lock | None) -> Variant:
     model = entry.model or service.model or ""
-    engine = entry.engine or service.engine or _usual_engine(model)
-    own_args = entry.vllm if engine == "vllm" else entry.llama_cpp
-    service_args = service.vllm if engine == "vllm" else service.llama_cpp
+    locked = lock.find(model) if lock else None
+    usual = usual_engine(model, locked.facts.format if locked else None)
+    engine = entry.engine or service.engine or usual
     return Variant(
         name=entry.name,
         model=model,
@@ -168,10 +175,5 @@ def _variant(service: ServiceEntry, entry: VariantEntry) -> Variant:
         kv_tokens=entry.kv_tokens or service.kv_tokens,
         typical=entry.typical or service.typical,
         offload=service.offload if entry.offload is None else entry.offload,
-        args={**service_args.args, **(own_args.args if own_args else {})},
+        args={**service.args_of(engine), **entry.args_of(engine)},
     )
-
-
-def _usual_engine(model: str) -> EngineName:
-    """llama.cpp for what is named GGUF or as Ollama names it, vLLM for everything else."""
-    return "llama.cpp" if "gguf" in model.lower() or is_ollama(model) else "vllm"

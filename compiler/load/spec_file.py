@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
+from compiler.engines.registry import engine_names
+from compiler.engines.traits import Traits
 from compiler.ir.demand import DEFAULT_CONTEXT, DEFAULT_POOLING_CONTEXT
 from compiler.ir.facts import Task
 from compiler.ir.inventory import EngineName
 from compiler.ir.spec import ArgValue, Offload, Preference, Spread
+from compiler.load.engine_keys import key_of, with_engine_keys
 from compiler.load.fields import Compute, Entry, EnvName, Listen, Slug, Text, safe_text
 
 MAX_REPLICAS = 1000
@@ -126,8 +129,8 @@ def _model_source(default: str | None) -> Any:  # noqa: ANN401  As pydantic's Fi
 def _engine(default: str) -> Any:  # noqa: ANN401
     return Field(
         None,
-        description=f"`vllm` or `llama.cpp`. Default: {default}: llama.cpp for GGUF files and "
-        "Ollama's models, vLLM for others.",
+        description=f"{' or '.join(f'`{name}`' for name in engine_names())}. Default: {default}: "
+        "llama.cpp for GGUF files and Ollama's models, vLLM for others.",
     )
 
 
@@ -164,12 +167,17 @@ class EngineArgsEntry(Entry):
     )
 
 
+def _args_of(entry: Entry, name: EngineName) -> dict[str, ArgValue]:
+    found = key_of(entry, name)
+    return found.args if isinstance(found, EngineArgsEntry) else {}
+
+
 class VariantEntry(Entry):
     """One rung: what it does not say, it takes from the service."""
 
     name: Slug = Field(description="Name of the variant, unique in its service. Required.")
     model: Source | None = _model_source(_FROM_SERVICE)
-    engine: EngineName | None = _engine(f"{_FROM_SERVICE}, else by the model's name")
+    engine: EngineName | None = _engine(f"{_FROM_SERVICE}, else by the model's files")
     context: Tokens | None = _context(_FROM_SERVICE)
     concurrency: Requests | None = Field(
         None, description=f"{_CONCURRENCY} Default: {_FROM_SERVICE}."
@@ -177,14 +185,19 @@ class VariantEntry(Entry):
     kv_tokens: Tokens | None = _kv_tokens(_FROM_SERVICE)
     typical: Tokens | None = _typical(_FROM_SERVICE)
     offload: OffloadField | None = Field(None, description=f"{_OFFLOAD} Default: {_FROM_SERVICE}.")
-    vllm: EngineArgsEntry | None = Field(
-        None, description="Flags for vLLM; each stands over the service's own of that name."
-    )
-    llama_cpp: EngineArgsEntry | None = Field(
-        None,
-        alias="llama.cpp",
-        description="Flags for llama-server; each stands over the service's own of that name.",
-    )
+
+    def args_of(self, name: EngineName) -> dict[str, ArgValue]:
+        """Flags for an engine."""
+        return _args_of(self, name)
+
+
+def _flags_of_variant(name: EngineName, traits: Traits) -> Any:  # noqa: ANN401
+    said = f"Flags for {traits.server}; each stands over the service's own of that name."
+    return Field(None, alias=name, description=said)
+
+
+if not TYPE_CHECKING:
+    VariantEntry = with_engine_keys(VariantEntry, EngineArgsEntry | None, _flags_of_variant)
 
 
 class GpuSelectorEntry(Entry):
@@ -255,7 +268,9 @@ class ServiceEntry(Entry):
     """One service."""
 
     model: Source | None = _model_source(None)
-    engine: EngineName | None = _engine("by the model's name")
+    engine: EngineName | None = _engine(
+        "by the model's files, or by its name while modelc.lock does not know it"
+    )
     task: Task | None = Field(
         None,
         description="What the model is used for: `generate` (chat and completion), `embed`, "
@@ -299,14 +314,6 @@ class ServiceEntry(Entry):
         description="Whether it may be left out when the fleet is full; otherwise that is an "
         "error. Default: `false`.",
     )
-    vllm: EngineArgsEntry = Field(
-        EngineArgsEntry(), description="Flags for vLLM, where it runs on vLLM."
-    )
-    llama_cpp: EngineArgsEntry = Field(
-        EngineArgsEntry(),
-        alias="llama.cpp",
-        description="Flags for llama-server, where it runs on llama.cpp.",
-    )
     env: dict[EnvName, EnvValue] = Field(
         {},
         description="Environment variables of the engine, as text; but for those that the plan "
@@ -322,6 +329,19 @@ class ServiceEntry(Entry):
         description="Address of its hosts on which the service is reached, as under `defaults` of "
         "the inventory. Default: what its host says.",
     )
+
+    def args_of(self, name: EngineName) -> dict[str, ArgValue]:
+        """Flags for an engine."""
+        return _args_of(self, name)
+
+
+def _flags_of_service(name: EngineName, traits: Traits) -> Any:  # noqa: ANN401
+    said = f"Flags for {traits.server}, where it runs on {traits.title}."
+    return Field(EngineArgsEntry(), alias=name, description=said)
+
+
+if not TYPE_CHECKING:
+    ServiceEntry = with_engine_keys(ServiceEntry, EngineArgsEntry, _flags_of_service)
 
 
 class PolicyEntry(Entry):

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 
 from compiler.diagnostics import Diagnostic, Group, Severity
+from compiler.ir.counting import counted
 from compiler.ir.credentials import without_secrets
-from compiler.views.terminal import Style, counted, indented, json_text, paint, prose, safe_text
+from compiler.views.terminal import Style, indented, json_text, paint, prose, safe_text
 
 _STYLES: dict[Severity, Style] = {Severity.ERROR: "red", Severity.WARNING: "yellow"}
 

@@ -16,20 +16,12 @@ from compiler.ir.changes import (
     SettingChanged,
     ShareChanged,
 )
+from compiler.ir.counting import counted
 from compiler.ir.names import folded, grouped
 from compiler.ir.units import budget_mib, demand_mib
 from compiler.views.markdown import code, escaped, table
 from compiler.views.reasons import reason_of_many
-from compiler.views.terminal import (
-    Style,
-    columns,
-    counted,
-    indented,
-    json_text,
-    paint,
-    prose,
-    safe_record,
-)
+from compiler.views.terminal import Style, columns, indented, json_text, paint, prose, safe_record
 
 _STYLES: dict[Action, Style] = {
     "create": "green",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from compiler.ir.counting import counted
 from compiler.ir.demand import Demand, Launch
 from compiler.ir.inventory import GpuKind
 from compiler.ir.units import budget_mib, show_mib
@@ -9,7 +10,6 @@ from compiler.views.breakdown import breakdown_lines, breakdown_sizes
 from compiler.views.terminal import (
     columns,
     command_lines,
-    counted,
     indented,
     json_text,
     paint,

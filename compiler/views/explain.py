@@ -7,6 +7,7 @@ from collections.abc import Hashable, Sequence
 from typing import assert_never
 
 from compiler.diff import place_of
+from compiler.ir.counting import counted
 from compiler.ir.inventory import Target
 from compiler.ir.listening import listen_words
 from compiler.ir.names import folded, grouped
@@ -17,7 +18,6 @@ from compiler.views.breakdown import breakdown_lines, breakdown_sizes
 from compiler.views.terminal import (
     columns,
     command_lines,
-    counted,
     indented,
     json_text,
     paint,

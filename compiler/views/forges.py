@@ -7,9 +7,10 @@ from collections.abc import Sequence
 
 from compiler.diagnostics import Diagnostic, Severity
 from compiler.ir.changes import Diff
+from compiler.ir.counting import counted
 from compiler.views.diagnostics import as_read
 from compiler.views.sarif import fingerprint
-from compiler.views.terminal import counted, json_text, safe_text
+from compiler.views.terminal import json_text, safe_text
 
 # GitHub shows so many errors and so many warnings of a step, and drops the rest without a word.
 MAX_ANNOTATIONS = 10

@@ -5,18 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import assert_never
 
+from compiler.ir.counting import counted
 from compiler.ir.facts import ModelRole
 from compiler.ir.lock import LockedFile, LockedSource
 from compiler.ir.profile import LayerRun, ModelProfile, WeightType
 from compiler.ir.units import demand_mib
-from compiler.views.terminal import (
-    columns,
-    counted,
-    indented,
-    json_text,
-    paint,
-    safe_record,
-)
+from compiler.views.terminal import columns, indented, json_text, paint, safe_record
 
 UNKNOWN = "unknown"
 

@@ -168,11 +168,6 @@ def indented(lines: Sequence[str], spaces: int = 2) -> list[str]:
     return [" " * spaces + line if line else "" for line in lines]
 
 
-def counted(number: int, noun: str) -> str:
-    """A number with its noun: `1 GPU`, `1,200 GPUs`."""
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
-
-
 def command_lines(argv: Sequence[str], env: Mapping[str, str] = _NO_ENV) -> list[str]:
     """A command line in shell quotes, one flag or variable a line, to be read and to be copied."""
     lines = [

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import assert_never
 
+from compiler.ir.counting import counted
 from compiler.ir.names import folded, grouped
 from compiler.ir.outcome import Loss, OutcomeCode, ServiceOutcome, Sizing, WhatIf
 from compiler.views.diff import diff_text
-from compiler.views.terminal import columns, counted, indented, json_text, paint, safe_record
+from compiler.views.terminal import columns, indented, json_text, paint, safe_record
 
 _MINUTE = 60
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import assert_never
 
+from compiler.ir.counting import counted
 from compiler.ir.names import folded
 from compiler.ir.units import show_mib
 from compiler.ir.whyhere import Barred, Elsewhere, Full, Idle, IdleUse, Reasons, RungPrice, WhyHere
-from compiler.views.terminal import counted, paint, prose
+from compiler.views.terminal import paint, prose
 
 # A sentence names so many GPUs or services at most; the rest is counted.
 _MOST_LISTED = 4

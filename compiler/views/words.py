@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import assert_never
 
+from compiler.ir.counting import counted
 from compiler.ir.plan import GpuLedger, Objective, Optimality, Plan, Replica
 from compiler.ir.units import budget_mib, show_mib
-from compiler.views.terminal import counted
 
 PROOF_WORDS: dict[Optimality, str] = {
     "optimal": "proven optimal",

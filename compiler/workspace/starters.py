@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
-from compiler.ir.inventory import Target
+from compiler.engines.registry import engine_names, traits_of
+from compiler.ir.inventory import CONTAINER_TARGETS, Target
 from compiler.workspace.reading import failure, resource_dir, shown_path
 from compiler.workspace.revision import checkout_top
 
@@ -14,16 +16,6 @@ _OF_THE_REPOSITORY = (".github", ".pre-commit-config.yaml")
 
 # What a workflow, a regular expression and a shell all read as it stands.
 _PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]*(/[A-Za-z0-9_][A-Za-z0-9_-]*)*")
-
-# Where the engines are, for containers and for programs of the host.
-_IMAGES = {
-    "@VLLM@": 'image: "vllm/vllm-openai:v0.33.0"',
-    "@LLAMACPP@": 'image: "ghcr.io/ggml-org/llama.cpp:server-cuda-b11390"',
-}
-_PROGRAMS = {
-    "@VLLM@": "bin: /opt/vllm/bin/vllm",
-    "@LLAMACPP@": "bin: /usr/local/bin/llama-server",
-}
 
 
 def write_starters(folder: Path, target: Target) -> tuple[list[str], list[str]]:
@@ -44,7 +36,7 @@ def write_starters(folder: Path, target: Target) -> tuple[list[str], list[str]]:
         "@FOLDER@": inside,
         "@PREFIX@": "" if inside == "." else f"{inside}/",
         "@TARGET@": f"{target:8}",
-        **(_IMAGES if target in ("compose", "quadlet") else _PROGRAMS),
+        "@ENGINES@": "\n".join(_engine_lines(target)),
     }
     source = resource_dir("templates") / "init"
     written, left = [], []
@@ -67,6 +59,15 @@ def write_starters(folder: Path, target: Target) -> tuple[list[str], list[str]]:
         else:
             written.append(_named(place, folder))
     return written, left
+
+
+def _engine_lines(target: Target) -> Iterator[str]:
+    """The newest version of every engine, with its image for containers or its program."""
+    for name in engine_names():
+        traits = traits_of(name)
+        image = f'image: "{traits.image_of(traits.newest)}"'
+        where = image if target in CONTAINER_TARGETS else f"bin: {traits.usual_bin}"
+        yield f"    {name}: {{{traits.version_key}: {traits.newest}, {where}}}"
 
 
 def _place(relative: Path, folder: Path, top: Path, inside: str) -> Path:

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
 
-from compiler.engines.llamacpp import ENGINE
 from compiler.engines.llamacpp.demand.demands import options_of
+from compiler.engines.llamacpp.engine import ENGINE
 from compiler.engines.llamacpp.flags.builds import Build
 from compiler.engines.llamacpp.memory.law import usage
 from compiler.ir.catalog import builtin_kinds

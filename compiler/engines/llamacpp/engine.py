@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
+from compiler.engines.interface import Engine, Saving
 from compiler.engines.llamacpp.demand.demands import demands_for, options_of
 from compiler.engines.llamacpp.flags import builds, environment, releases
 from compiler.engines.llamacpp.flags.builds import Build, parse_build
-from compiler.engines.llamacpp.launch import requests
+from compiler.engines.llamacpp.launch import requests, savings
 from compiler.engines.llamacpp.launch.command import command_line
 from compiler.engines.llamacpp.launch.companions import (
     COMPANIONS,
@@ -20,6 +21,9 @@ from compiler.engines.llamacpp.model.header import FactsError
 from compiler.engines.llamacpp.model.requantized import smaller_quantizations
 from compiler.engines.llamacpp.model.shape import Shape, read_shape
 from compiler.engines.llamacpp.profile import profile_of
+from compiler.engines.llamacpp.traits import TRAITS
+from compiler.engines.traits import Traits
+from compiler.engines.usual import UsualEngine
 from compiler.ir.demand import (
     ArgumentProblem,
     Demand,
@@ -36,10 +40,11 @@ from compiler.ir.profile import ModelProfile
 from compiler.ir.spec import ArgValue
 
 
-class LlamaCpp:
+class LlamaCpp(UsualEngine):
     """llama-server of one build, on GGUF files."""
 
     name: EngineName = "llama.cpp"
+    traits: Traits = TRAITS
 
     def check_version(self, version: str) -> str | None:
         """What is wrong with this build, or None."""
@@ -62,26 +67,27 @@ class LlamaCpp:
         """What `llama-server --version` of this version prints."""
         return releases.version_check(version)
 
-    def takes_uuids(self, version: str) -> bool:  # noqa: ARG002, the interface's.
-        """The CUDA runtime reads them, whatever the build."""
-        return True
-
-    def shares_gpus(self, version: str) -> bool:  # noqa: ARG002, the interface's.
-        """It allocates what it needs and measures nothing."""
-        return True
-
-    @property
-    def key_variable(self) -> str:
-        """The variable of --api-key (common/arg.cpp); `/health` is answered without it."""
-        return "LLAMA_API_KEY"
-
     def companions(self, args: Mapping[str, ArgValue]) -> Mapping[str, tuple[str, ...]]:
         """Draft model, projector and adapters that arguments name."""
         return named_companions(args)
 
-    def gpus_per_shard(self, args: Mapping[str, ArgValue]) -> int:  # noqa: ARG002, the interface's.
-        """Layers or rows are cut, by nothing that arguments say."""
-        return 1
+    def leaner(
+        self,
+        saving: Saving,
+        args: Mapping[str, ArgValue],
+        version: str,  # noqa: ARG002, the interface's.
+        layers: int = 0,
+    ) -> dict[str, ArgValue] | None:
+        """A cache in q8_0, and experts in RAM."""
+        return savings.leaner(saving, args, layers)
+
+    def layers_of_experts(self, args: Mapping[str, ArgValue]) -> int:
+        """Those of `n_cpu_moe`."""
+        return savings.layers_of_experts(args)
+
+    def planned_split(self, argv: Sequence[str]) -> tuple[int, ...]:
+        """The numbers of --tensor-split."""
+        return savings.planned_split(argv)
 
     def check_request(self, request: Request) -> list[ArgumentProblem]:
         """Faults of a request that hold on any site."""
@@ -124,14 +130,6 @@ class LlamaCpp:
             return found
         return demands_for(request, site, *found)
 
-    def grow(self, demand: Demand, kv_bytes: int) -> Demand:  # noqa: ARG002
-        """The demand itself: llama.cpp allocates exactly what its flags say."""
-        return demand
-
-    def at_utilization(self, demand: Demand, utilization_permille: int) -> Demand:  # noqa: ARG002
-        """The demand itself: llama.cpp knows no utilization."""
-        return demand
-
     def launch(self, demand: Demand, endpoint: Endpoint) -> Launch:
         """The command line of a demand: the flags that were costed."""
         found = _read(demand.request)
@@ -164,3 +162,6 @@ def _read(request: Request) -> tuple[Shape, Build] | Refusal:
         return loaded(request), build
     except FactsError as error:
         return Refusal(code="facts", detail=f"the model's facts are not usable: {error}")
+
+
+ENGINE: Engine = LlamaCpp()

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Mapping, Sequence
 
+from compiler.engines.interface import Engine, Saving
+from compiler.engines.traits import Traits
+from compiler.engines.usual import UsualEngine
 from compiler.engines.vllm.demand import demands as law
 from compiler.engines.vllm.flags import environment, releases
 from compiler.engines.vllm.flags.check import check_arguments, normalize_arguments
+from compiler.engines.vllm.flags.files import file_of
 from compiler.engines.vllm.flags.values import as_mapping
-from compiler.engines.vllm.launch import command
+from compiler.engines.vllm.launch import command, savings
 from compiler.engines.vllm.launch.decide import parallel_sizes, version_of
 from compiler.engines.vllm.launch.refusals import request_problems
 from compiler.engines.vllm.profile import profile_of
+from compiler.engines.vllm.traits import TRAITS
 from compiler.engines.vllm.versions import parse_version, rules_of
 from compiler.ir.demand import (
     ArgumentProblem,
@@ -26,15 +29,22 @@ from compiler.ir.demand import (
     VersionCheck,
 )
 from compiler.ir.facts import ModelFacts
+from compiler.ir.inventory import EngineName
 from compiler.ir.profile import ModelProfile
 from compiler.ir.spec import ArgValue
+from compiler.ir.units import GIB
+
+# vLLM's documentation starts containers with --shm-size=10g for tensor parallelism; a single rank
+# exchanges only requests between its processes.
+_SHM_BYTES_SPLIT = 10 * GIB
+_SHM_BYTES_SINGLE = 1 * GIB
 
 
-@dataclass(frozen=True, slots=True)
-class VllmEngine:
+class VllmEngine(UsualEngine):
     """vLLM behind the interface that the compiler knows."""
 
-    name: Literal["vllm"] = "vllm"
+    name: EngineName = "vllm"
+    traits: Traits = TRAITS
 
     def check_version(self, version: str) -> str | None:
         """What is wrong with this version string, or None."""
@@ -61,15 +71,49 @@ class VllmEngine:
         found = parse_version(version)
         return found is None or not rules_of(found).charges_whole_device
 
-    @property
-    def key_variable(self) -> str:
-        """Read by the API server (vllm/envs.py); `/health` is answered without it."""
-        return "VLLM_API_KEY"
-
     def companions(self, args: Mapping[str, ArgValue]) -> Mapping[str, tuple[str, ...]]:
         """The draft model that `speculative_config` names."""
         model = as_mapping(args.get("speculative_config", {})).get("model")
         return {"speculative_config": (model,)} if isinstance(model, str) and model else {}
+
+    def fetches(self, facts: ModelFacts) -> bool:
+        """It gets all but GGUF files by the id of their repository."""
+        return facts.format != "gguf"
+
+    def file_of(self, argument: str, value: object) -> str | None:
+        """The path that a value names; templates and adapters may be written in other ways."""
+        return file_of(argument, value)
+
+    def shm_bytes(self, gpus: int) -> int:
+        """What its processes exchange."""
+        return _SHM_BYTES_SPLIT if gpus > 1 else _SHM_BYTES_SINGLE
+
+    def cache_env(self, models_dir: str, cache_dir: str) -> dict[str, str]:
+        """A warm compile cache keeps the memory of a later start as it was measured."""
+        return {
+            "HF_HOME": f"{models_dir}/huggingface",
+            # Code of models, which is run: others may write to what they fetch, and not to this.
+            "HF_MODULES_CACHE": f"{cache_dir}/modules",
+            "VLLM_CACHE_ROOT": f"{cache_dir}/vllm",
+        }
+
+    def usual_kv_tokens(self, context: int, concurrency: int) -> int:  # noqa: ARG002
+        """One request of full length; the cache grows into what is left."""
+        return context
+
+    def leaner(
+        self,
+        saving: Saving,
+        args: Mapping[str, ArgValue],
+        version: str,
+        layers: int = 0,  # noqa: ARG002
+    ) -> dict[str, ArgValue] | None:
+        """A cache in FP8, and weights that are made FP8 while they are loaded."""
+        return savings.leaner(saving, args, version)
+
+    def with_sizes_of(self, old: Sequence[str], new: list[str]) -> list[str]:
+        """The old utilization, where the new one is hardly another."""
+        return savings.with_utilization_of(old, new)
 
     def gpus_per_shard(self, args: Mapping[str, ArgValue]) -> int:
         """Pipeline stages x data parallel engines."""
@@ -105,13 +149,9 @@ class VllmEngine:
         """The command line of a demand."""
         return command.launch_of(demand, endpoint)
 
-    def smaller_quantizations(
-        self,
-        facts: ModelFacts,  # noqa: ARG002
-    ) -> Iterator[tuple[str, ModelFacts]]:
-        """None: AWQ and GPTQ checkpoints are repositories of their own, each as its maker chose."""
-        return iter(())
-
     def profile(self, facts: ModelFacts) -> ModelProfile:
         """The model for people, as its config.json describes it."""
         return profile_of(facts)
+
+
+ENGINE: Engine = VllmEngine()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from types import MappingProxyType
 
-from compiler.engines.environment import managed_variable, uncosted_variable
+from compiler.engines.variables import managed_variable, uncosted_variable
 from compiler.ir.demand import ArgumentProblem
 
 # common/arg.cpp: each flag has such a variable, which counts where the flag is not given.

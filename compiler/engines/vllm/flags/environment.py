@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from types import MappingProxyType
 
-from compiler.engines.environment import managed_variable, uncosted_variable
+from compiler.engines.variables import managed_variable, uncosted_variable
 from compiler.ir.demand import ArgumentProblem
 
 _STAGES = "Write `pipeline_parallel_size`; the law cuts layers as vLLM does by default."
