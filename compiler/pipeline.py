@@ -11,6 +11,8 @@ from compiler.assemble.frozen import Edited, with_frozen_anew
 from compiler.diagnostics import CompileError, Diagnostic, Group, Severity, did_you_mean
 from compiler.diff import diff
 from compiler.emit import emit, manifest_of
+from compiler.emit.releases import releases_of
+from compiler.emit.rendering import load_templates
 from compiler.estimate import estimate
 from compiler.inputs import Inputs, Loaded, errors, load
 from compiler.ir.artifact import Artifact
@@ -25,6 +27,8 @@ from compiler.ir.progress import Effort, Reporter, Step, silent
 from compiler.ir.rules import barred_replicas
 from compiler.ir.spec import Spec
 from compiler.recount import objective_faults
+from compiler.recount_rollout import rollout_faults
+from compiler.rollout.waves import rollout
 from compiler.states import state_warnings
 from compiler.verify import verify
 from compiler.views.plan import plan_markdown
@@ -142,6 +146,11 @@ def finish(
     faults = verify(loaded.inventory, loaded.spec, plan, loaded.previous)
     faults += objective_faults(loaded.spec, plan, loaded.previous)
     _must_be_sound(faults)
+    artifacts = emit(plan)
+    releases = releases_of(plan, artifacts, load_templates())
+    plan = plan.model_copy(update={"releases": releases})
+    plan = plan.model_copy(update={"rollout": rollout(running, plan, loaded.spec)})
+    _must_be_sound(list(rollout_faults(running, plan)))
     return Compilation(
         plan=plan,
         diff=diff(
@@ -149,7 +158,7 @@ def finish(
             plan,
             barred=barred_replicas(loaded.previous, loaded.spec, loaded.inventory),
         ),
-        artifacts=(*_overview(plan), *emit(plan)),
+        artifacts=(*_overview(plan), *artifacts),
         warnings=(*loaded.warnings, *_warnings(plan, loaded)),
         demands=demands,
         placements=placements,

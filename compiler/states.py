@@ -26,8 +26,8 @@ def state_warnings(plan: Plan, spec: Spec, previous: Plan | None) -> Iterator[Di
     for host in sorted(before.keys() - {each.host for each in plan.hosts}):
         yield Diagnostic(
             code="host-gone",
-            detail=f"The inventory no longer has `{host}`, where {_names(before[host])} ran: "
-            "nothing in compiled/ tells that host to stop them.",
+            detail=f"The inventory no longer has `{host}`, where {_names(before[host])} ran. Only "
+            "`modelc apply` of this very plan tells that host to stop them.",
             hints=(_WAY_OUT,),
             severity=Severity.WARNING,
         )

@@ -27,9 +27,9 @@ LAYERS = (
     ("views",),
     (
         *("load", "check", "resolve", "estimate", "place", "assemble", "verify", "recount", "emit"),
-        *("diff", "states", "stale", "workspace", "discover"),
+        *("diff", "rollout", "states", "stale", "workspace", "discover"),
     ),
-    ("recount_states", "recount_memory"),
+    ("recount_states", "recount_memory", "recount_rollout"),
     ("engines",),
     ("ir",),
     ("diagnostics",),

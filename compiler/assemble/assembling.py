@@ -337,6 +337,7 @@ def _host_ledgers(inventory: Inventory, replicas: list[Replica]) -> list[HostLed
     return [
         HostLedger(
             host=host.name,
+            address=host.address,
             target=host.target,
             ram_budget_bytes=host.ram_budget_bytes,
             ram_granted_bytes=granted[host.name],

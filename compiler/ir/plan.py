@@ -11,6 +11,7 @@ from pydantic import Field
 from compiler.ir.demand import PartSums
 from compiler.ir.facts import Record, Task
 from compiler.ir.inventory import Bound, EngineName, GpuState, HostState, Target
+from compiler.ir.rollout import HostRelease, Rollout
 
 PLAN_VERSION = 1
 
@@ -180,6 +181,8 @@ class HostLedger(Record):
     """One host of the fleet and what the plan takes of its RAM."""
 
     host: str
+    address: str = ""
+    """Where the host is reached; plans that do not say it are of a time when none was."""
     target: Target
     ram_budget_bytes: int
     ram_granted_bytes: int
@@ -239,6 +242,11 @@ class Plan(Record):
     gpus: list[GpuLedger]
     hosts: list[HostLedger]
     unplaced: list[Unplaced]
+    releases: list[HostRelease] = Field(default_factory=list)
+    """One for each host, in the same order."""
+    rollout: Rollout | None = None
+    """A plan that changes nothing keeps that of the plan before it, which may not be carried out
+    yet."""
 
     def replica(self, name: str) -> Replica:
         """The replica of this name; KeyError when there is none."""

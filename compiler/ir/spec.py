@@ -70,6 +70,9 @@ class Service:
     optional: bool
     variants: tuple[Variant, ...]
     placement: PlacementRules
+    min_available: int | None = None
+    """Replicas that stay up while a plan is carried out, wherever that is possible; None: all but
+    a quarter, and at most one down of fewer than eight."""
     min: bool = False
     """Whether a replica takes no more memory than it needs to start."""
     env: dict[str, str] = field(default_factory=dict)

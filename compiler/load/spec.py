@@ -154,6 +154,7 @@ def _service(name: str, entry: ServiceEntry, lock: Lock | None) -> Service:
             exclusive=rules.exclusive,
             one_per_host={key: tuple(sorted(v)) for key, v in rules.one_per_host.items()},
         ),
+        min_available=entry.min_available,
         min=entry.min,
         env=dict(sorted(entry.env.items())),
         secrets=tuple(sorted(set(entry.secrets))),

@@ -279,6 +279,12 @@ class ServiceEntry(Entry):
     replicas: Annotated[int, Field(ge=1, le=MAX_REPLICAS)] = Field(
         1, description=f"Running copies, 1 to {MAX_REPLICAS}. Default: 1."
     )
+    min_available: Annotated[int, Field(ge=0, le=MAX_REPLICAS)] | None = Field(
+        None,
+        description="Replicas that stay up while a change is carried out, wherever there is a way "
+        "to do it; the plan says where there is none. Default: all but a quarter, and at most one "
+        "down of fewer than eight.",
+    )
     priority: Annotated[int, Field(ge=0, le=1000)] = Field(
         DEFAULT_PRIORITY,
         description="0 to 1000. When not everything fits, the higher one is placed first and gets "

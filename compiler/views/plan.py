@@ -13,6 +13,7 @@ from compiler.ir.plan import GpuLedger, HostLedger, Plan, Replica
 from compiler.ir.units import demand_mib, show_mib
 from compiler.views.drained import drained_lines
 from compiler.views.markdown import code, escaped, table
+from compiler.views.rollout import leaving_lines, rollout_lines
 from compiler.views.terminal import indented, paint, prose, rows_within, safe_record
 from compiler.views.words import (
     bound_words,
@@ -62,6 +63,8 @@ def plan_markdown(plan: Plan) -> str:
         *([["## GPUs"], _gpu_table(plan)] if plan.gpus else []),
         *([["## Hosts"], _host_table(plan)] if plan.hosts else []),
         *([["## Replicas"], _replica_table(plan)] if plan.replicas else []),
+        *([["## Waves"], rollout_lines(plan)] if rollout_lines(plan) else []),
+        leaving_lines(plan.rollout),
         *([["## Left out"]] if plan.unplaced else []),
         [f"- {escaped(line)}" for line in _unplaced_lines(plan)],
         *([["## Not proven"]] if plan.optimality == "feasible" and gap_lines(plan) else []),
@@ -121,7 +124,7 @@ class _HostBlock:
     def alike(self) -> Hashable:
         """What two hosts share that are shown as one: all but names and ports."""
         return (
-            self.host.model_copy(update={"host": ""}).model_dump_json(),
+            self.host.model_copy(update={"host": "", "address": ""}).model_dump_json(),
             tuple((row.alike, tuple(gpu.gpu for gpu in row.gpus)) for row in self.rows),
             tuple(tenants.cells for tenants in self.on_cpu),
         )
