@@ -27,7 +27,7 @@ from compiler.ir.progress import Effort, Reporter, Step, silent
 from compiler.ir.rules import barred_replicas
 from compiler.ir.spec import Spec
 from compiler.recount import objective_faults
-from compiler.recount_rollout import rollout_faults
+from compiler.recount_rollout import kept_rollout_faults, rollout_faults
 from compiler.rollout.waves import rollout
 from compiler.states import state_warnings
 from compiler.verify import verify
@@ -150,7 +150,10 @@ def finish(
     releases = releases_of(plan, artifacts, load_templates())
     plan = plan.model_copy(update={"releases": releases})
     plan = plan.model_copy(update={"rollout": rollout(running, plan, loaded.spec)})
-    _must_be_sound(list(rollout_faults(running, plan)))
+    if running and plan.rollout is running.rollout:
+        _must_lead_here(list(kept_rollout_faults(plan)))
+    else:
+        _must_be_sound(list(rollout_faults(running, plan)))
     return Compilation(
         plan=plan,
         diff=diff(
@@ -249,6 +252,14 @@ def _case(loaded: Loaded, demands: Demands) -> Case:
         document=loaded.spec_document,
         demands=demands,
     )
+
+
+def _must_lead_here(faults: list[str]) -> None:
+    """A rollout that is carried over is looked at as any text that somebody may have edited."""
+    if faults:
+        detail = f"Its rollout does not lead to what it plans: {'; '.join(faults)}."
+        hint = "Bring the plan back with git, or start afresh with `--previous none`."
+        raise CompileError([Diagnostic(code="previous-corrupt", detail=detail, hints=(hint,))])
 
 
 def _must_be_sound(faults: list[str]) -> None:

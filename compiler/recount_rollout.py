@@ -10,14 +10,9 @@ from compiler.ir.rollout import NO_RELEASE, Visit
 
 
 def rollout_faults(previous: Plan | None, plan: Plan) -> Iterator[str]:
-    """Whatever would go wrong on the way from the previous plan to this one.
-
-    The rollout of a plan that changes nothing is that of an earlier one, and was looked at then.
-    """
+    """Whatever would go wrong on the way from the previous plan to this one."""
     if plan.rollout is None:
         yield "the plan has no rollout"
-        return
-    if previous and previous.releases == plan.releases and previous.rollout == plan.rollout:
         return
     before = {each.host: each.id for each in previous.releases} if previous else {}
     after = {each.host: each.id for each in (*plan.releases, *plan.rollout.leaving)}
@@ -38,6 +33,24 @@ def rollout_faults(previous: Plan | None, plan: Plan) -> Iterator[str]:
         if visit.base != before.get(visit.host, NO_RELEASE):
             yield f"host `{visit.host}` does not start from its release"
         yield from _visit_faults(visit, _on(previous, visit.host), _on(plan, visit.host), plan)
+
+
+def kept_rollout_faults(plan: Plan) -> Iterator[str]:
+    """What cannot be in a rollout that leads to this plan, wherever it leads from."""
+    if plan.rollout is None:
+        return
+    known = {each.host: {r.name for r in each.replicas} for each in plan.releases}
+    known |= {each.host: set() for each in plan.rollout.leaving}
+    for each in plan.rollout.leaving:
+        if each.replicas or each.id != NO_RELEASE or each.host in {h.host for h in plan.hosts}:
+            yield f"`{each.host}` leaves and stays"
+    for visit in (visit for wave in plan.rollout.waves for visit in wave.visits):
+        started = {name for step in visit.steps for name in step.start}
+        stopped = {name for step in visit.steps for name in step.stop}
+        if visit.host not in known or not started <= known[visit.host]:
+            yield f"`{visit.host}` starts what is not planned there"
+        elif stopped & known[visit.host] - started:
+            yield f"`{visit.host}` stops what is planned there"
 
 
 def _visit_faults(

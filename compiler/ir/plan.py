@@ -11,7 +11,7 @@ from pydantic import Field
 from compiler.ir.demand import PartSums
 from compiler.ir.facts import Record, Task
 from compiler.ir.inventory import Bound, EngineName, GpuState, HostState, Target
-from compiler.ir.rollout import HostRelease, Rollout
+from compiler.ir.rollout import Address, HostRelease, Rollout
 
 PLAN_VERSION = 1
 
@@ -181,7 +181,7 @@ class HostLedger(Record):
     """One host of the fleet and what the plan takes of its RAM."""
 
     host: str
-    address: str = ""
+    address: Address = ""
     """Where the host is reached; plans that do not say it are of a time when none was."""
     target: Target
     ram_budget_bytes: int
