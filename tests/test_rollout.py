@@ -151,3 +151,16 @@ def test_a_large_fleet_is_ordered_in_a_moment() -> None:
     found = roll(before, after, chat=50)
     assert sorted(host for wave in hosts_of(found) for host in wave) == hosts
     assert not any(wave.short for wave in found.waves)
+
+
+def test_of_one_memory_for_gpu_and_ram_both_are_counted_together() -> None:
+    """Two replicas fit the GPU and the RAM, and do not fit one pool of the GPU's size."""
+    before = fleet([on("a", "chat-0", HALF_MIB)], ["a"])
+    after = fleet([on("a", "new-0", HALF_MIB, port=8_001)], ["a"])
+    steps = roll(before, after, chat=50, new=50).waves[0].visits[0].steps
+    assert [(step.stop, step.start) for step in steps] == [([], ["new-0"]), (["chat-0"], [])]
+    pool = {"unified": True, "ram_budget_bytes": 24_000 << 20}
+    hosts = [host.model_copy(update=pool) for host in after.hosts]
+    one = after.model_copy(update={"hosts": hosts})
+    steps = roll(before, one, chat=50, new=50).waves[0].visits[0].steps
+    assert [(step.stop, step.start) for step in steps] == [(["chat-0"], ["new-0"])]

@@ -16,7 +16,7 @@ NO_RELEASE = "none"
 # What a rollout says is carried over from plan to plan and acted upon by hosts, so that its texts
 # are names and digests and nothing else, whoever has written them.
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,199}$")]
-Address = Annotated[str, Field(pattern=r"^([A-Za-z0-9\[][A-Za-z0-9._:\[\]-]{0,254})?$")]
+Address = Annotated[str, Field(pattern=r"^([A-Za-z0-9_:\[][A-Za-z0-9._:%\[\]-]{0,254})?$")]
 ReleaseId = Annotated[str, Field(pattern=r"^([0-9a-f]{16}|none)$")]
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
