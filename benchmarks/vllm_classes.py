@@ -15,9 +15,11 @@ import math
 import os
 import sys
 import tempfile
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from benchmarks.vllm_devices import stand_in_for_gpus
 from benchmarks.vllm_pictures import know, stand_in
 
 TRUTH = Path(__file__).parent.parent / "tests" / "truth"
@@ -25,6 +27,7 @@ TARGETS = (TRUTH / "vllm_classes.json", TRUTH / "vllm_vision_classes.json")
 # A second name of the convolution's weights, not a second copy.
 _VIEWS = ("conv_weights",)
 # Embedding and output where they stand beside the language model.
+_WITHOUT_PREFIXES = frozenset({"kimi_k3", "kimi_linear"})
 _TABLES = ("embed_tokens.", "lm_head.")
 
 
@@ -32,6 +35,7 @@ def main() -> None:
     """Measures every model of the files again, or those that are named, and writes them."""
     os.environ |= {"VLLM_TARGET_DEVICE": "cpu", "VLLM_HOST_IP": "127.0.0.1", "HF_HUB_OFFLINE": "1"}
     stand_in()
+    stand_in_for_gpus()
     _join_alone()
     for target in TARGETS:
         data = json.loads(target.read_text(encoding="utf-8"))
@@ -42,7 +46,8 @@ def main() -> None:
                     str(number): _measure(entry["config"], number) for number in ranks
                 }
         text = json.dumps(data, indent=1, sort_keys=True)
-        target.write_text(f"{text}\n", encoding="utf-8")
+        if not sys.argv[1:] or any(name in data["models"] for name in sys.argv[1:]):
+            target.write_text(f"{text}\n", encoding="utf-8")
 
 
 def _join_alone() -> None:
@@ -58,8 +63,8 @@ def _join_alone() -> None:
         initialize_model_parallel(1, 1)
 
 
-def _measure(config: dict[str, Any], ranks: int) -> dict[str, int] | None:
-    """Bytes of all parameters and buffers, and of a request's state in one recurrent layer.
+def _measure(config: dict[str, Any], ranks: int) -> dict[str, Any] | None:
+    """Bytes of all parameters and buffers, of a request's state in one recurrent layer, and caches.
 
     Of the first of so many tensor parallel ranks; None where the class cannot be cut so.
     """
@@ -69,7 +74,7 @@ def _measure(config: dict[str, Any], ranks: int) -> dict[str, int] | None:
         return None
 
 
-def _first_rank(config: dict[str, Any], ranks: int) -> dict[str, int]:
+def _first_rank(config: dict[str, Any], ranks: int) -> dict[str, Any]:
     import torch  # type: ignore[import-not-found]
     from vllm.config import set_current_vllm_config
     from vllm.distributed import get_tp_group
@@ -86,6 +91,8 @@ def _first_rank(config: dict[str, Any], ranks: int) -> dict[str, int]:
         launch = EngineArgs(
             model=folder, skip_tokenizer_init=True, load_format="dummy", enforce_eager=True,
             max_model_len=512, max_num_batched_tokens=2048, max_num_seqs=16,
+            # Hybrids with latent attention ask for it, and the CPU build has none.
+            enable_prefix_caching=False if config["model_type"] in _WITHOUT_PREFIXES else None,
         ).create_engine_config()  # fmt: skip
         # Classes read no more of the other ranks than their number.
         launch.parallel_config.tensor_parallel_size = get_tp_group().world_size = ranks
@@ -97,10 +104,25 @@ def _first_rank(config: dict[str, Any], ranks: int) -> dict[str, int]:
             with torch.device("meta"):
                 model = initialize_model(vllm_config=launch)
             state_bytes = _state_bytes(chosen, launch)
-            held = {"weights_bytes": _held_bytes(model), "state_bytes": state_bytes}
+            held: dict[str, Any] = {
+                "weights_bytes": _held_bytes(model),
+                "state_bytes": state_bytes,
+                "caches": _caches(launch),
+            }
             if hasattr(model, "get_language_model"):
                 held["tower_bytes"] = _held_bytes(model, without=model.get_language_model())
             return held
+
+
+def _caches(launch: Any) -> list[list[int]]:  # noqa: ANN401, vllm is not among our packages.
+    """Of each kind of attention layer: how many, bytes of a token, and the window or 0."""
+    found: Counter[tuple[int, int]] = Counter()
+    for layer in launch.compilation_config.static_forward_context.values():
+        spec = layer.get_kv_cache_spec(launch) if hasattr(layer, "get_kv_cache_spec") else None
+        if spec is not None and not type(spec).__name__.startswith("Mamba"):
+            window = getattr(spec, "sliding_window", None) or 0
+            found[spec.page_size_bytes // spec.block_size, window] += 1
+    return [[count, *each] for each, count in sorted(found.items())]
 
 
 def _held_bytes(model: Any, *, without: Any = None) -> int:  # noqa: ANN401, torch is not among our packages.

@@ -47,8 +47,11 @@ _TRIVIAL: tuple[object, ...] = (None, False, 0, 0.0, "", [], {})
 _ODD = {
     "ernie_vl": "two lists of experts in one key",
     "gemma4_e2b": "half of its weights are embeddings that each layer reads",
+    "mistral_large_3": "keeps whole heads where latent attention keeps rows",
     "minicpm3": "keeps whole heads where latent attention keeps rows",
 }
+# Classes that stand in one module with a known one, and are built otherwise.
+_OTHERWISE = frozenset({"KimiK3ForConditionalGeneration", "KimiK3MTPModel"})
 # Modules that read config.json: a word that they name is a key that has been looked at.
 _READERS = ("config", "mixtures", "recurrent", "rope", "audio", "vision", "decide", "drafts")
 _WORD = re.compile(r'"([a-zA-Z][a-zA-Z0-9_]+)"')
@@ -78,9 +81,9 @@ def keys_of(header: Mapping[str, Any]) -> Iterator[str]:
 
 def read_keys() -> set[str]:
     """The keys that the law itself names."""
-    folder = TARGET.parent
+    folder = TARGET.parent.parent
     texts = [path.read_text(encoding="utf-8") for name in _READERS
-             for path in folder.glob(f"{name}*.py")]  # fmt: skip
+             for path in sorted(folder.glob(f"*/{name}*.py"))]  # fmt: skip
     return {word for text in texts for word in _WORD.findall(text)}
 
 
@@ -132,7 +135,8 @@ def studied_classes(registry: str) -> list[str]:
         name for header in known_headers().values() for name in header.get("architectures") or []
     }
     known = {modules[name] for name in own if name in modules}
-    return sorted(own | {name for name, module in modules.items() if module in known})
+    beside = {name for name, module in modules.items() if module in known} - _OTHERWISE
+    return sorted(own | beside)
 
 
 def main() -> None:

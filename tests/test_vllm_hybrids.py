@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 
 import pytest
 
 from benchmarks.vllm_truth import TRUTH
 from compiler.engines.vllm.engine import ENGINE
 from compiler.engines.vllm.launch.options import Options
+from compiler.engines.vllm.memory.caches import layer_caches
 from compiler.engines.vllm.memory.kv import layout_of, request_blocks
 from compiler.engines.vllm.memory.states import recurrent_state_bytes
-from compiler.engines.vllm.memory.weights import decoder_sizes, encoder_sizes
+from compiler.engines.vllm.memory.weights import absorbed_sizes, decoder_sizes, encoder_sizes
 from compiler.engines.vllm.model.config import shape_of
+from compiler.engines.vllm.model.shape import Shape
 from compiler.engines.vllm.versions import Version, parse_version
 from compiler.ir.facts import HeaderValue
 from tests.vllm_cases import demand, refusal, request
@@ -68,6 +71,13 @@ def options(
     )
 
 
+def caches_of(shape: Shape, own: Options) -> list[list[int]]:
+    """Of each kind of attention layer: how many, bytes of a token, and the window or 0."""
+    layers = [layer for layer in layer_caches(shape, own) if layer.kind != "state"]
+    found = Counter((layer.size_bytes, layer.window) for layer in layers)
+    return [[count, *each] for each, count in sorted(found.items())]
+
+
 CUTS = [(name, int(ranks)) for name, entry in sorted(MODELS.items()) for ranks in entry["ranks"]]
 
 
@@ -84,7 +94,12 @@ def test_weights_and_states_are_those_of_the_class(name: str, ranks: int) -> Non
     own = options((0, 32, 0), ranks=ranks, state_bytes=4)
     sizes = encoder_sizes(shape, own) if shape.encoder else decoder_sizes(shape, own, None)
     law = sum(sizes)
+    if shape.mla:
+        # Copies that decoding multiplies by are made when the weights are loaded.
+        law -= shape.count("full") * sum(absorbed_sizes(shape, shape.mla, own))
     assert law == pytest.approx(measured["weights_bytes"], rel=3e-4)
+    if "caches" in measured:
+        assert caches_of(shape, own) == measured["caches"]
     state = recurrent_state_bytes(shape.recurrent, own) if shape.recurrent else 0
     assert state == measured["state_bytes"]
 

@@ -234,11 +234,11 @@ def test_tensors_of_fp8_blocks_are_repeated_as_well() -> None:
 
 def test_sparse_attention_keeps_its_picks() -> None:
     """DeepSeek-V3.2 reads 2,048 of all tokens, for each token of a batch."""
-    mla = shape_of(config("DeepSeek-R1")).mla
-    assert mla is not None
-    options = launch((0, 33, 0))
-    assert list(index_sizes(mla, options)) == []
-    assert list(index_sizes(replace(mla, index_topk=2048), options)) == [2048 * 2048 * 4]
+    shape, options = shape_of(config("DeepSeek-R1")), launch((0, 33, 0))
+    assert shape.mla is not None
+    assert list(index_sizes(shape, shape.mla, options)) == []
+    picks = replace(shape.mla, index_topk=2048)
+    assert next(iter(index_sizes(shape, picks, options))) == 2048 * 2048 * 4
 
 
 def test_workspaces_of_experts_are_as_wide_as_the_hidden_state() -> None:

@@ -84,6 +84,8 @@ class Rules:
     """One block is set aside before a full-length request is checked for fit."""
     async_batches: bool = False
     """Sliding windows keep the tokens of every batch in flight, two with async scheduling."""
+    closed_windows: bool = False
+    """Windows of Cohere hold the token at their far end too."""
     hybrid_groups: bool = False
     """Layers of different attention share one pool in groups; before, all were sized as full."""
     hybrid_uneven: bool = False
@@ -108,6 +110,10 @@ class Rules:
     """One API server for each data parallel rank unless told otherwise."""
     logged_tokens: LoggedTokens = "blocks"
     """How the log line `GPU KV cache size` counts tokens."""
+    plain_sparse_fp8: bool = False
+    """Sparse latent attention keeps fp8 as it is on data centre Blackwell, without scales."""
+    index_by_layer: bool = False
+    """Layers of sparse attention that take over what an earlier one picked have no indexer."""
     mla_block: int = 16
     """Block size that FlashMLA asks for."""
     rope_of_trained: bool = False
@@ -198,14 +204,15 @@ _CHANGES: tuple[tuple[Version, dict[str, Any]], ...] = (
             "graphs_in_budget": True,
             "keeps_delta_tuning": False,
             "cold_compile_stays": True,
-            "logged_tokens": "concurrency",
+            "plain_sparse_fp8": True,
         },
     ),
+    ((0, 20, 1), {"logged_tokens": "concurrency"}),
     (
         (0, 21, 0),
         {"load_without_splits": True, "rope_of_trained": True},
     ),
-    ((0, 22, 0), {"fuses_all_reduce_of_ranks": True}),
+    ((0, 22, 0), {"fuses_all_reduce_of_ranks": True, "index_by_layer": True}),
     (
         (0, 23, 0),
         {
@@ -248,6 +255,7 @@ _CHANGES: tuple[tuple[Version, dict[str, Any]], ...] = (
         (0, 29, 0),
         {
             "gb10_is_small": True,
+            "closed_windows": True,
             "v2_all": True,
             "v2_charges_graphs": True,
             "packs_largest_group": True,

@@ -23,6 +23,9 @@ from compiler.ir.units import GIB
 _CPU_TOKENS = 2048
 _CPU_BLOCK = 128
 _FP8_BITS = 8
+_BLACKWELL = 10
+_SMALL_BLACKWELL = 12
+_FEW_HEADS = 16
 # The first compute capability with bfloat16.
 _AMPERE = (8, 0)
 # Default of --limit-mm-per-prompt (config/multimodal.py, 0.32); older versions have 1.
@@ -114,7 +117,7 @@ def options_of(request: Request, shape: Shape, kind: GpuKind | None, ranks: int)
         sequences=sequences_of(request),
         batched_tokens=_batched_tokens(request, args, shape, rules, kind),
         dtype=_dtype(args, shape, kind),
-        kv_dtype=_kv_dtype(args, shape, kind),
+        kv_dtype=_kv_dtype(args, shape, kind, rules, tensor_parallel),
         quantization=_text(args, "quantization"),
         block_size=_whole(args, "block_size") or (None if kind else _CPU_BLOCK),
         pooling=pooling,
@@ -232,14 +235,31 @@ def _dtype(args: Mapping[str, ArgValue], shape: Shape, kind: GpuKind | None) -> 
     return "half" if own == "auto" and needs_half(shape, kind) else own
 
 
-def _kv_dtype(args: Mapping[str, ArgValue], shape: Shape, kind: GpuKind | None) -> str:
+def _kv_dtype(
+    args: Mapping[str, ArgValue], shape: Shape, kind: GpuKind | None, rules: Rules, ranks: int
+) -> str:
     own = _text(args, "kv_cache_dtype") or "auto"
     if own == "auto" and kind and kind.compute >= (8, 9) and _checkpoint_kv_is_fp8(shape):
         own = "fp8"
-    if own.startswith("fp8") and shape.mla and shape.mla.index_heads:
-        # models/config.py DeepseekV32ForCausalLM: any fp8 means the packed layout.
+    if shape.mla is None or not shape.mla.index_heads or kind is None:
+        return own
+    return _sparse_kv_dtype(own, shape.heads // ranks, kind, rules)
+
+
+def _sparse_kv_dtype(own: str, heads: int, kind: GpuKind, rules: Rules) -> str:
+    """How sparse latent attention keeps a cache in fp8: packed with its scales, or as it is.
+
+    That follows from the backend that the GPU prefers (platforms/cuda.py
+    `_get_backend_priorities`, layers/attention/mla_attention.py, 0.18, 0.22, 0.29 and 0.32):
+    FlashInfer's on data centre Blackwell keeps it as it is, until 0.19 for few heads alone, and
+    that of other Blackwell knows only the packed form.
+    """
+    if kind.compute[0] == _SMALL_BLACKWELL and own in {"auto", "fp8", "fp8_e4m3"}:
         return "fp8_ds_mla"
-    return own
+    if not own.startswith("fp8"):
+        return own
+    plain = rules.plain_sparse_fp8 or heads <= _FEW_HEADS
+    return own if kind.compute[0] == _BLACKWELL and plain else "fp8_ds_mla"
 
 
 def _checkpoint_kv_is_fp8(shape: Shape) -> bool:

@@ -56,9 +56,29 @@ def layer_caches(shape: Shape, options: Options) -> tuple[LayerCache, ...]:
         for layer in sorted(shape.block_layers)
         if layer < own
     ]
+    found += _indexers(shape, options, stages[:own])
     for _ in range(options.draft_layers):
         found += _of_layer(shape, options, "full", last)
+        found += _indexers(shape, options, [last], drafting=True)
     return (*found, *_of_draft(options, last))
+
+
+def _indexers(
+    shape: Shape, options: Options, stages: list[int], *, drafting: bool = False
+) -> Iterator[LayerCache]:
+    """The keys by which sparse latent attention picks tokens, a cache of their own.
+
+    models/deepseek_v2.py `DeepseekV32IndexerCache`, 0.11 to 0.33; layers that draft have one.
+    """
+    mla, kinds = shape.mla, _kinds(shape)
+    if mla is None or mla.expanded:
+        return
+    by_layer = options.rules.index_by_layer and not drafting
+    for layer, stage in enumerate(stages):
+        attends = drafting or kinds[layer] in {"full", "both"}
+        if attends and mla.has_indexer(layer, by_layer=by_layer):
+            size = mla.index_dim + _INDEX_SCALE_BYTES
+            yield LayerCache(kind="full", size_bytes=size, stage=stage)
 
 
 def _of_draft(options: Options, stage: int) -> Iterator[LayerCache]:
@@ -102,7 +122,10 @@ def _of_layer(shape: Shape, options: Options, kind: Attention, stage: int) -> It
         yield LayerCache(kind="full", size_bytes=size, stage=stage)
     if kind == "sliding":
         size = token_bytes(shape, options, is_full=False)
-        yield LayerCache(kind="sliding", size_bytes=size, window=shape.window, stage=stage)
+        # Cohere's windows reach one token further (models/commandr.py, from 0.29 on).
+        further = options.rules.closed_windows and shape.model_type.startswith("cohere2")
+        window = shape.window + int(further)
+        yield LayerCache(kind="sliding", size_bytes=size, window=window, stage=stage)
 
 
 def _latent_bytes(mla: Mla, options: Options) -> int:
@@ -110,6 +133,4 @@ def _latent_bytes(mla: Mla, options: Options) -> int:
     size = (mla.kv_rank + mla.rope_dim) * kv_number_bytes(options)
     if options.kv_dtype == "fp8_ds_mla":
         size = _PACKED_MLA_BYTES
-    if mla.index_heads:
-        size += mla.index_dim + _INDEX_SCALE_BYTES
     return size

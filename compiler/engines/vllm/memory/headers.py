@@ -16,6 +16,7 @@ from compiler.engines.vllm.memory.weights import (
     FLOAT_ROUTERS,
     HEAD_NUMBER_BYTES,
     absorbed_sizes,
+    borrowing_layers,
     classifies,
     index_sizes,
     input_buffers,
@@ -176,8 +177,10 @@ def _add_group(
     key = _FUSED.get(place.module, place.module)
     copies_on_rank = -(-copies // options.expert_ranks) if place.expert else copies
     limit, here = _layer_limit(place, shape, options), _on_stage(place, shape, options)
+    # Files have an indexer for every layer; layers that borrow another's picks load none.
+    without = borrowing_layers(shape, options) if ".indexer." in group.name else frozenset()
     for layer in layers:
-        if layer < limit and layer in here:
+        if layer < limit and layer in here and layer not in without:
             sums[(place.stem, layer, f"{key}.{place.leaf}")] += size * copies_on_rank
 
 
@@ -342,7 +345,7 @@ def _computed_sizes(
     if shape.mla:
         for _ in _latent_layers(shape, here):
             yield from absorbed_sizes(shape, shape.mla, options)
-        yield from index_sizes(shape.mla, options)
+        yield from index_sizes(shape, shape.mla, options)
     if shape.experts and scheme.kind == "mxfp4" and shape.model_type == "gpt_oss":
         width = shape.experts.width // options.expert_shards
         count = -(-shape.experts.count // options.expert_ranks)

@@ -55,7 +55,7 @@ def decoder_sizes(shape: Shape, options: Options, kind: GpuKind | None) -> Itera
     if options.is_last_stage:
         yield shape.hidden * shape.dtype_bytes
     if shape.mla:
-        yield from index_sizes(shape.mla, options)
+        yield from index_sizes(shape, shape.mla, options)
     yield from input_buffers(shape, options)
     if options.is_first_stage or not shape.learnt_positions:
         yield position_bytes(shape, options)
@@ -138,7 +138,7 @@ def _attention_sizes(
     if shape.compressed:
         yield from compressed_sizes(shape, shape.compressed, options, linear, layer, kind)
     elif shape.mla:
-        yield from _mla_sizes(shape, shape.mla, options, linear)
+        yield from _mla_sizes(shape, shape.mla, options, linear, layer)
     else:
         shares_kv = shape.doubled_inner or shape.per_layer_width
         reads = bool(shares_kv) and layer >= shape.layers - shape.kv_shared_layers
@@ -190,7 +190,9 @@ def kv_heads_and_dim(shape: Shape, ranks: int, *, is_full: bool) -> tuple[int, i
     return max(1, shape.kv_heads // ranks), shape.head_dim
 
 
-def _mla_sizes(shape: Shape, mla: Mla, options: Options, linear: _Linear) -> Iterator[int]:
+def _mla_sizes(
+    shape: Shape, mla: Mla, options: Options, linear: _Linear, layer: int
+) -> Iterator[int]:
     """Down projections are replicated, up projections sharded by heads (models/deepseek_v2.py)."""
     number, hidden = shape.dtype_bytes, shape.hidden
     heads = shape.heads // options.tensor_parallel
@@ -207,7 +209,7 @@ def _mla_sizes(shape: Shape, mla: Mla, options: Options, linear: _Linear) -> Ite
     yield from linear("self_attn.kv_b_proj", heads * (mla.nope_dim + mla.value_dim), mla.kv_rank)
     yield from linear("self_attn.o_proj", hidden, heads * mla.value_dim)
     yield from absorbed_sizes(shape, mla, options)
-    if mla.index_heads:
+    if mla.has_indexer(layer, by_layer=options.rules.index_by_layer):
         yield from linear("self_attn.indexer.wq_b", mla.index_heads * mla.index_dim, mla.query_rank)
         yield from linear("self_attn.indexer.wk", mla.index_dim, hidden)
         yield mla.index_heads * hidden * number
@@ -225,10 +227,21 @@ def absorbed_sizes(shape: Shape, mla: Mla, options: Options) -> Iterator[int]:
     yield heads * mla.value_dim * mla.kv_rank * shape.dtype_bytes
 
 
-def index_sizes(mla: Mla, options: Options) -> Iterator[int]:
-    """What sparse attention picks for each token (models/deepseek_v2.py, 0.11 to 0.33)."""
+def borrowing_layers(shape: Shape, options: Options) -> frozenset[int]:
+    """Layers that read what the indexer of an earlier one picked, and have none."""
+    by_layer = shape.mla is not None and options.rules.index_by_layer
+    return shape.mla.borrowing if by_layer and shape.mla else frozenset()
+
+
+def index_sizes(shape: Shape, mla: Mla, options: Options) -> Iterator[int]:
+    """What sparse attention picks for each token, and the rotation that picking has of its own.
+
+    models/deepseek_v2.py, 0.11 to 0.33.
+    """
     if mla.index_topk:
         yield options.batched_tokens * mla.index_topk * 4
+        if mla.index_rotates:
+            yield rope_bytes(shape, options)
 
 
 def input_buffers(shape: Shape, options: Options) -> Iterator[int]:
@@ -293,7 +306,8 @@ def _adapter_sizes(shape: Shape, options: Options) -> Iterator[int]:
 
 
 FLOAT_ROUTERS = frozenset(
-    {"ernie4_5_moe", "ernie4_5_moe_vl", "glm4_moe", "glm4v_moe_text", "minimax_m2", "step3p5"}
+    {"ernie4_5_moe", "ernie4_5_moe_vl", "glm4_moe", "glm4_moe_lite", "glm4v_moe_text", "hy_v3"}
+    | {"afmoe", "minimax_m2", "step3p5"}
 )
 """Models whose router is kept in 32 bits (`params_dtype` of the gates in models/, 0.32)."""
 

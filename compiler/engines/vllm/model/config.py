@@ -25,7 +25,7 @@ _GATED_ENCODERS = frozenset({"modernbert", "new", "nomic_bert"})
 _BIASED = frozenset({"gpt2", "gpt_oss", "opt", "phi", "starcoder2"})
 _QK_NORMED = ("gemma3", "gemma4", "olmo2", "olmo3", "qwen3")
 _FOUR_NORMS = ("gemma2", "gemma3", "gemma4")
-_FOUR_NORMED = frozenset({"glm4", "glm4v_text", "glm_ocr_text"})
+_FOUR_NORMED = frozenset({"afmoe", "glm4", "glm4v_text", "glm_ocr_text"})
 # Parts of architecture names of models that attend in both directions and keep no KV.
 _ENCODER_NAMES = ("Bert", "Roberta", "NewModel", "NewForSequence", "GteModel", "GteNewModel")
 _MODALITIES = ("vision_config", "audio_config", "visual")
@@ -91,7 +91,7 @@ def _read(header: Header) -> Shape:
     architecture = _architecture(header)
     encoder = _is_encoder(architecture, model_type)
     gemma_4 = model_type.startswith("gemma4")
-    mla, attention = _mla(text), _attention(text, model_type, layers)
+    mla, attention = _mla(text, layers), _attention(text, model_type, layers)
     positions = whole(text, "max_position_embeddings") or 4096
     quantization = text.get("quantization_config") or text.get("compression_config")
     if model_type in COMPRESSED_TYPES and isinstance(quantization, dict):
@@ -120,7 +120,7 @@ def _read(header: Header) -> Shape:
         out_bias=model_type in _BIASED,
         qk_norm=model_type.startswith(_QK_NORMED) or bool(text.get("use_qk_norm")),
         sinks=model_type == "gpt_oss",
-        query_gate=bool(text.get("attn_output_gate", model_type == "qwen3_next")),
+        query_gate=bool(text.get("attn_output_gate", model_type in {"afmoe", "qwen3_next"})),
         norms=_norms(model_type),
         query_rank=whole(text, "share_q_dim"),
         attention=attention,
@@ -328,11 +328,12 @@ def _dtype(text: Header, header: Header) -> str:
     return "bfloat16"
 
 
-# models/minicpm3.py, 0.8.5 to 0.33: heads are projected up before they are cached.
-_EXPANDED = frozenset({"minicpm3"})
+# Types whose latent vectors are projected up to whole heads before they are cached: all that
+# `is_deepseek_mla` of transformers_utils/model_arch_config_convertor.py does not list (0.32, 0.33).
+_EXPANDED = frozenset({"minicpm3", "mistral4", "sarvam_mla"})
 
 
-def _mla(text: Header) -> Mla | None:
+def _mla(text: Header, layers: int) -> Mla | None:
     if not whole(text, "kv_lora_rank"):
         return None
     return Mla(
@@ -345,7 +346,19 @@ def _mla(text: Header) -> Mla | None:
         index_topk=whole(text, "index_topk"),
         index_heads=whole(text, "index_n_heads") if whole(text, "index_topk") else 0,
         index_dim=whole(text, "index_head_dim") if whole(text, "index_topk") else 0,
+        index_rotates=not text.get("indexer_rope_interleave"),
+        borrowing=_borrowing(text, layers),
     )
+
+
+def _borrowing(text: Header, layers: int) -> frozenset[int]:
+    """Layers without an indexer of their own (models/deepseek_v2.py, 0.22 to 0.33)."""
+    pattern = text.get("index_topk_pattern")
+    if isinstance(pattern, str | list):
+        return frozenset(at for at, letter in enumerate(pattern[:layers]) if letter == "S")
+    every = whole(text, "index_topk_freq") or 1
+    offset = whole(text, "index_skip_topk_offset") or 2
+    return frozenset(at for at in range(layers) if max(at - offset + 1, 0) % every)
 
 
 COMPRESSED_TYPES = frozenset({"deepseek_v4"})

@@ -118,7 +118,7 @@ def _rotated_dim(text: Header, head_dim: int) -> int:
         # Heads keep their size, and the rest of a row is not rotated.
         return head_dim
     if own := whole(text, "qk_rope_head_dim"):
-        return own
+        return int(own * _rotated_part(text))
     return int(head_dim * _rotated_part(text))
 
 

@@ -26,8 +26,16 @@ class Mla:
     index_heads: int = 0
     """Heads of the sparse attention indexer; 0 without one."""
     index_dim: int = 0
+    index_rotates: bool = False
+    """The indexer rotates in another order than attention, from a cache of its own."""
+    borrowing: frozenset[int] = frozenset()
+    """Layers that read what an earlier indexer picked; from 0.22 on they have none of their own."""
     expanded: bool = False
     """The class keeps whole heads in its cache instead of latent vectors."""
+
+    def has_indexer(self, layer: int, *, by_layer: bool) -> bool:
+        """Whether a layer has an indexer of its own; layers that draft always do."""
+        return bool(self.index_heads) and not (by_layer and layer in self.borrowing)
 
     @property
     def least(self) -> int:
