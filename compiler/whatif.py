@@ -59,13 +59,13 @@ def what_if(inputs: Inputs, changes: Changes, report: Reporter = silent) -> What
     Raises CompileError when the files or the changes cannot be read. A fleet that cannot be placed
     is one that loses services.
     """
-    before = _compiled(load(inputs), report).plan
+    before = compiled(load(inputs), report).plan
     spec = with_settings(inputs.spec, changes.settings) if inputs.spec else None
     changed = load(replace(inputs, spec=spec))
     kinds = {kind.name: kind for kind in gpu_kinds(inputs.inventory)}
     inventory = _with_added(changed.inventory, changes.add, kinds)
     inventory = _without(inventory, changes.without)
-    after = _compiled(_on(changed, inventory, before), report)
+    after = compiled(_on(changed, inventory, before), report)
     services = list(_services(changed, before, after.plan))
     lost = Counter(
         {s.service: max(0, s.replicas_before - s.replicas_after) for s in services
@@ -76,11 +76,11 @@ def what_if(inputs: Inputs, changes: Changes, report: Reporter = silent) -> What
         changes=changes.words(),
         code=_code(+lost, after.plan.replicas, counts.move + counts.update),
         services=[s for s in services if _differs(s)],
-        diff=_told(after.diff, changed.spec),
+        diff=told(after.diff, changed.spec),
     )
 
 
-def _told(diff: Diff, spec: Spec) -> Diff:
+def told(diff: Diff, spec: Spec) -> Diff:
     """A needed service that finds no place is not called optional for it."""
     needed = {service.name for service in spec.services if not service.optional}
 
@@ -102,7 +102,7 @@ def _told(diff: Diff, spec: Spec) -> Diff:
 def losses(inputs: Inputs, report: Reporter = silent) -> list[Loss]:
     """What the loss of each host, and of each GPU of hosts with several, would cost."""
     loaded = load(inputs)
-    plan = _compiled(loaded, report).plan
+    plan = compiled(loaded, report).plan
     names = []
     for host in loaded.inventory.hosts:
         names.append(host.name)
@@ -173,7 +173,7 @@ def _seconds(plan: Plan, started: Iterable[tuple[str, str, tuple[int, ...]]]) ->
     return max(of_host.values(), default=0)
 
 
-def _compiled(loaded: Loaded, report: Reporter) -> Compilation:
+def compiled(loaded: Loaded, report: Reporter) -> Compilation:
     """The compile, in which services that find no place are left out, needed ones too."""
     asked, demands, placements = _placed(loaded, report)
     return finish(asked, demands, placements, loaded.previous, report)

@@ -18,6 +18,7 @@ LAYERS = (
     ("__main__",),
     ("cli",),
     ("commands",),
+    ("upgrade",),
     ("whatif", "sizing"),
     # Pipeline stands above views: PLAN.md is a view that a compile writes.
     ("pipeline", "single", "enlist", "schemas", "locking"),

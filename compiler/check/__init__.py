@@ -60,6 +60,11 @@ def check(checked: Checked) -> list[Diagnostic]:
     return list(dict.fromkeys(faults))
 
 
+def variant_faults(checked: Checked, service: Service, index: int) -> list[Diagnostic]:
+    """What the engines say against one variant of a service, in the versions of the inventory."""
+    return list(_check_variant(checked, service, index, service.variants[index]))
+
+
 def unlocked(document: Document, service: Service, index: int, lock: Lock) -> dict[str, Diagnostic]:
     """The sources of a variant, companions included, that the lock does not have."""
     variant = service.variants[index]
