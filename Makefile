@@ -50,8 +50,8 @@ format: $(STAMP) ## format the code and repair what ruff can repair
 	$(BIN)/ruff format
 
 accuracy: $(STAMP) ## print how right the memory laws are over the measured rows
-	$(BIN)/python benchmarks/llamacpp_accuracy.py
-	$(BIN)/python benchmarks/vllm_accuracy.py
+	$(BIN)/python -m tests.truth.llamacpp_accuracy
+	$(BIN)/python -m tests.truth.vllm_accuracy
 
 tables: $(STAMP) ## write the generated documents; CHECK=1 compares instead
 	$(BIN)/python -m tables.keys $(if $(CHECK),--check)

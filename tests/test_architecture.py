@@ -11,7 +11,8 @@ import pytest
 from compiler.engines.registry import PACKAGES
 from compiler.ir.inventory import EngineName
 
-PACKAGE = Path(__file__).parent.parent / "compiler"
+ROOT = Path(__file__).parent.parent
+PACKAGE = ROOT / "compiler"
 
 # Top to bottom. A module imports only from the layers below its own, and inside its own unit.
 LAYERS = (
@@ -54,19 +55,6 @@ FLOORS = {
         *("engine", "profile", "demand", "memory", "launch", "flags", "model"),
         *("versions", "traits", "recount", "__init__"),
     ),
-}
-# Modules that still hold the jobs of two floors, with the floor that they reach up to.
-CLIMBS = {
-    ("engines/llamacpp/model/shape.py", "vision"),
-    ("engines/llamacpp/launch/command.py", "vision"),
-    ("engines/llamacpp/launch/companions.py", "vision"),
-    ("engines/llamacpp/launch/requests.py", "vision"),
-    ("engines/vllm/launch/command.py", "demand"),
-    ("engines/vllm/launch/command.py", "memory"),
-    ("engines/vllm/launch/drafts.py", "memory"),
-    ("engines/vllm/model/gguf.py", "launch"),
-    ("engines/vllm/model/gguf.py", "memory"),
-    ("engines/vllm/model/vision.py", "launch"),
 }
 
 NETWORK = ("resolve/sources.py", "resolve/hub.py", "resolve/connection.py")
@@ -216,7 +204,7 @@ def wings_point_down(module: Module) -> Iterator[Fault]:
         for imported in imports_in(module, module.tree):
             wing = wing_of(imported.target) if is_inside(imported.target, home) else own
             lower = wing == own or floors.index(wing) > floors.index(own)
-            if not lower and (module.place, wing) not in CLIMBS:
+            if not lower:
                 rule = f"`{own}` may not import `{wing}`, which is above it"
                 yield Fault(module.place, imported.line, rule)
 
@@ -413,6 +401,56 @@ def test_both_engines_have_the_same_wings() -> None:
 def test_every_engine_has_its_row() -> None:
     assert set(PACKAGES) == set(ENGINE_NAMES)
     assert {name.rpartition(".")[2] for name in PACKAGES.values()} == set(ENGINES)
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    """Over files, inside functions and under TYPE_CHECKING too: what two need is a third."""
+    modules = {module.name: module for module in compiler_modules()}
+    found = circles(
+        {
+            name: {each.target for each in imports_in(module, module.tree)} - {name}
+            for name, module in modules.items()
+        }
+    )
+    assert found == []
+
+
+def test_a_circle_is_seen() -> None:
+    assert circles({"a": {"b"}, "b": {"c"}, "c": {"b", "os"}}) == [["b", "c"]]
+    assert circles({"a": {"b", "c"}, "b": {"c"}, "c": set()}) == []
+
+
+def test_tests_and_tables_import_no_benchmark() -> None:
+    """What the laws were measured against is tests/truth; benchmarks are run by hand."""
+    for path in sorted([*(ROOT / "tests").rglob("*.py"), *(ROOT / "tables").glob("*.py")]):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            if isinstance(node, ast.ImportFrom):
+                names = [node.module or ""]
+            assert not any(is_inside(name, "benchmarks") for name in names), path
+
+
+def circles(imports: dict[str, set[str]]) -> list[list[str]]:
+    """The groups of modules in which each leads to each other one."""
+    reached = {name: below(name, imports) for name in imports}
+    groups = {
+        tuple(sorted(other for other in reached[name] if name in reached.get(other, ())))
+        for name in imports
+        if name in reached[name]
+    }
+    return sorted(map(list, groups))
+
+
+def below(name: str, imports: dict[str, set[str]]) -> set[str]:
+    """All that a module leads to."""
+    found: set[str] = set()
+    waiting = list(imports[name])
+    while waiting:
+        each = waiting.pop()
+        if each not in found:
+            found.add(each)
+            waiting += imports.get(each, ())
+    return found
 
 
 def compiler_modules() -> Iterator[Module]:

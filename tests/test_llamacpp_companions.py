@@ -17,10 +17,11 @@ from compiler.engines.llamacpp.flags.builds import parse_build
 from compiler.engines.llamacpp.launch.companions import loaded
 from compiler.engines.llamacpp.launch.draft import options_of_draft
 from compiler.engines.llamacpp.launch.options import ProjectorOptions
+from compiler.engines.llamacpp.launch.projector import pictures
 from compiler.engines.llamacpp.memory.extras import extras
 from compiler.engines.llamacpp.memory.law import usage
+from compiler.engines.llamacpp.model.projector import read_projector
 from compiler.engines.llamacpp.model.shape import read_shape
-from compiler.engines.llamacpp.vision.projector import pictures, read_projector
 from compiler.ir.catalog import builtin_kinds
 from compiler.ir.demand import (
     ArgumentProblem,

@@ -6,7 +6,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks.llamacpp_accuracy import STUDIED, options_of
 from compiler.engines.llamacpp.flags.builds import Graph
 from compiler.engines.llamacpp.ggml.steps import Arena
 from compiler.engines.llamacpp.graphs.job import stack_for
@@ -18,6 +17,7 @@ from compiler.engines.llamacpp.model.shape import Shape, read_shape
 from compiler.engines.llamacpp.placed.layers import lay_out
 from tests.generators.gguf_shapes import SHAPES, facts
 from tests.generators.published import locked
+from tests.truth.llamacpp_accuracy import STUDIED, options_of
 
 # Quantized by llama-quantize's mixes: some layers have larger types than others.
 MIXED = (

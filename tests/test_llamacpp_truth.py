@@ -1,6 +1,6 @@
 """The memory law of llama.cpp against libllama's own buffer sizes and real logs.
 
-`python benchmarks/llamacpp_accuracy.py` compares all rows; here stands a sample of each model.
+`python -m tests.truth.llamacpp_accuracy` compares all rows; here stands a sample of each model.
 """
 
 from __future__ import annotations
@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from benchmarks.llamacpp_accuracy import (
+from compiler.ir.units import MIB
+from tests.truth.llamacpp_accuracy import (
     Row,
     devices_of,
     libllama_rows,
@@ -19,7 +20,6 @@ from benchmarks.llamacpp_accuracy import (
     printed,
     used_errors,
 )
-from compiler.ir.units import MIB
 
 ROWS = libllama_rows()
 # Each model comes up two or three times, and each kind of flag with many of them.

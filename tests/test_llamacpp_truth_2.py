@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.llamacpp_accuracy import devices_of_2, libllama_rows_2, log_figures_2, log_rows_2
+from tests.truth.llamacpp_accuracy import devices_of_2, libllama_rows_2, log_figures_2, log_rows_2
 
 ROWS = libllama_rows_2()
 # Every model comes up several times, and the newest families whole.

@@ -61,6 +61,22 @@ def test_an_sdist_gives_the_same_wheel(wheel: Path, sdist: Path, tmp_path: Path)
     assert contents(from_sdist) == contents(wheel)
 
 
+def test_an_sdist_carries_what_its_tests_need(sdist: Path, tmp_path: Path) -> None:
+    run("tar", "-xf", sdist, "-C", tmp_path)
+    (source,) = tmp_path.iterdir()
+    said = subprocess.run(
+        [sys.executable, "-m", "pytest", "--collect-only", "-q", "-p", "no:cacheprovider", "tests"],
+        cwd=source,
+        env={**os.environ, "PYTHONPATH": str(source)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert said.returncode == 0, said.stdout[-2000:]
+    from_checkout = {path.name for path in (ROOT / "tests").glob("test_*.py")}
+    assert all(f"tests/{name}::" in said.stdout for name in from_checkout)
+
+
 def test_the_command_works_anywhere(installed: Path) -> None:
     assert run(installed / "modelc", "--version") == f"modelc {compiler.__version__}\n"
 

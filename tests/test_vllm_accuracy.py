@@ -6,7 +6,11 @@ import json
 
 import pytest
 
-from benchmarks.vllm_accuracy import (
+from compiler.engines.vllm.memory.band import learnt_bands
+from compiler.ir.units import GIB
+from tables.vllm_band import COMPONENTS, TARGET, learn, samples_of
+from tests.truth.vllm import estimate_for, read_rows, shape_for
+from tests.truth.vllm_accuracy import (
     Point,
     layout_points,
     start_points,
@@ -14,12 +18,8 @@ from benchmarks.vllm_accuracy import (
     utilization_points,
     weight_points,
 )
-from benchmarks.vllm_held_out import held_out
-from benchmarks.vllm_learn_band import COMPONENTS, TARGET, learn, samples_of
-from benchmarks.vllm_peers import PEERS
-from benchmarks.vllm_truth import estimate_for, read_rows, shape_for
-from compiler.engines.vllm.memory.band import learnt_bands
-from compiler.ir.units import GIB
+from tests.truth.vllm_held_out import held_out
+from tests.truth.vllm_peers import PEERS
 
 
 def check(points: list[Point], *, least: int, median: float, p95: float | None = None) -> None:

@@ -7,10 +7,10 @@ from dataclasses import replace
 
 import pytest
 
-from benchmarks.vllm_truth import TRUTH
 from compiler.engines.vllm.engine import ENGINE
 from compiler.engines.vllm.model.config import shape_of
 from compiler.ir.facts import HeaderValue, TensorGroup
+from tests.truth.vllm import TRUTH
 from tests.vllm_cases import XLM_ROBERTA, demand, endpoint, facts, flag, request
 
 MODELS = json.loads((TRUTH / "vllm_classes.json").read_text(encoding="utf-8"))["models"]

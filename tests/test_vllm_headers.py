@@ -8,7 +8,6 @@ from dataclasses import replace
 
 import pytest
 
-from benchmarks.vllm_truth import TRUTH
 from compiler.engines.vllm.launch.options import Options
 from compiler.engines.vllm.memory.headers import weights_from_tensors
 from compiler.engines.vllm.memory.weights import weights_from_shape
@@ -17,6 +16,7 @@ from compiler.engines.vllm.model.shape import Shape
 from compiler.ir.facts import HeaderValue, ModelFacts, TensorGroup
 from compiler.ir.inventory import GpuKind
 from compiler.ir.units import GIB, MIB
+from tests.truth.vllm import TRUTH
 
 A100 = GpuKind(
     name="a100-sxm-80gb", memory_bytes=80 * GIB, cuda_total_bytes=79 * GIB, compute=(8, 0)

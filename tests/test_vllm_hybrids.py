@@ -7,7 +7,6 @@ from collections import Counter
 
 import pytest
 
-from benchmarks.vllm_truth import TRUTH
 from compiler.engines.vllm.engine import ENGINE
 from compiler.engines.vllm.launch.options import Options
 from compiler.engines.vllm.memory.caches import layer_caches
@@ -18,6 +17,7 @@ from compiler.engines.vllm.model.config import shape_of
 from compiler.engines.vllm.model.shape import Shape
 from compiler.engines.vllm.versions import Version, parse_version
 from compiler.ir.facts import HeaderValue
+from tests.truth.vllm import TRUTH
 from tests.vllm_cases import demand, refusal, request
 
 MODELS = json.loads((TRUTH / "vllm_classes.json").read_text(encoding="utf-8"))["models"]

@@ -7,7 +7,6 @@ from dataclasses import replace
 
 import pytest
 
-from benchmarks.vllm_truth import TRUTH
 from compiler.engines.vllm.demand.demands import estimates_of
 from compiler.engines.vllm.launch.options import Options
 from compiler.engines.vllm.memory.activation import activation_of
@@ -21,6 +20,7 @@ from compiler.engines.vllm.versions import Version
 from compiler.ir.facts import HeaderValue, ModelFacts, TensorGroup
 from compiler.ir.spec import ArgValue
 from compiler.ir.units import GIB, MIB
+from tests.truth.vllm import TRUTH
 from tests.vllm_cases import KINDS, config, demand, facts, gpu, request, site
 
 CLASSES = json.loads((TRUTH / "vllm_classes.json").read_text(encoding="utf-8"))["models"]

@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks.vllm_truth import TRUTH
 from compiler.engines.vllm.demand.demands import estimates_of
 from compiler.engines.vllm.engine import ENGINE
 from compiler.ir.facts import ModelFacts, TensorGroup
 from compiler.ir.inventory import EngineName
 from compiler.ir.units import GIB, MIB, demand_mib
 from compiler.views.breakdown import breakdown_lines
+from tests.truth.vllm import TRUTH
 from tests.vllm_cases import (
     GEMMA_3,
     KINDS,

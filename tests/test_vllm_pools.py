@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from benchmarks.vllm_truth import TRUTH
 from compiler.engines.vllm.launch.decide import options_of, request_shape
 from compiler.engines.vllm.memory.caches import layer_caches
 from compiler.engines.vllm.memory.kv import layout_of, request_blocks
@@ -17,6 +16,7 @@ from compiler.ir.facts import HeaderValue
 from compiler.ir.spec import ArgValue
 from tests.test_vllm_drafts import EAGLE_3, drafted
 from tests.test_vllm_hybrids import KIMI, MODELS
+from tests.truth.vllm import TRUTH
 from tests.vllm_cases import GEMMA_3, KINDS, request
 
 TWO: dict[str, ArgValue] = {"pipeline_parallel_size": 2}

@@ -6,13 +6,13 @@ import json
 
 import pytest
 
-from benchmarks.vllm_unread import TARGET, keys_of, known_headers, ratios, read_keys
 from compiler.engines.vllm.engine import ENGINE
 from compiler.engines.vllm.model.architectures import architectures, class_stem
 from compiler.engines.vllm.model.config import ShapeError, shape_of
 from compiler.engines.vllm.model.studied import doubts_of, studied, unread_keys
 from compiler.ir.demand import Demand, Refusal
 from compiler.ir.facts import HeaderValue
+from tables.vllm_studied import TARGET, keys_of, known_headers, ratios, read_keys
 from tests.vllm_cases import config, demand, qwen3, request, site
 
 NEWEST = sorted(
@@ -98,7 +98,7 @@ def test_models_that_are_known_are_not_in_doubt() -> None:
 
 
 def test_bands_cover_what_a_plain_reading_was_off_by() -> None:
-    """And no narrower: the file is what benchmarks/vllm_unread.py makes of the truth data."""
+    """And no narrower: the file is what tables/vllm_studied.py makes of the truth data."""
     for part, values in ratios().items():
         below, above = studied().bands[part]
         assert 1000 - below <= 1000 * values[0][0] + 1

@@ -7,11 +7,11 @@ from dataclasses import replace
 
 import pytest
 
-from benchmarks.vllm_truth import TRUTH
 from compiler.engines.vllm.engine import ENGINE
 from compiler.engines.vllm.launch.options import Options
 from compiler.engines.vllm.memory.activation import Activation, activation_of
 from compiler.engines.vllm.memory.headers import weights_from_tensors
+from compiler.engines.vllm.memory.vision import vision_sizes
 from compiler.engines.vllm.memory.weights import (
     absorbed_sizes,
     decoder_sizes,
@@ -20,11 +20,11 @@ from compiler.engines.vllm.memory.weights import (
 )
 from compiler.engines.vllm.model.config import shape_of
 from compiler.engines.vllm.model.shape import Shape
-from compiler.engines.vllm.model.vision import vision_sizes
 from compiler.engines.vllm.versions import Version
 from compiler.ir.facts import HeaderValue, ModelFacts, Tensor
 from compiler.ir.units import MIB
 from compiler.resolve.hf_facts import hf_facts
+from tests.truth.vllm import TRUTH
 from tests.vllm_cases import KINDS, config, demand, refusal, request
 
 MODELS = json.loads((TRUTH / "vllm_vision_classes.json").read_text(encoding="utf-8"))["models"]

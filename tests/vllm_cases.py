@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 
-from benchmarks.vllm_truth import TRUTH
 from compiler.engines.vllm.engine import ENGINE
 from compiler.ir.demand import Demand, Endpoint, Refusal, Request, Site
 from compiler.ir.facts import HeaderValue, ModelFacts, Task
 from compiler.ir.inventory import GpuKind
 from compiler.ir.spec import ArgValue
 from compiler.ir.units import MIB
+from tests.truth.vllm import TRUTH
 
 
 def gpu(

@@ -13,10 +13,12 @@ import pytest
 
 from compiler.engines.llamacpp.flags.builds import STUDIED_BUILD, parse_build
 from compiler.engines.llamacpp.launch.options import Moves, Options, Override, ProjectorOptions
+from compiler.engines.llamacpp.launch.projector import pictures
 from compiler.engines.llamacpp.memory.law import usage
 from compiler.engines.llamacpp.model.lora import adapted
+from compiler.engines.llamacpp.model.projector import read_projector
 from compiler.engines.llamacpp.placed.weights import padded_bytes
-from compiler.engines.llamacpp.vision.projector import compute_bytes, pictures, read_projector
+from compiler.engines.llamacpp.vision.law import compute_bytes
 from compiler.ir.facts import ModelFacts
 from compiler.ir.units import MIB
 from compiler.resolve.gguf import read_gguf

@@ -8,6 +8,7 @@ from compiler.engines.interface import Engine, Saving
 from compiler.engines.traits import Traits
 from compiler.engines.usual import UsualEngine
 from compiler.engines.vllm.demand import demands as law
+from compiler.engines.vllm.demand.utilization import utilization_of
 from compiler.engines.vllm.flags import environment, releases
 from compiler.engines.vllm.flags.check import check_arguments, normalize_arguments
 from compiler.engines.vllm.flags.files import file_of
@@ -147,7 +148,9 @@ class VllmEngine(UsualEngine):
 
     def launch(self, demand: Demand, endpoint: Endpoint) -> Launch:
         """The command line of a demand."""
-        return command.launch_of(demand, endpoint)
+        estimates = law.estimates_of(demand.request, demand.site)
+        utilization = utilization_of(demand, estimates, endpoint)
+        return command.launch_of(demand, endpoint, estimates[0].options, utilization)
 
     def profile(self, facts: ModelFacts) -> ModelProfile:
         """The model for people, as its config.json describes it."""

@@ -1,6 +1,6 @@
 """Which flags llama-server has in which build, and of what kind.
 
-`flags.json` was written by benchmarks/llamacpp_flags.py from `common/arg.cpp` of some 30 builds:
+`flags.json` was written by tables/llamacpp_flags.py from `common/arg.cpp` of some 30 builds:
 for each flag the spans of builds that are known to take it. A build between one that has a flag
 and one that has not may be of either kind, and counts as having none.
 """

@@ -11,8 +11,8 @@ from compiler.engines.llamacpp.flags.rules import ARGUMENTS
 from compiler.engines.llamacpp.flags.table import words_for
 from compiler.engines.llamacpp.launch.draft import draft_flags
 from compiler.engines.llamacpp.launch.options import Options
+from compiler.engines.llamacpp.launch.projector import projector_flags
 from compiler.engines.llamacpp.launch.requests import pooling_name
-from compiler.engines.llamacpp.vision.projector import projector_flags
 from compiler.ir.demand import Endpoint, Request
 from compiler.ir.spec import ArgValue
 from compiler.ir.units import MIB

@@ -18,11 +18,12 @@ from compiler.engines.llamacpp.launch.draft import (
     VOCABULARY_DIFFERENCE,
     spec_types,
 )
+from compiler.engines.llamacpp.launch.projector import projector_problems
 from compiler.engines.llamacpp.launch.values import override_problems
 from compiler.engines.llamacpp.model.header import FactsError
 from compiler.engines.llamacpp.model.lora import adapted, misfits
+from compiler.engines.llamacpp.model.projector import read_projector
 from compiler.engines.llamacpp.model.shape import Identity, Shape, read_shape
-from compiler.engines.llamacpp.vision.projector import projector_problems, read_projector
 from compiler.ir.demand import ArgumentProblem, Request
 from compiler.ir.facts import ModelFacts, ModelRole
 from compiler.ir.spec import ArgValue

@@ -9,11 +9,11 @@ from compiler.engines.llamacpp.flags.builds import Build
 from compiler.engines.llamacpp.flags.check import check_arguments, choice_word, positive
 from compiler.engines.llamacpp.launch.draft import draft_part, drafted_tokens
 from compiler.engines.llamacpp.launch.options import CELL_PADDING, Mode, Moves, Options
+from compiler.engines.llamacpp.launch.projector import projector_part
 from compiler.engines.llamacpp.launch.values import integer_of, override_problems, overrides_of
 from compiler.engines.llamacpp.model import families
 from compiler.engines.llamacpp.model.quants import is_quantized
 from compiler.engines.llamacpp.model.shape import Shape
-from compiler.engines.llamacpp.vision.projector import projector_part
 from compiler.ir.demand import ArgumentProblem, Request
 from compiler.ir.facts import Task
 from compiler.ir.spec import ArgValue

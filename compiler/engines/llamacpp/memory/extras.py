@@ -12,8 +12,9 @@ from compiler.engines.llamacpp.launch.options import Options, ProjectorOptions
 from compiler.engines.llamacpp.memory import runtime
 from compiler.engines.llamacpp.memory.host import checkpoint_bytes, vocabulary_bytes
 from compiler.engines.llamacpp.memory.law import usage
+from compiler.engines.llamacpp.model.projector import Projector
 from compiler.engines.llamacpp.model.shape import Shape
-from compiler.engines.llamacpp.vision.projector import Projector, projector_bytes
+from compiler.engines.llamacpp.vision.law import projector_bytes
 from compiler.ir.demand import Breakdown, Part
 from compiler.ir.inventory import GpuKind
 from compiler.ir.units import show_mib

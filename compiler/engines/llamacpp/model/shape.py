@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from types import MappingProxyType
-from typing import TYPE_CHECKING
 
 from compiler.engines.llamacpp.model import families
 from compiler.engines.llamacpp.model.header import (
@@ -19,10 +18,8 @@ from compiler.engines.llamacpp.model.header import (
 )
 from compiler.engines.llamacpp.model.knowledge import Knowledge, knowledge_of
 from compiler.engines.llamacpp.model.layer_kinds import Layer, read_layers, read_window
+from compiler.engines.llamacpp.model.projector import Projector
 from compiler.ir.facts import ModelFacts
-
-if TYPE_CHECKING:
-    from compiler.engines.llamacpp.vision.projector import Projector
 
 MAX_EXPERTS = 4096
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
 
 from compiler.engines.llamacpp.ggml.tensor import (
     Graph,
@@ -20,42 +19,10 @@ from compiler.engines.llamacpp.ggml.tensor import (
     view,
 )
 from compiler.engines.llamacpp.graphs.builder import GraphError
-from compiler.engines.llamacpp.model.header import Weight
+from compiler.engines.llamacpp.model.projector import Picture, Tower
 
 _F32 = 4  # bytes
 _CHANNELS = 3
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Tower:
-    """Hyper-parameters of a tower that sees, and its weights by name."""
-
-    kind: str
-    """`clip.projector_type`."""
-    width: int
-    heads: int
-    heads_kv: int
-    head: int
-    layers: int
-    patch: int
-    merge: int
-    window_pattern: int
-    """One full layer in every so many, the others with a window; 0: all full."""
-    weights: Mapping[str, Weight]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Picture:
-    """What is looked at in one run: patches across and down, and how many pictures."""
-
-    across: int
-    down: int
-    count: int = 1
-
-    @property
-    def patches(self) -> int:
-        """Patches of one picture."""
-        return self.across * self.down
 
 
 class Sight:

@@ -21,11 +21,10 @@ from compiler.engines.llamacpp.ggml.tensor import (
     view,
 )
 from compiler.engines.llamacpp.graphs.builder import GraphError
+from compiler.engines.llamacpp.model.projector import Picture, Tower
 from compiler.engines.llamacpp.model.quants import block
 from compiler.engines.llamacpp.vision.sight import (
-    Picture,
     Sight,
-    Tower,
     attend,
     convolve,
     forward_names,

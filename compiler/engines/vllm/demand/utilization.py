@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from compiler.engines.vllm.memory.band import learnt_bands
 from compiler.engines.vllm.memory.law import Estimate
+from compiler.ir.demand import Demand, Endpoint
 from compiler.ir.inventory import GpuKind
 
 # Four decimals: a step is 8 MiB on an 80 GiB card.
@@ -55,6 +56,15 @@ def _outside_bytes(estimate: Estimate) -> int:
     if not (rules.kv_bytes_flag or rules.graphs_in_budget):
         outside_bytes += high_graphs_bytes(estimate)
     return outside_bytes
+
+
+def utilization_of(demand: Demand, estimates: Sequence[Estimate], endpoint: Endpoint) -> str:
+    """The share of each GPU's CUDA total as a flag's value: asked for, or as the shares allow."""
+    if demand.utilization_permille is not None:
+        return show_permille(demand.utilization_permille)
+    if not demand.site.kinds:
+        return ""
+    return show_steps(share_steps(estimates, demand.site.kinds, endpoint.shares_bytes))
 
 
 def show_steps(steps: int) -> str:

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 
-from compiler.engines.vllm.demand.demands import estimates_of
-from compiler.engines.vllm.demand.utilization import share_steps, show_permille, show_steps
 from compiler.engines.vllm.flags.check import normalize_arguments
 from compiler.engines.vllm.flags.table import FlagTable, flag_table
 from compiler.engines.vllm.flags.values import as_mapping
 from compiler.engines.vllm.launch.decide import header_overrides
 from compiler.engines.vllm.launch.options import Options
-from compiler.engines.vllm.memory.law import Estimate
 from compiler.engines.vllm.versions import Version
 from compiler.ir.demand import Demand, Endpoint, Launch, Request
 from compiler.ir.facts import HeaderValue
@@ -23,10 +19,9 @@ from compiler.ir.units import GIB
 _WRITTEN_ABOVE = frozenset({"max_num_batched_tokens", "dtype", "hf_overrides", "kv_cache_dtype"})
 
 
-def launch_of(demand: Demand, endpoint: Endpoint) -> Launch:
-    """The command line and environment of a demand with its share."""
-    estimates = estimates_of(demand.request, demand.site)
-    options, table = estimates[0].options, flag_table()
+def launch_of(demand: Demand, endpoint: Endpoint, options: Options, utilization: str) -> Launch:
+    """The command line and environment of a demand with its share, `utilization` of each GPU."""
+    table = flag_table()
     argv = [endpoint.bin, "serve", endpoint.model_path]
     if endpoint.revision is not None:
         argv += ["--revision", endpoint.revision]
@@ -35,7 +30,7 @@ def launch_of(demand: Demand, endpoint: Endpoint) -> Launch:
     argv += _task_flags(demand.request, options, table)
     argv += _size_flags(options)
     if demand.site.kinds:
-        argv += _memory_flags(demand, endpoint, estimates, table)
+        argv += _memory_flags(demand, utilization, options, table)
     args = _with_places(demand.request.args, endpoint)
     argv += _user_flags(args, options.version, table)
     return Launch(argv=tuple(argv), env=_environment(demand))
@@ -74,16 +69,15 @@ def _size_flags(options: Options) -> list[str]:
 
 
 def _memory_flags(
-    demand: Demand, endpoint: Endpoint, estimates: Sequence[Estimate], table: FlagTable
+    demand: Demand, utilization: str, options: Options, table: FlagTable
 ) -> list[str]:
+    flags = ["--gpu-memory-utilization", utilization]
     if demand.utilization_permille is not None:
         # Asked for, so that vLLM is to size its KV cache by it alone.
-        return ["--gpu-memory-utilization", show_permille(demand.utilization_permille)]
-    steps = share_steps(estimates, demand.site.kinds, endpoint.shares_bytes)
-    flags = ["--gpu-memory-utilization", show_steps(steps)]
+        return flags
     # One size for all GPUs: the one with the largest blocks decides how many there are.
     kv_bytes = max(device.kv.bytes for device in demand.devices)
-    if kv_bytes and table.emits("kv-cache-memory-bytes", estimates[0].options.version):
+    if kv_bytes and table.emits("kv-cache-memory-bytes", options.version):
         flags += ["--kv-cache-memory-bytes", str(kv_bytes)]
     return flags
 

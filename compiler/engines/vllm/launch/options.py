@@ -178,3 +178,15 @@ def uses_runner_v2(shape: Shape, options: Options) -> bool:
 
 # The classes that model runner V2 began with.
 _FIRST_V2 = frozenset({"LlamaForCausalLM", "MistralForCausalLM", "Qwen3ForCausalLM"})
+
+
+# The class of Mistral's own format cuts its tower (models/pixtral.py, 0.32); older ones that were
+# read (0.8) do not.
+_CUT_MISTRAL = (0, 32, 0)
+
+
+def vision_ranks(shape: Shape, options: Options) -> int:
+    """Ranks that share what is cut of the tower."""
+    family = shape.vision.family if shape.vision else "unknown"
+    uncut = family == "mistral" and options.version < _CUT_MISTRAL
+    return 1 if options.replicate_vision or uncut else options.tensor_parallel

@@ -13,12 +13,11 @@ from compiler.engines.vllm.launch.decide import (
     request_shape,
     version_of,
 )
-from compiler.engines.vllm.launch.options import Options
+from compiler.engines.vllm.launch.options import Options, vision_ranks
 from compiler.engines.vllm.model.config import ShapeError
 from compiler.engines.vllm.model.gguf import reads_architecture
 from compiler.engines.vllm.model.quantization import SchemeKind, scheme_of
 from compiler.engines.vllm.model.shape import Shape
-from compiler.engines.vllm.model.vision import vision_ranks
 from compiler.engines.vllm.versions import rules_of, show_version
 from compiler.ir.demand import ArgumentProblem, Refusal, Request, Site
 from compiler.ir.inventory import GpuKind

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from compiler.engines.vllm.launch.options import Options, uses_runner_v2
+from compiler.engines.vllm.launch.options import Options, uses_runner_v2, vision_ranks
 from compiler.engines.vllm.memory.mxfp4 import mxfp4_backend
 from compiler.engines.vllm.memory.weights import vocabulary_rows
 from compiler.engines.vllm.model.pictures import COLOURS
 from compiler.engines.vllm.model.shape import Experts, Shape, Vision
-from compiler.engines.vllm.model.vision import vision_ranks
 from compiler.ir.inventory import GpuKind
 from compiler.ir.units import KIB, MIB
 

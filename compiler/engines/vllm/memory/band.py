@@ -31,7 +31,7 @@ class Band:
 
 @cache
 def learnt_bands() -> dict[str, Band]:
-    """The band of each component; benchmarks/vllm_learn_band.py writes the file."""
+    """The band of each component; tables/vllm_band.py writes the file."""
     # Package data comes through the import system: it is part of the program, not of the disk.
     raw = json.loads(get_data("compiler.engines.vllm.memory", "band.json") or b"{}")
     return {name: Band(**entry["band"]) for name, entry in raw["components"].items()}

@@ -16,7 +16,7 @@ _LIMIT = 512
 # Data centre Blackwell, compute capability 10.x, from 0.28 on.
 _BLACKWELL = 10
 _LIMIT_BLACKWELL = 1024
-# Constants of the pool, fitted on the logs in the truth data (benchmarks/vllm_learn_band.py prints
+# Constants of the pool, fitted on the logs in the truth data (tables/vllm_band.py prints
 # the fit and its band): MiB at the graph count of a default launch, 51 piecewise and 35 full.
 _BASE_MIB = 307
 _LAYER_MIB_MILLI = 6144

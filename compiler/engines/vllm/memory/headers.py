@@ -8,10 +8,11 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from compiler.engines.vllm.launch.options import Options
+from compiler.engines.vllm.launch.options import Options, vision_ranks
 from compiler.engines.vllm.memory.allocator import allocated_bytes
 from compiler.engines.vllm.memory.mxfp4 import mxfp4_backend, mxfp4_sizes
 from compiler.engines.vllm.memory.stages import has_embedding, stage_layers
+from compiler.engines.vllm.memory.vision import vision_sizes, whole_numbers
 from compiler.engines.vllm.memory.weights import (
     FLOAT_ROUTERS,
     HEAD_NUMBER_BYTES,
@@ -26,7 +27,6 @@ from compiler.engines.vllm.memory.weights import (
 )
 from compiler.engines.vllm.model.quantization import Scheme, scheme_of
 from compiler.engines.vllm.model.shape import Shape
-from compiler.engines.vllm.model.vision import vision_ranks, vision_sizes, whole_numbers
 from compiler.ir.facts import ModelFacts, TensorGroup
 from compiler.ir.inventory import GpuKind
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from compiler.engines.vllm.launch.drafts import draft_weights
 from compiler.engines.vllm.launch.options import Options
 from compiler.engines.vllm.memory.activation import Activation, activation_of
+from compiler.engines.vllm.memory.drafts import draft_weights
+from compiler.engines.vllm.memory.gguf import gguf_weights
 from compiler.engines.vllm.memory.graphs import Graphs, graphs_of
 from compiler.engines.vllm.memory.headers import weights_from_tensors
 from compiler.engines.vllm.memory.kv import (
@@ -21,7 +22,6 @@ from compiler.engines.vllm.memory.lora import lora_bytes
 from compiler.engines.vllm.memory.mxfp4 import may_fall_back
 from compiler.engines.vllm.memory.runtime import Runtime, runtime_of
 from compiler.engines.vllm.memory.weights import table_sizes, weights_from_shape
-from compiler.engines.vllm.model.gguf import gguf_weights
 from compiler.engines.vllm.model.shape import Shape
 from compiler.ir.facts import ModelFacts
 from compiler.ir.inventory import GpuKind

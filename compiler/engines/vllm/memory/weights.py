@@ -13,10 +13,10 @@ from compiler.engines.vllm.memory.mixers import mixer_sizes
 from compiler.engines.vllm.memory.mxfp4 import mxfp4_backend, mxfp4_sizes
 from compiler.engines.vllm.memory.per_layer import per_layer_sizes, per_layer_tables
 from compiler.engines.vllm.memory.stages import has_embedding, stage_layers
+from compiler.engines.vllm.memory.vision import vision_sizes
 from compiler.engines.vllm.model.architectures import architectures
 from compiler.engines.vllm.model.quantization import Scheme, scheme_of
 from compiler.engines.vllm.model.shape import Experts, Mla, Shape
-from compiler.engines.vllm.model.vision import vision_sizes
 from compiler.ir.inventory import GpuKind
 from compiler.ir.units import round_up
 

@@ -1,12 +1,7 @@
-"""A GGUF file as vLLM sees it: its header as a config.json, its tensors as they are held."""
+"""A GGUF file as vLLM sees it: its header as a config.json."""
 
 from __future__ import annotations
 
-from compiler.engines.vllm.launch.options import Options
-from compiler.engines.vllm.memory.allocator import allocated_bytes
-from compiler.engines.vllm.memory.stages import has_embedding, stage_layers
-from compiler.engines.vllm.memory.weights import rope_bytes
-from compiler.engines.vllm.model.shape import Shape
 from compiler.ir.facts import HeaderValue, ModelFacts
 
 # Architectures that transformers' GGUF loader knows (modeling_gguf_pytorch_utils.py, 4.50 to 4.57),
@@ -35,7 +30,6 @@ _KEYS = {
     "num_experts_per_tok": "expert_used_count",
     "moe_intermediate_size": "expert_feed_forward_length",
 }
-_FLOATS = frozenset({"f32", "f16", "bf16"})
 
 
 def reads_architecture(facts: ModelFacts) -> bool:
@@ -55,30 +49,3 @@ def config_of(facts: ModelFacts) -> dict[str, HeaderValue]:
     config["tie_word_embeddings"] = all(group.name != "output.weight" for group in facts.tensors)
     config["quantization_config"] = {"quant_method": "gguf"}
     return config
-
-
-def gguf_weights(facts: ModelFacts, shape: Shape, options: Options) -> int:
-    """Bytes of the file's tensors on one rank: quantized ones stay as they are, the rest is 16 bit.
-
-    model_executor/layers/quantization/gguf.py, vLLM 0.8 to 0.28; matrices are cut over the ranks.
-    """
-    ranks, sizes = options.tensor_parallel, [rope_bytes(shape, options)]
-    here = stage_layers(shape, options)
-    for group in facts.tensors:
-        size = group.bytes if group.dtype not in _FLOATS else _count(group.shape) * 2
-        cut = ranks if len(group.shape) > 1 else 1
-        if group.index:
-            count = sum(1 for layer in group.indices()[0] if layer in here)
-        elif group.name == "token_embd.weight":
-            count = int(has_embedding(shape, options))
-        else:
-            count = int(options.is_last_stage)
-        sizes += [size // cut] * count
-    return allocated_bytes(sizes, options.rules)
-
-
-def _count(sizes: list[int]) -> int:
-    total = 1
-    for size in sizes:
-        total *= size
-    return total

@@ -1,6 +1,6 @@
 """What the law knows of a model's family, and what of its config.json nobody has looked at.
 
-`studied.json` is written by benchmarks/vllm_unread.py: the classes that measured launches or vLLM's
+`studied.json` is written by tables/vllm_studied.py: the classes that measured launches or vLLM's
 own classes prove, those that stand in one module with them, the keys of all their files, and how
 far a plain reading of such files is off when the family is taken away from them.
 """

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from itertools import chain
+from collections.abc import Callable
 
-from compiler.engines.vllm.launch.options import Options
 from compiler.engines.vllm.model.pictures import Picture
 from compiler.engines.vllm.model.sections import Header, section
-from compiler.engines.vllm.model.shape import Part, Shape, Vision
+from compiler.engines.vllm.model.shape import Vision
 from compiler.engines.vllm.model.vision_grids import (
     dots_vision,
     ernie_vision,
@@ -39,12 +37,6 @@ from compiler.engines.vllm.model.vision_squares import (
     unknown_vision,
 )
 
-# vLLM keeps the rotary positions of the grid in a cache from here on (models/qwen2_vl.py); before,
-# they were computed as pictures came.
-_CACHED_GRID = (0, 12, 0)
-# The class of Mistral's own format cuts its tower (models/pixtral.py, 0.32); older ones that were
-# read (0.8) do not.
-_CUT_MISTRAL = (0, 32, 0)
 _DEFAULTS: dict[str, dict[str, int]] = {
     "clip_vision_model": {"image_size": 224, "patch_size": 32, "num_attention_heads": 12},
     "pixtral": {
@@ -111,33 +103,3 @@ def vision_of(header: Header, hidden: int) -> Vision | None:
         header=inner, section={**defaults, **found}, model_type=model_type, hidden=hidden
     )
     return _FAMILIES.get(model_type, _UNKNOWN)(picture)
-
-
-def vision_sizes(shape: Shape, options: Options) -> Iterator[int]:
-    """Bytes of each parameter of the towers and projectors; nothing with --language-model-only."""
-    if options.language_model_only:
-        return
-    vision = shape.vision
-    parts: Iterator[Part] = iter(shape.audio)
-    if vision is not None:
-        grid = vision.grid if options.version >= _CACHED_GRID else ()
-        parts = chain(vision.parts, grid, shape.audio)
-    ranks = vision_ranks(shape, options)
-    for part in parts:
-        cut = part.cut and not (part.heads and part.heads % ranks)
-        numbers = part.numbers // ranks if cut else part.numbers
-        for _ in range(part.copies):
-            yield numbers * part.number_bytes
-
-
-def whole_numbers(shape: Shape) -> int:
-    """Numbers of the towers and projectors before they are cut."""
-    parts = (*(shape.vision.parts if shape.vision else ()), *shape.audio)
-    return sum(part.numbers * part.copies for part in parts)
-
-
-def vision_ranks(shape: Shape, options: Options) -> int:
-    """Ranks that share what is cut of the tower."""
-    family = shape.vision.family if shape.vision else "unknown"
-    uncut = family == "mistral" and options.version < _CUT_MISTRAL
-    return 1 if options.replicate_vision or uncut else options.tensor_parallel

@@ -1,6 +1,6 @@
 """Writes compiler/engines/llamacpp/flags/flags.json: which build of llama-server has which flags.
 
-    python benchmarks/llamacpp_flags.py
+    python -m tables.llamacpp_flags
 
 reads `common/arg.cpp` of every build of tests/oracle/llamacpp_source.py, some 30 downloads of
 27 MB, and of the source that the memory law transcribes.
@@ -10,18 +10,20 @@ from __future__ import annotations
 
 import json
 import re
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-ROOT = Path(__file__).resolve().parent.parent
-if str(ROOT) not in sys.path:
-    sys.path.insert(0, str(ROOT))
+from tests.oracle import llamacpp_source
 
-from tests.oracle import llamacpp_source  # noqa: E402
-
-TABLE = ROOT / "compiler" / "engines" / "llamacpp" / "flags" / "flags.json"
+TABLE = (
+    Path(__file__).resolve().parent.parent
+    / "compiler"
+    / "engines"
+    / "llamacpp"
+    / "flags"
+    / "flags.json"
+)
 
 _TOKEN = re.compile(
     r"""(?P<text>"(?:[^"\\\n]|\\.)*"|'(?:[^'\\]|\\.)')|(?P<comment>//[^\n]*|/\*.*?\*/)""", re.DOTALL

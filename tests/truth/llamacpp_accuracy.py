@@ -1,6 +1,6 @@
 """How close the memory law of llama.cpp comes to libllama's own sizes and to real logs.
 
-    python benchmarks/llamacpp_accuracy.py
+    python -m tests.truth.llamacpp_accuracy
 
 prints, for each architecture, how many rows are exact, within 1 MiB and off, then the logs, and
 beside them what others reach on the same questions. Exit status 1: a target is missed.
@@ -18,22 +18,18 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-ROOT = Path(__file__).resolve().parent.parent
-if str(ROOT) not in sys.path:
-    sys.path.insert(0, str(ROOT))
+from compiler.engines.llamacpp.flags.builds import STUDIED_BUILD, Build
+from compiler.engines.llamacpp.ggml.cuda import attention_supported
+from compiler.engines.llamacpp.launch.options import Moves, Options, Override
+from compiler.engines.llamacpp.memory.law import Usage, usage
+from compiler.engines.llamacpp.memory.runtime import runtime_part
+from compiler.engines.llamacpp.model.shape import Shape, read_shape
+from compiler.ir.inventory import GpuKind
+from compiler.ir.units import MIB
+from tests.generators import gguf_truth
+from tests.generators.gguf_shapes import facts
 
-from compiler.engines.llamacpp.flags.builds import STUDIED_BUILD, Build  # noqa: E402
-from compiler.engines.llamacpp.ggml.cuda import attention_supported  # noqa: E402
-from compiler.engines.llamacpp.launch.options import Moves, Options, Override  # noqa: E402
-from compiler.engines.llamacpp.memory.law import Usage, usage  # noqa: E402
-from compiler.engines.llamacpp.memory.runtime import runtime_part  # noqa: E402
-from compiler.engines.llamacpp.model.shape import Shape, read_shape  # noqa: E402
-from compiler.ir.inventory import GpuKind  # noqa: E402
-from compiler.ir.units import MIB  # noqa: E402
-from tests.generators import gguf_truth  # noqa: E402
-from tests.generators.gguf_shapes import facts  # noqa: E402
-
-TRUTH = ROOT / "tests" / "truth"
+TRUTH = Path(__file__).parent
 STUDIED = Build(number=STUDIED_BUILD, text=f"b{STUDIED_BUILD}")
 
 P100 = GpuKind(
@@ -278,8 +274,8 @@ def log_figures_2(row: dict[str, Any]) -> Iterator[tuple[str, float, float, floa
         }
         for name, (ours, low, high) in sizes.items():
             if name in printed_sizes:
-                ends = (each[device] / MIB for each in (ours, low, high))
-                yield (f"GPU{device} {name}", float(printed_sizes[name]), *ends)
+                own, least, most = (each[device] / MIB for each in (ours, low, high))
+                yield f"GPU{device} {name}", float(printed_sizes[name]), own, least, most
 
 
 def report_late() -> bool:
@@ -307,8 +303,8 @@ def report_late() -> bool:
     errors = []
     for row in log_rows_2():
         figures = list(log_figures_2(row))
-        for device in range(len(row["gpus"])):
-            own = [each for each in figures if each[0].startswith(f"GPU{device} ")]
+        for gpu in range(len(row["gpus"])):
+            own = [each for each in figures if each[0].startswith(f"GPU{gpu} ")]
             if len(own) == _PRINTED_PARTS:
                 truth = sum(each[1] for each in own)
                 errors.append((sum(each[2] for each in own) - truth) / truth)

@@ -6,14 +6,11 @@ import statistics
 import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent.parent))
-
-from benchmarks.vllm_peers import PEERS
-from benchmarks.vllm_truth import FIRST_V1, Row, estimate_for, read_rows, shape_for
 from compiler.engines.vllm.memory.law import Estimate
 from compiler.ir.units import GIB
+from tests.truth.vllm import FIRST_V1, Row, estimate_for, read_rows, shape_for
+from tests.truth.vllm_peers import PEERS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

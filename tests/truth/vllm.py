@@ -20,7 +20,7 @@ from compiler.engines.vllm.versions import Version, parse_version, rules_of
 from compiler.ir.inventory import GpuKind
 from compiler.ir.units import GIB
 
-TRUTH = Path(__file__).parent.parent / "tests" / "truth"
+TRUTH = Path(__file__).parent
 # Versions before it run the V0 engine, which the law does not cover.
 FIRST_V1: Version = (0, 8, 4)
 # Stands in for GPUs that a row does not name: only weights and KV layout are compared there.

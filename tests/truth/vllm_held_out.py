@@ -10,14 +10,11 @@ from __future__ import annotations
 import statistics
 import sys
 from dataclasses import dataclass, replace
-from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent.parent))
-
-from benchmarks.vllm_accuracy import Point, start_points, summary
-from benchmarks.vllm_truth import Row, estimate_for, options_for, shape_for
 from compiler.engines.vllm.memory.runtime import fuses_all_reduce
 from compiler.ir.units import MIB
+from tests.truth.vllm import Row, estimate_for, options_for, shape_for
+from tests.truth.vllm_accuracy import Point, start_points, summary
 
 # Constants depend on one another: each round fits one after the other.
 _ROUNDS = 30

@@ -15,12 +15,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent.parent))
-
-from benchmarks.vllm_truth import FIRST_V1, Row, estimate_for, read_rows
 from compiler.engines.vllm.memory.law import Estimate
 from compiler.engines.vllm.versions import Version
 from compiler.ir.units import GIB, MIB
+from tests.truth.vllm import FIRST_V1, Row, estimate_for, read_rows
 
 ROOT = Path(__file__).parent.parent
 TARGET = ROOT / "compiler" / "engines" / "vllm" / "memory" / "band.json"
@@ -169,7 +167,7 @@ def main() -> None:
     components["processes"] = {"band": _PROCESSES, "models": 1, "rows": []}
     text = json.dumps(
         {
-            "about": "Bands of the vLLM law, written by benchmarks/vllm_learn_band.py from "
+            "about": "Bands of the vLLM law, written by tables/vllm_band.py from "
             "tests/truth/vllm.yaml, one model left out at a time. `rows` names the launches.",
             "components": components,
         },

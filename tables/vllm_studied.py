@@ -6,7 +6,7 @@ config.json files share are left. How far weights, KV, compute and graphs are of
 of a model whose family is unknown. Beside it the keys of all these files are listed: what such a
 file says has been looked at. Both are written to compiler/engines/vllm/model/studied.json.
 
-    python benchmarks/vllm_unread.py REGISTRY
+    python -m tables.vllm_studied REGISTRY
 
 REGISTRY is model_executor/models/registry.py of the newest vLLM: classes that stand in one module
 with a class that is known are taken to be known.
@@ -21,9 +21,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parent.parent))
-
-from benchmarks.vllm_truth import TRUTH
 from compiler.engines.vllm.launch.options import Options
 from compiler.engines.vllm.memory.activation import activation_of
 from compiler.engines.vllm.memory.graphs import graphs_of
@@ -34,6 +31,7 @@ from compiler.engines.vllm.model.shape import Shape
 from compiler.engines.vllm.versions import NEWEST
 from compiler.ir.inventory import GpuKind
 from compiler.ir.units import GIB
+from tests.truth.vllm import TRUTH
 
 TARGET = Path(__file__).parent.parent / "compiler" / "engines" / "vllm" / "model" / "studied.json"
 _KIND = GpuKind(name="any", memory_bytes=80 * GIB, cuda_total_bytes=79 * GIB, compute=(9, 0))
