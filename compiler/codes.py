@@ -297,7 +297,7 @@ DISCOVERY = {
 PREVIOUS = {
     "previous-corrupt": Code(
         "The previous plan is not valid",
-        "compiled/plan.json was edited, cut off or merged.",
+        "compiled/plan.json was edited, cut off or merged, or a frozen service is described anew.",
         "Bring it back with git, or name the plan that runs: `--previous git:HEAD`.",
     ),
     "previous-missing": Code(

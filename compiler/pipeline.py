@@ -25,11 +25,11 @@ from compiler.ir.placement import PlacementError, Placements
 from compiler.ir.plan import Plan, digest, plan_text
 from compiler.ir.progress import Effort, Reporter, Step, silent
 from compiler.ir.rules import barred_replicas
-from compiler.ir.spec import Spec
 from compiler.recount import objective_faults
 from compiler.recount_rollout import kept_rollout_faults, rollout_faults
 from compiler.rollout.waves import rollout
 from compiler.states import state_warnings
+from compiler.thaw import held_back
 from compiler.verify import verify
 from compiler.views.plan import plan_markdown
 from compiler.views.words import gap_lines
@@ -162,7 +162,7 @@ def finish(
             barred=barred_replicas(loaded.previous, loaded.spec, loaded.inventory),
         ),
         artifacts=(*_overview(plan), *artifacts),
-        warnings=(*loaded.warnings, *_warnings(plan, loaded)),
+        warnings=(*loaded.warnings, *_warnings(plan, loaded, demands, running)),
         demands=demands,
         placements=placements,
     )
@@ -170,15 +170,21 @@ def finish(
 
 def _edited(found: Edited, document: Document) -> Diagnostic:
     """Why a frozen replica is not taken over."""
+    changed = (
+        f"If you have changed what models.yaml or inventory.yaml say of `{found.service}`, or use "
+        "another modelc, which makes another command of it: take it out of `policy.freeze` for one "
+        "compile, and it restarts as the diff says; or undo the change."
+    )
+    edited = (
+        "If the plan was edited by hand, bring it back with git, or name the plan that runs: "
+        "`--previous git:HEAD`."
+    )
     return Diagnostic(
         code="previous-corrupt",
         detail=f"Replica `{found.replica}` is frozen, and its `{found.field}` in the previous plan "
         f"is not what the sources give: {found.why}.",
         location=document.key("policy", "freeze"),
-        hints=(
-            "If the plan was edited, bring it back with git, or name another one with `--previous`",
-            "If the sources or modelc have changed, undo that, or thaw the service",
-        ),
+        hints=(changed, edited),
     )
 
 
@@ -285,10 +291,12 @@ def _overview(plan: Plan) -> tuple[Artifact, ...]:
     return (*written, manifest_of("", written))
 
 
-def _warnings(plan: Plan, loaded: Loaded) -> Iterator[Diagnostic]:
+def _warnings(
+    plan: Plan, loaded: Loaded, demands: Demands, running: Plan | None
+) -> Iterator[Diagnostic]:
     spec, document = loaded.spec, loaded.spec_document
     yield from _assumptions(plan, document)
-    yield from _held_back(plan, spec, document)
+    yield from held_back(loaded.inventory, spec, demands, running, document)
     yield from state_warnings(plan, spec, loaded.previous)
     if plan.optimality == "feasible":
         gaps = "; ".join(gap_lines(plan))
@@ -299,36 +307,6 @@ def _warnings(plan: Plan, loaded: Loaded) -> Iterator[Diagnostic]:
             hints=("`--effort high` looks longer.",),
             severity=Severity.WARNING,
         )
-
-
-def _held_back(plan: Plan, spec: Spec, document: Document) -> Iterator[Diagnostic]:
-    """What the spec says of frozen services that run as something else."""
-    for service in (each for each in spec.services if each.name in spec.policy.freeze):
-        running = [replica for replica in plan.replicas if replica.service == service.name]
-        variants = {variant.name: variant for variant in service.variants}
-        said = [
-            (f"{replica.context:,} tokens of `context`", f"{variant.context:,}")
-            for replica in running
-            if (variant := variants.get(replica.variant))
-            and variant.context not in (None, replica.context)
-        ]
-        said += [
-            (f"`concurrency` {replica.concurrency}", f"{variant.concurrency}")
-            for replica in running
-            if (variant := variants.get(replica.variant))
-            and variant.concurrency != replica.concurrency
-        ]
-        if running and len(running) != service.replicas:
-            said.insert(0, (f"{len(running)} replicas", f"{service.replicas}"))
-        if said:
-            listed = "; ".join(f"{runs}, not {wanted}" for runs, wanted in dict.fromkeys(said))
-            yield Diagnostic(
-                code="frozen",
-                detail=f"Service `{service.name}` is frozen and keeps {listed}. What the spec "
-                "says of it waits for the thaw.",
-                location=document.key("policy", "freeze"),
-                severity=Severity.WARNING,
-            )
 
 
 def _assumptions(plan: Plan, document: Document) -> Iterator[Diagnostic]:

@@ -300,7 +300,7 @@ def test_what_a_freeze_holds_back_is_told(call: Call) -> None:
     found = call("compile")
     assert found.code == 0
     assert "Service `needed` is frozen and keeps `concurrency` " in found.err
-    assert ", not 7. What the spec says of it waits for the thaw." in found.err
+    assert ", not 7. What is wanted of it now waits for the thaw." in found.err
 
 
 def test_the_previous_plan_may_be_left_out_of_account(compiled: Path, call: Call) -> None:

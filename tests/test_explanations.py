@@ -174,7 +174,7 @@ def told(capsys: pytest.CaptureFixture[str], inventory: str, spec: str, *command
             2,
             "placement: {gpus: {tensor_parallel: [4]}}",
             "it needs 4 GPUs of one host, as a replica never spans hosts",
-            "Put 2 x `rtx-4090` more into `one`, which then has 4.",
+            "Put 2 more `rtx-4090` into `one`, which then has 4 GPUs.",
         ),
         (
             2,

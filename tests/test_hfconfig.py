@@ -335,6 +335,12 @@ def test_sentence_transformers_lower_the_limit() -> None:
     )
 
 
+def test_a_length_that_is_none_lowers_no_limit() -> None:
+    config = qwen3_config(architectures=["BertModel"])
+    found = facts(config, sentence_bert_config={"max_seq_length": -512})
+    assert found.position_limit == facts(config).position_limit
+
+
 def test_a_tokenizer_lowers_the_limit_of_fixed_positions() -> None:
     tokenizer = {"model_max_length": 512}
     config = qwen3_config(architectures=["BertModel"], position_embedding_type="absolute")

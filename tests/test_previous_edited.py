@@ -241,6 +241,58 @@ def test_a_plan_that_was_just_made_can_be_frozen_whole(utilization: str) -> None
     ]
 
 
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("replicas: 2", "1 replica, not 2"),
+        ("typical: 2048", "8,192 tokens of `typical`, not 2,048"),
+        ("min: true", "the room that it has, though `min` asks for none"),
+        ("kv_tokens: 16384", "12,288 KV tokens, not the 16,384 of `kv_tokens`"),
+        ("variants: [{name: x}, {name: default}]", "variant `default`, not `x`"),
+        ("placement: {pin: {host: tower, gpus: [0]}}", "a place that `placement` no longer allows"),
+    ],
+)
+def test_what_waits_for_the_thaw_is_told(fleet: Fleet, line: str, words: str) -> None:
+    spec = fleet.frozen.text.replace("  chat:\n", f"  chat:\n    {line}\n", 1)
+    assert _frozen_warnings(fleet, spec, fleet.inventory.text) == [
+        f"Service `chat` is frozen and keeps {words}. What is wanted of it now waits for the thaw."
+    ]
+
+
+def test_a_newer_engine_waits_for_the_thaw_and_is_told(fleet: Fleet) -> None:
+    newer = fleet.inventory.text.replace("0.33.0", "0.34.0")
+    (found,) = _frozen_warnings(fleet, fleet.frozen.text, newer)
+    assert "keeps vllm 0.33.0, not 0.34.0. What is wanted of it now waits" in found
+    assert _frozen_warnings(fleet, fleet.frozen.text, fleet.inventory.text) == []
+
+
+@pytest.mark.parametrize("frozen", ["code, embed", "embed"])
+def test_a_gpu_that_a_frozen_service_is_to_have_alone_now(frozen: str) -> None:
+    """Beside another frozen one it cannot; what is not frozen leaves, or it is said why not."""
+    fleet = Fleet("homelab", frozen)
+    spec = fleet.frozen.text.replace("  embed:\n", "  embed:\n    placement: {exclusive: true}\n")
+    with pytest.raises(CompileError) as caught:
+        _compile_with(fleet, spec, fleet.inventory.text)
+    codes = {fault.code for fault in caught.value.diagnostics}
+    assert codes == {"freeze-impossible" if "code" in frozen else "fleet-full"}
+
+
+def _frozen_warnings(fleet: Fleet, spec: str, inventory: str) -> list[str]:
+    found = _compile_with(fleet, spec, inventory)
+    return [warning.detail for warning in found.warnings if warning.code == "frozen"]
+
+
+def _compile_with(fleet: Fleet, spec: str, inventory: str) -> Compilation:
+    return compile_plan(
+        Inputs(
+            inventory=TextFile(path="inventory.yaml", text=inventory),
+            spec=TextFile(path="models.yaml", text=spec),
+            lock=fleet.lock,
+            previous=TextFile(path="compiled/plan.json", text=json.dumps(fleet.plan)),
+        )
+    )
+
+
 def _with_frozen(fleet: Fleet, services: list[str]) -> TextFile:
     policy = f"policy: {{freeze: [{', '.join(services)}]}}\n"
     text = re.sub(r"(?ms)^policy:.*?(?=^\S|\Z)", "", fleet.spec.text)

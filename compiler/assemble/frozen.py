@@ -28,7 +28,7 @@ from compiler.ir.pool import site_of
 MADE_ANEW = frozenset(
     {
         *("start_after", "shares", "ram_bytes", "ram_breakdown", "kv_requests_permille"),
-        *("typical", "kv_wanted_bytes", "roomier", "asked", "start_timeout_seconds"),
+        *("kv_wanted_bytes", "roomier", "asked", "start_timeout_seconds"),
         *("assumed", "passed_over", "host_permille"),
     }
 )
@@ -42,6 +42,7 @@ class Edited:
     """A field of a frozen replica that is not what the sources give for it."""
 
     replica: str
+    service: str
     field: str
     why: str
 
@@ -104,7 +105,10 @@ def _anew(sources: Sources, old: Replica) -> Replica | Edited:
     problem = engine.check_version(old.engine_version)
     if problem and old.engine_version != install.version:
         return _edited(old, "engine_version", problem)
-    numbers = (old.context, 10_000_000), (old.concurrency, 4096), (old.kv_tokens, 1_000_000_000)
+    numbers = (
+        *((old.context, 10_000_000), (old.concurrency, 4096)),
+        *((old.kv_tokens, 1_000_000_000), (old.typical, 10_000_000)),
+    )
     if not all(0 <= number <= most for number, most in numbers):
         return _edited(old, "context", "no replica has as many tokens or requests")
     if not all(
@@ -169,8 +173,18 @@ def _demands(request: Request, host: Host, old: Replica) -> Iterator[tuple[Deman
     """
     engine = engine_of(request.engine)
     gpus = tuple(gpu for share in old.shares for gpu in host.gpus if gpu.index == share.gpu)
-    as_planned = replace(request, context=max(1, old.context), concurrency=max(1, old.concurrency))
-    ways = (request, as_planned, replace(as_planned, kv_tokens=old.kv_tokens))
+    as_planned = replace(
+        request,
+        context=max(1, old.context),
+        concurrency=max(1, old.concurrency),
+        # Plans of a time before it do not say it.
+        typical=old.typical or request.typical,
+        grows=True,
+    )
+    ways = (
+        *(request, as_planned),
+        *(replace(as_planned, kv_tokens=tokens) for tokens in (old.kv_tokens, None)),
+    )
     kv_bytes = max((share.breakdown.kv.bytes for share in old.shares), default=0)
     for asked in ways:
         for site in _sites(host, gpus, old):
@@ -203,7 +217,10 @@ def _compared(old: Replica, new: Replica, *, exact: bool) -> Replica | list[Edit
     faults = [
         _edited(old, field, _difference(getattr(old, field), getattr(new, field)))
         for field in Replica.model_fields
-        if field not in MADE_ANEW and getattr(old, field) != getattr(new, field)
+        if field not in MADE_ANEW
+        and getattr(old, field) != getattr(new, field)
+        # Plans of a time before it do not say it.
+        and (field != "typical" or old.typical)
     ]
     shares = [
         _share(before, after, exact=exact)
@@ -254,4 +271,4 @@ def _short(value: object) -> str:
 
 
 def _edited(replica: Replica, field: str, why: str) -> Edited:
-    return Edited(replica=replica.name, field=field, why=why)
+    return Edited(replica=replica.name, service=replica.service, field=field, why=why)

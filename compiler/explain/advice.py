@@ -106,11 +106,11 @@ def _text(case: Case, remedy: Remedy, of: str) -> str:  # noqa: C901, PLR0912  O
             return f"Give `{subject}` {value} more RAM."
         case "more-gpus":
             total = int(now) + int(value.split()[0])
-            return f"Put {_gpus(value)} more into `{subject}`, which then has {total}."
+            return f"Put {_more(value)} into `{subject}`, which then has {total} GPUs."
         case "more-hosts":
             return f"Add one more host like `{subject}` ({_gpus(value)})."
         case "other-gpus":
-            return f"It would fit {_gpus(value)}{_memory(case, value.split()[-1])}."
+            return f"It would fit on {_gpus(value)}{_memory(case, value.split()[-1])}."
 
 
 def _engine_with(case: Case, subject: str, saving: Saving) -> EngineName:
@@ -136,6 +136,11 @@ def _arguments(name: EngineName, saving: Saving, layers: int = 0) -> dict[str, A
 def _gpus(value: str) -> str:
     count, _, kind = value.split()
     return f"{count} x `{kind}`"
+
+
+def _more(value: str) -> str:
+    count, _, kind = value.split()
+    return f"one more `{kind}`" if count == "1" else f"{count} more `{kind}`"
 
 
 def _memory(case: Case, kind: str) -> str:

@@ -336,12 +336,15 @@ def _wider_placement(case: Case, service: Service, fits: Trial) -> Iterator[Reme
         "min_compute": replace(rules, min_compute=None),
         "tensor_parallel": replace(rules, tensor_parallel=()),
         "pin": replace(rules, pin=None),
+        "exclusive": replace(rules, exclusive=False),
     }
     for name, loosened in alone.items():
         if loosened != rules and fits(replace(service, placement=loosened)):
             yield Remedy(code="rule", subject=service.name, value=name, cost=_RULE)
             return
-    freed = PlacementRules(spread=rules.spread, apart_from=rules.apart_from)
+    freed = PlacementRules(
+        spread=rules.spread, apart_from=rules.apart_from, exclusive=rules.exclusive
+    )
     if freed != rules and fits(replace(service, placement=freed)):
         yield Remedy(code="rules", subject=service.name, value="hosts gpus", cost=_RULES)
 

@@ -17,6 +17,7 @@ from compiler.ir.demand import Demand, Refused, TooLarge
 from compiler.ir.inventory import Gpu
 from compiler.ir.names import folded, grouped
 from compiler.ir.placement import (
+    Alone,
     Conflict,
     Crowded,
     FitsNowhere,
@@ -283,10 +284,24 @@ def _shortage_line(case: Case, conflict: Crowded, shortage: Shortage) -> str:
     )
     missing = shortage.need_mib - shortage.free_mib
     each = "each of " if "[" in shortage.device else ""
+    if shortage.alone:
+        return (
+            f"Variant `{conflict.variant}` comes closest on {each}`{shortage.device}`, where "
+            f"{tenants}, and {_alone_words(shortage.alone)}."
+        )
     return (
         f"Variant `{conflict.variant}` comes closest with {shortage.need_mib:,} MiB on "
         f"{each}`{shortage.device}` (budget {shortage.budget_mib:,} MiB): "
         f"{tenants or 'nobody else is there'}; {missing:,} MiB missing."
+    )
+
+
+def _alone_words(alone: Alone) -> str:
+    if alone.engine is None:
+        return f"`exclusive` lets nobody stand beside `{alone.service}`"
+    return (
+        f"`{alone.service}` runs {alone.engine} {alone.version}, which charges to itself what "
+        "others hold on its GPUs and so shares none; newer versions do"
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from compiler.ir.demand import Demand, Refused, TooLarge
+from compiler.ir.inventory import EngineName
 from compiler.ir.plan import Objective, Optimality, Replica, Unplaced
 
 
@@ -64,6 +65,16 @@ class Tenant:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Alone:
+    """A service whose replicas have their GPUs to themselves, and why."""
+
+    service: str
+    engine: EngineName | None = None
+    """The engine that counts what others hold on its GPUs; None: `exclusive` says so."""
+    version: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Shortage:
     """A device that lacks memory for a service, with who else is on it."""
 
@@ -73,6 +84,8 @@ class Shortage:
     free_mib: int
     budget_mib: int
     tenants: tuple[Tenant, ...]
+    alone: Alone | None = None
+    """Who cannot share the device, if that is why nothing of it is free."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

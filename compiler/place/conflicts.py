@@ -10,6 +10,7 @@ from functools import partial
 from compiler.ir.demand import Demands, Option
 from compiler.ir.inventory import Inventory
 from compiler.ir.placement import (
+    Alone,
     Conflict,
     Crowded,
     FitsNowhere,
@@ -23,6 +24,7 @@ from compiler.ir.plan import Plan, Replica
 from compiler.ir.pool import gpu_bytes, ram_bytes
 from compiler.ir.spec import Service, Spec
 from compiler.ir.units import budget_mib, demand_mib
+from compiler.place.alone import alone
 from compiler.place.fleet import Fleet, Place, Relaxation, build, rank
 from compiler.place.freeze import frozen_replicas
 from compiler.place.solver import Infeasible, Program, Solution, UndecidedError, solve
@@ -228,11 +230,34 @@ def _shortages(
     for index, size in zip(draws_on, demand.taken_bytes, strict=True):
         tenants = _tenants(fleet, name, index, chosen)
         budget = budget_mib(host.gpus[index].budget_bytes)
-        found.append(_shortage(f"{host.name}/{index}", size, budget, tenants))
+        short = _shortage(f"{host.name}/{index}", size, budget, tenants)
+        whole = _alone(fleet, option, (name, index), chosen) if tenants else None
+        found.append(replace(short, free_mib=0, alone=whole) if whole else short)
     tenants = _tenants(fleet, name, None, chosen)
     budget = budget_mib(host.ram_budget_bytes)
     found.append(_shortage(host.name, demand.ram_high_bytes, budget, tenants))
     return tuple(shortage for shortage in found if shortage.need_mib > shortage.free_mib)
+
+
+def _alone(
+    fleet: Fleet, option: Option, gpu: tuple[str, int], chosen: tuple[Placement, ...]
+) -> Alone | None:
+    """Who cannot share a GPU: one that stands there, or the one that would come."""
+    host, index = gpu
+    kinds = [(option.service, option.demands[-1].request)]
+    kinds += [
+        (placement.service, placement.demand.request)
+        for placement in chosen
+        if placement.host == host and index in placement.gpus
+    ]
+    held = [(service, request.engine, request.version) for service, request in kinds]
+    held += [
+        (replica.service, replica.engine, replica.engine_version)
+        for replica in fleet.frozen
+        if replica.host == host and any(share.gpu == index for share in replica.shares)
+    ]
+    found = (alone(fleet.spec.service(name), engine, version) for name, engine, version in held)
+    return next(filter(None, found), None)
 
 
 def _shortage(device: str, need: int, budget_mib_: int, tenants: tuple[Tenant, ...]) -> Shortage:

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 
-from compiler.engines.registry import engine_of
 from compiler.ir.demand import Demand, Demands, Option
 from compiler.ir.inventory import GpuKey, Inventory
 from compiler.ir.placement import Placement
@@ -17,6 +16,7 @@ from compiler.ir.pool import gpu_bytes, ram_bytes
 from compiler.ir.rules import are_apart
 from compiler.ir.spec import Service, Spec
 from compiler.ir.units import budget_mib, demand_mib
+from compiler.place.alone import alone
 from compiler.place.ladder import thin
 from compiler.place.solver import Program
 
@@ -96,9 +96,8 @@ class Fleet:
         """A new column for at most so many replicas."""
         host, gpus = place
         draws_on = gpus or ((0,) if demand.site.unified else ())
-        alone = self.spec.service(option.service).placement.exclusive or not engine_of(
-            demand.request.engine
-        ).shares_gpus(demand.request.version)
+        service, request = self.spec.service(option.service), demand.request
+        whole = alone(service, request.engine, request.version)
         column = Column(
             variable=self.program.variable(most),
             option=option,
@@ -108,7 +107,7 @@ class Fleet:
             mib=tuple(
                 (
                     (host, index),
-                    self.budgets[host, index] if alone else demand_mib(size),
+                    self.budgets[host, index] if whole else demand_mib(size),
                 )
                 for index, size in zip(draws_on, demand.taken_bytes, strict=True)
             ),
@@ -172,10 +171,11 @@ def _add_rules(fleet: Fleet) -> None:
 def _add_budgets(fleet: Fleet) -> None:
     held = Counter[GpuKey]()
     for replica in fleet.frozen:
+        service = fleet.spec.service(replica.service)
+        whole = alone(service, replica.engine, replica.engine_version)
         for index, size in gpu_bytes(replica, fleet.inventory.host(replica.host)).items():
-            alone = not engine_of(replica.engine).shares_gpus(replica.engine_version)
             key = (replica.host, index)
-            held[key] += fleet.budgets[key] if alone else demand_mib(size)
+            held[key] += fleet.budgets[key] if whole else demand_mib(size)
     for column in fleet.columns:
         for key, mib in column.mib:
             fleet.loads[key][column.variable] = mib

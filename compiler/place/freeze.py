@@ -11,6 +11,7 @@ from compiler.ir.pool import gpu_bytes, ram_bytes
 from compiler.ir.rules import are_apart
 from compiler.ir.spec import Spec
 from compiler.ir.units import budget_mib, demand_mib, show_mib
+from compiler.place.alone import alone
 
 
 def frozen_replicas(
@@ -42,6 +43,12 @@ def _clashes(
                 why = f"the shares frozen on `{host.name}/{gpu.index}` exceed its budget"
                 yield FreezeBroken(replica=on_gpu[0][0].name, why=why)
             for position, (first, _) in enumerate(on_gpu):
+                if len(on_gpu) > 1 and alone(
+                    services[first.service], first.engine, first.engine_version
+                ):
+                    other = next(replica.name for replica, _ in on_gpu if replica is not first)
+                    why = f"it is to have its GPUs to itself, but `{other}` is frozen beside it"
+                    yield FreezeBroken(replica=first.name, why=why)
                 for second, _ in on_gpu[position + 1 :]:
                     if are_apart(services[first.service], services[second.service]):
                         why = f"`{second.name}`, from which it is to be apart, is frozen beside it"

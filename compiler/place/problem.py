@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass, field
 
-from compiler.engines.registry import engine_of
 from compiler.ir.demand import Demand, Demands, Option
 from compiler.ir.inventory import Inventory
 from compiler.ir.plan import Replica
@@ -18,6 +17,7 @@ from compiler.ir.pool import gpu_bytes, ram_bytes
 from compiler.ir.rules import are_apart
 from compiler.ir.spec import Spec
 from compiler.ir.units import budget_mib, demand_mib
+from compiler.place.alone import alone
 from compiler.place.ladder import loss_of, thin
 from compiler.place.levels import Level, filled, levels_of
 
@@ -165,10 +165,10 @@ class Problem:
             self.ports[host] -= 1
             frozen = by_name[replica.service]
             gpus = [self.host_gpus[host][index] for index in taken]
+            whole = alone(frozen, replica.engine, replica.engine_version)
             for gpu, size in zip(gpus, taken.values(), strict=True):
                 self.free[gpu] -= demand_mib(size)
-                shares = engine_of(replica.engine).shares_gpus(replica.engine_version)
-                if frozen.placement.exclusive or not shares:
+                if whole:
                     self.free[gpu] = 0
             for i, service in enumerate(self.services):
                 if are_apart(service, frozen):
@@ -278,8 +278,7 @@ class Problem:
     def is_alone(self, i: int, demand: Demand) -> bool:
         """Whether a replica has its GPUs to itself, by the spec or because its engine must."""
         request = demand.request
-        shares = engine_of(request.engine).shares_gpus(request.version)
-        return self.services[i].placement.exclusive or not shares
+        return alone(self.services[i], request.engine, request.version) is not None
 
     def way(
         self, i: int, variant: int, family: int, demand: Demand, level: Level, ladder: list[Way]

@@ -85,12 +85,16 @@ def _position_limit(config: Mapping[str, Any], documents: Mapping[str, Any], tas
         return limit
     sentence = documents.get("sentence_bert_config.json")
     if isinstance(sentence, Mapping):
-        limit = hfconfig.first_integer(sentence, ("max_seq_length",)) or limit
+        limit = _positive(sentence, "max_seq_length") or limit
     tokenizer = documents.get("tokenizer_config.json")
     if isinstance(tokenizer, Mapping) and config.get("position_embedding_type") == "absolute":
-        longest = hfconfig.first_integer(tokenizer, ("model_max_length",))
-        limit = min(limit, longest or limit)
+        limit = min(limit, _positive(tokenizer, "model_max_length") or limit)
     return limit
+
+
+def _positive(document: Mapping[str, Any], key: str) -> int:
+    """A number of tokens; 0 where there is none, as what is no length limits nothing."""
+    return max(0, hfconfig.first_integer(document, (key,)) or 0)
 
 
 def _indexed(documents: Mapping[str, Any], quantization: str) -> int:
@@ -115,4 +119,4 @@ def _answer_limit(config: Mapping[str, Any], documents: Mapping[str, Any]) -> in
     settings = documents.get("generation_config.json", config)
     if not isinstance(settings, Mapping):
         return 0
-    return max(0, hfconfig.first_integer(settings, ("max_new_tokens",)) or 0)
+    return _positive(settings, "max_new_tokens")

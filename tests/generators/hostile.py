@@ -369,7 +369,7 @@ def attempt(met: Attack) -> Outcome:
         ):
             code = run(met.command)
     except OutOfTimeError as late:
-        fault = f"more than {late} s: {traceback.format_exc(limit=-3)}"
+        fault = f"more than {late} s: {traceback.format_exc(limit=-12)}"
     except BaseException:  # noqa: BLE001 (whatever it is, it is the fault)
         fault = traceback.format_exc(limit=-4)
     after = resource.getrusage(resource.RUSAGE_SELF)
