@@ -11,8 +11,9 @@ from compiler.ir.placement import PlacementError, Placements
 from compiler.ir.plan import Plan, Replica
 from compiler.ir.rules import leaving
 from compiler.ir.spec import Service, Spec
-from compiler.place import placing
-from compiler.place.placing import How, place
+from compiler.place import surviving
+from compiler.place.placing import How
+from compiler.place.surviving import place_surviving
 
 Stay = tuple[str, str, tuple[int, ...]]
 """Service, drained host and GPUs there."""
@@ -20,7 +21,7 @@ Stay = tuple[str, str, tuple[int, ...]]
 
 def fits(inventory: Inventory, spec: Spec, demands: Demands, previous: Plan | None) -> bool:
     """Whether all that is not optional can be placed; what runs on drained hosts may stay there."""
-    return placing.fits(inventory, spec, demands, previous)
+    return surviving.fits(inventory, spec, demands, previous)
 
 
 def place_draining(
@@ -37,11 +38,11 @@ def place_draining(
     """
     stays = _stays(spec, leaving(inventory, previous))
     if not stays:
-        return place(inventory, spec, demands, previous, how)
+        return place_surviving(inventory, spec, demands, previous, how)
 
     def with_leaving(count: int) -> Placements | None:
         try:
-            return place(inventory, spec, _barred(demands, stays[:count]), previous, how)
+            return place_surviving(inventory, spec, _barred(demands, stays[:count]), previous, how)
         except PlacementError:
             return None
 
@@ -49,7 +50,7 @@ def place_draining(
     if emptied and not emptied.unplaced:
         return emptied
     # When nothing leaves, the most is covered; who leaves must not lower that.
-    best = place(inventory, spec, demands, previous, how)
+    best = place_surviving(inventory, spec, demands, previous, how)
     covered = _missing(best)
     low, high = 0, len(stays)
     if emptied and _missing(emptied) <= covered:

@@ -22,6 +22,13 @@ def state_warnings(plan: Plan, spec: Spec, previous: Plan | None) -> Iterator[Di
     for host in drained:
         if now[host]:
             yield _still_busy(host, now[host], spec)
+    if plan.exposed:
+        yield Diagnostic(
+            code="spare-in-use",
+            detail=f"No room is kept for {_listed(plan.exposed)}: the loss of one more host would "
+            "not be borne.",
+            severity=Severity.WARNING,
+        )
     before = _by_host(previous) if previous else {}
     for host in sorted(before.keys() - {each.host for each in plan.hosts}):
         yield Diagnostic(

@@ -13,6 +13,7 @@ from compiler.ir.names import natural_key
 from compiler.ir.plan import Plan, Replica, Share
 from compiler.ir.spec import Service, Spec
 from compiler.recount_memory import budget_faults, gpu_ledger_faults, host_ledger_faults
+from compiler.recount_spares import spare_faults
 from compiler.recount_states import state_faults
 
 
@@ -24,6 +25,7 @@ def verify(inventory: Inventory, spec: Spec, plan: Plan, previous: Plan | None) 
         # What stands nowhere cannot be counted.
         return faults
     faults += state_faults(plan, hosts, previous)
+    faults += spare_faults(spec, plan, hosts)
     faults += budget_faults(plan, hosts)
     faults += gpu_ledger_faults(plan, inventory)
     faults += host_ledger_faults(plan, inventory)

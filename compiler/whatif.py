@@ -20,7 +20,7 @@ from compiler.ir.placement import PlacementError, Placements
 from compiler.ir.plan import Plan, Replica
 from compiler.ir.progress import Reporter, Step, silent
 from compiler.ir.rules import with_daemons
-from compiler.ir.spec import Spec
+from compiler.ir.spec import Service, Spec
 from compiler.load.settings import with_settings
 from compiler.load.stock import with_stock_gpus
 from compiler.pipeline import Compilation, finish, ready
@@ -126,21 +126,39 @@ def _loss(loaded: Loaded, plan: Plan, lost: str) -> Loss:
             lost=lost, stood=[r.name for r in stood], code="loses-services", moves=0, seconds=0,
             short=dict(sorted(short.items())),
         )  # fmt: skip
-    _, _, placements = _placed(_on(loaded, inventory, plan), silent)
+    _, _, placements = _placed(_on(_bearing(loaded, plan), inventory, plan), silent)
     before = Counter(map(_place, plan.replicas))
     after = Counter((p.service, p.host, p.gpus) for p in placements.chosen)
     after += Counter(map(_place, placements.frozen))
     n_before = Counter(replica.service for replica in plan.replicas)
     n_after = Counter(place[0] for place in after.elements())
     started = after - before
+    # What was left out before and runs now does not start because of the loss.
+    new = (n_after - n_before).total()
     return Loss(
         lost=lost,
         stood=[replica.name for replica in stood],
-        code=_code(+(n_before - n_after), n_after, started.total()),
-        moves=started.total(),
+        code=_code(+(n_before - n_after), n_after, started.total() - new),
+        moves=started.total() - new,
         seconds=_seconds(plan, started.elements()),
         short=dict(sorted((n_before - n_after).items())),
     )
+
+
+def _bearing(loaded: Loaded, plan: Plan) -> Loaded:
+    """What is to survive is needed, as it ran; no new spares are kept while a loss is borne."""
+    ran = Counter(replica.service for replica in plan.replicas)
+
+    def needed(service: Service) -> Service:
+        if not service.survives or not ran[service.name]:
+            return replace(service, survives=None)
+        return replace(
+            service, survives=None, optional=False, replicas=ran[service.name],
+            priority=service.priority + 2 * _NEEDED,
+        )  # fmt: skip
+
+    services = tuple(map(needed, loaded.spec.services))
+    return replace(loaded, spec=replace(loaded.spec, services=services))
 
 
 def _code(lost: Counter[str], running: Iterable[Replica] | Counter[str], moves: int) -> OutcomeCode:

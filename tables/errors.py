@@ -1,4 +1,4 @@
-"""docs/errors.md: every code with its cause and its cure, from compiler/codes.py."""
+"""docs/errors.md: every code with its cause and its cure, from compiler/codes/."""
 
 # ruff: noqa: E501 (one sentence a line in Markdown)
 
@@ -12,7 +12,7 @@ PATH = "docs/errors.md"
 _HEAD = """\
 # Errors and warnings
 
-<!-- Made by `make tables` from compiler/codes.py. -->
+<!-- Made by `make tables` from compiler/codes/. -->
 
 Every finding of modelc has a code, a place in your files, the exact detail and, where there is one, a hint that was tried.
 This page lists the codes; look for the one in brackets: `error[no-placement]`.

@@ -31,7 +31,7 @@ LAYERS = (
         *("load", "check", "resolve", "estimate", "place", "assemble", "verify", "recount", "emit"),
         *("diff", "rollout", "states", "stale", "workspace", "discover"),
     ),
-    ("recount_states", "recount_memory", "recount_rollout"),
+    ("recount_states", "recount_memory", "recount_rollout", "recount_spares"),
     ("engines",),
     ("ir",),
     ("diagnostics",),

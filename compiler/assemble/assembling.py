@@ -31,7 +31,7 @@ from compiler.ir.demand import Breakdown, Demand, Demands, Endpoint
 from compiler.ir.inventory import Gpu, Host, Inventory
 from compiler.ir.lock import Lock, LockedSource
 from compiler.ir.names import natural_key
-from compiler.ir.placement import Placement, Placements
+from compiler.ir.placement import Placement, Placements, Spare
 from compiler.ir.plan import (
     GpuLedger,
     HostLedger,
@@ -39,9 +39,11 @@ from compiler.ir.plan import (
     Plan,
     PlannedBreakdown,
     PlannedPart,
+    PlannedSpare,
     Replica,
     RoomierRung,
     Share,
+    SpareShare,
 )
 from compiler.ir.pool import gpu_bytes
 from compiler.ir.spec import Service, Spec
@@ -88,6 +90,22 @@ def assemble(sources: Sources, placements: Placements) -> Plan:
         gpus=_gpu_ledgers(sources.inventory, replicas),
         hosts=_host_ledgers(sources.inventory, replicas),
         unplaced=list(placements.unplaced),
+        spares=[_planned_spare(sources.spec, spare) for spare in placements.spares],
+        exposed=list(placements.exposed),
+    )
+
+
+def _planned_spare(spec: Spec, spare: Spare) -> PlannedSpare:
+    return PlannedSpare(
+        lost=spare.lost,
+        service=spare.service,
+        variant=spec.service(spare.service).variants[spare.variant].name,
+        host=spare.host,
+        shares=[
+            SpareShare(gpu=gpu, mib=mib) for gpu, mib in zip(spare.gpus, spare.mib, strict=True)
+        ],
+        ram_mib=spare.ram_mib,
+        tensor_parallel=spare.tensor_parallel,
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from compiler.ir.inventory import GpuKey, Inventory
-from compiler.ir.placement import Placements
+from compiler.ir.placement import Placements, spare_mib
 from compiler.ir.pool import gpu_bytes
 from compiler.ir.units import MIB, budget_mib
 
@@ -19,6 +19,8 @@ def left_bytes(inventory: Inventory, placements: Placements) -> dict[GpuKey, int
         for host in inventory.hosts
         for gpu in host.gpus
     }
+    for key, mib in spare_mib(placements.spares).items():
+        left[key] -= mib * MIB
     for placement in placements.chosen:
         demand = placement.demand
         reserved = demand.kv_bytes if placement.kv_bytes is None else placement.kv_bytes

@@ -238,6 +238,15 @@ def _check_contradictions(checked: Checked, service: Service) -> Iterator[Diagno
     if rules.one_per_host and ("services", service.name, "replicas") in checked.spec_document.keys:
         hint = "Take `replicas` out: there are as many as hosts with these labels."
         yield contradiction("says both `replicas` and `one_per_host`.", hint, "one_per_host")
+    if service.survives and (rules.pin or rules.one_per_host):
+        what = "pin" if rules.pin else "one_per_host"
+        yield Diagnostic(
+            code="contradiction",
+            detail=f"Service `{service.name}` is to survive the loss of a host, and "
+            f"`placement.{what}` lets its replicas stand nowhere else.",
+            location=checked.key("services", service.name, "survives"),
+            hints=(f"Take out `survives` or `{what}`.",),
+        )
     for index, variant in enumerate(service.variants):
         if variant.typical and variant.context and variant.typical > variant.context:
             yield Diagnostic(

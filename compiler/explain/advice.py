@@ -90,9 +90,18 @@ def _text(case: Case, remedy: Remedy, of: str) -> str:  # noqa: C901, PLR0912  O
             return (
                 f"Widen `placement`{of}: without its host and GPU rules the service finds a place."
             )
+        case "survives":
+            return f"Take `survives` out of `{subject}`: all others keep theirs."
         case "thaw":
             listed = " and ".join(f"`{name}`" for name in value.split())
             return f"Take {listed} out of `policy.freeze`: everything then finds a place."
+        case _:
+            return _of_hardware(case, remedy)
+
+
+def _of_hardware(case: Case, remedy: Remedy) -> str:
+    value, now, subject = remedy.value, remedy.now, remedy.subject
+    match remedy.code:
         case "reserved":
             return (
                 f"Lower `reserved` of `{subject}` to {format_size(int(value))} (now "
@@ -111,6 +120,8 @@ def _text(case: Case, remedy: Remedy, of: str) -> str:  # noqa: C901, PLR0912  O
             return f"Add one more host like `{subject}` ({_gpus(value)})."
         case "other-gpus":
             return f"It would fit on {_gpus(value)}{_memory(case, value.split()[-1])}."
+        case _:
+            raise AssertionError(remedy.code)
 
 
 def _engine_with(case: Case, subject: str, saving: Saving) -> EngineName:

@@ -39,7 +39,7 @@ def of_group(
     names = frozenset(service.name for service in members)
     for device in devices:
         yield from _bounds(case, names, device, spend)
-    yield from _more_gpus(case, names, spend)
+    yield from more_gpus(case, names, spend)
 
 
 def of_homeless(
@@ -54,7 +54,7 @@ def of_homeless(
         for gpu, missing in zip(best.gpus, best.missing_bytes, strict=True):
             if missing and len(best.gpus) == 1:
                 yield from _bounds(case, names, f"{best.host}/{gpu}", spend)
-    found = list(_more_gpus(case, names, spend))
+    found = list(more_gpus(case, names, spend))
     yield from found
     # What they have already is offered before what they would have to buy anew.
     yield from () if found else _other_gpus(case, service, spend)
@@ -143,7 +143,7 @@ def _more_ram(conflict: FitsNowhere) -> Iterator[Remedy]:
         )
 
 
-def _more_gpus(case: Case, members: frozenset[str], spend: Spend) -> Iterator[Remedy]:
+def more_gpus(case: Case, members: frozenset[str], spend: Spend) -> Iterator[Remedy]:
     """GPUs of a kind that they have: more of them in one host, or one more host like it."""
     seen: set[tuple[str, ...]] = set()
     hosts = sorted(case.inventory.hosts, key=lambda host: -len(host.gpus))

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from compiler.explain import hardware, settings
 from compiler.explain.settings import Trial
 from compiler.explain.trials import Case
-from compiler.ir.placement import Conflict, Crowded, FitsNowhere
+from compiler.ir.placement import Conflict, Crowded, FitsNowhere, NoSpare
 from compiler.ir.remedy import Remedy
 from compiler.ir.spec import Service
 
@@ -54,6 +54,22 @@ def remedies_for_group(case: Case, conflicts: list[Crowded]) -> list[Remedy]:
 
     return _smallest(case, members, fits, lambda work: hardware.of_group(
         case, members, list(dict.fromkeys(devices)), work.spend))  # fmt: skip
+
+
+def remedies_for_spares(case: Case, conflicts: list[NoSpare]) -> list[Remedy]:
+    """For services that would not survive the loss of a host, changes of any service."""
+    names = [conflict.service for conflict in conflicts]
+    names += [tenant.service for conflict in conflicts for tenant in conflict.tenants]
+    members = [case.spec.service(name) for name in dict.fromkeys(names)][:MAX_MEMBERS]
+
+    def fits(service: Service, within: Case | None = None) -> bool:
+        return (within or case).fits_together(service)
+
+    def of_hardware(work: Work) -> Iterator[Remedy]:
+        yield from hardware.more_gpus(case, frozenset(s.name for s in members), work.spend)
+        yield from settings.exposed(case, members[: len(set(names))], work.spend)
+
+    return _smallest(case, members, fits, of_hardware)
 
 
 def remedies_for_homeless(

@@ -52,6 +52,7 @@ _FEWER_BITS = 2200
 _ONE_REPLICA = 2500
 _EXPERTS_IN_RAM = 3200
 _IN_RAM = 3500
+_EXPOSED = 3800
 _LEFT_OUT = 4000
 
 
@@ -67,6 +68,19 @@ def thaws(case: Case, spend: Callable[[], None]) -> Iterator[Remedy]:
         one = ((name,) for name in frozen[:_MAX_THAWS] if len(frozen) > 1)
         names = next(filter(tried, one), frozen)
         yield Remedy(code="thaw", subject=names[0], value=" ".join(names), cost=_THAW)
+
+
+def exposed(
+    case: Case, members: list[Service], spend: Callable[[], None]
+) -> Iterator[Remedy]:  # fmt: skip
+    """The one service without whose `survives` all others keep theirs."""
+    for service in members:
+        if service.survives:
+            spend()
+            if case.fits_together(replace(service, survives=None)):
+                yield Remedy(
+                    code="survives", subject=service.name, value="none", now="host", cost=_EXPOSED
+                )
 
 
 def left_out(case: Case, members: list[Service], fits: Trial) -> Iterator[Remedy]:

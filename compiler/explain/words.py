@@ -9,7 +9,11 @@ from typing import assert_never
 from compiler.diagnostics import Diagnostic, Location, Severity
 from compiler.engines.registry import traits_of
 from compiler.explain.advice import advice
-from compiler.explain.remedies import remedies_for_group, remedies_for_homeless
+from compiler.explain.remedies import (
+    remedies_for_group,
+    remedies_for_homeless,
+    remedies_for_spares,
+)
 from compiler.explain.settings import gpu_counts
 from compiler.explain.trials import Case
 from compiler.ir.catalog import builtin_kinds
@@ -22,6 +26,7 @@ from compiler.ir.placement import (
     Crowded,
     FitsNowhere,
     FreezeBroken,
+    NoSpare,
     OutOfPorts,
     RulesClash,
     Shortage,
@@ -44,8 +49,10 @@ def explain(case: Case, conflicts: tuple[Conflict, ...]) -> list[Diagnostic]:
     Services that lack room beside each other are one group: what helps one may help all.
     """
     crowded = [each for each in conflicts if isinstance(each, Crowded)]
-    others = [each for each in conflicts if not isinstance(each, Crowded)]
+    spares = [each for each in conflicts if isinstance(each, NoSpare)]
+    others = [each for each in conflicts if not isinstance(each, Crowded | NoSpare)]
     group = [_group_diagnostic(case, crowded)] if crowded else []
+    group += [_spare_diagnostic(case, spares)] if spares else []
     return [*group, *(_diagnostic(case, conflict, conflicts) for conflict in others)]
 
 
@@ -89,6 +96,39 @@ def _group_diagnostic(case: Case, crowded: list[Crowded]) -> Diagnostic:
     )
 
 
+def _spare_diagnostic(case: Case, spares: list[NoSpare]) -> Diagnostic:
+    """Of services that would not survive the loss of a host."""
+    remedies = remedies_for_spares(case, spares)
+    lines = [_spare_line(each) for each in spares[:MAX_LISTED]]
+    if len(spares) > MAX_LISTED:
+        lines.append(f"So it is with {len(spares) - MAX_LISTED} more losses.")
+    return Diagnostic(
+        code="no-spare",
+        detail="\n".join(lines),
+        location=case.document.key("services", spares[0].service, "survives"),
+        hints=advice(case, remedies, alone=False) or (_LESS_OR_MORE,),
+        remedies=tuple(remedies),
+    )
+
+
+def _spare_line(each: NoSpare) -> str:
+    which = "replica" if each.replicas == 1 else "replicas"
+    text = (
+        f"If `{each.lost}` were lost, {each.replicas} {which} of service `{each.service}` would "
+        "find no place beside the others as they stand"
+    )
+    if each.host is None:
+        return f"{text}: no other host could hold it."
+    place = f"{each.host}/{','.join(map(str, each.gpus))}"
+    need = " + ".join(f"{mib:,}" for mib in each.need_mib)
+    held = ", ".join(f"`{tenant.service}` {tenant.share_mib:,} MiB" for tenant in each.tenants)
+    beside = f" beside {held}" if held else ""
+    return (
+        f"{text}. Variant `{each.variant}` comes closest with {need} MiB on `{place}`: "
+        f"{each.missing_mib:,} MiB missing{beside}."
+    )
+
+
 def _missing_line(crowded: list[Crowded]) -> str:
     """What is missing in all, and where."""
     shortages = [shortage for each in crowded for shortage in each.shortages]
@@ -117,6 +157,8 @@ def _diagnostic(case: Case, conflict: Conflict, conflicts: tuple[Conflict, ...])
                 hints=advice(case, remedies, alone=True) or (_LESS_OR_MORE,),
                 remedies=tuple(remedies),
             )
+        case NoSpare():
+            return _spare_diagnostic(case, [conflict])
         case Crowded():
             return _group_diagnostic(case, [conflict])
         case RulesClash():

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from compiler.ir.demand import Demand, Refused, TooLarge
-from compiler.ir.inventory import EngineName
+from compiler.ir.inventory import EngineName, GpuKey
 from compiler.ir.plan import Objective, Optimality, Replica, Unplaced
 
 
@@ -33,6 +35,33 @@ class Placement:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Spare:
+    """Where a replica that stands on a host would go if that host were lost."""
+
+    lost: str
+    service: str
+    variant: int
+    host: str
+    gpus: tuple[int, ...]
+    mib: tuple[int, ...]
+    """What it would take of each GPU."""
+    ram_mib: int
+    tensor_parallel: int
+
+
+def spare_mib(spares: Iterable[Spare]) -> dict[GpuKey, int]:
+    """MiB of each GPU that are kept for the loss of a host: the most that any one loss takes."""
+    of_loss: Counter[tuple[str, GpuKey]] = Counter()
+    for spare in spares:
+        for index, mib in zip(spare.gpus, spare.mib, strict=True):
+            of_loss[spare.lost, (spare.host, index)] += mib
+    most: dict[GpuKey, int] = {}
+    for (_, key), mib in of_loss.items():
+        most[key] = max(most.get(key, 0), mib)
+    return most
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Placements:
     """The whole answer of the place pass. Frozen replicas are taken over from the previous plan."""
 
@@ -44,6 +73,10 @@ class Placements:
     disturbed: int = 0
     """Running replicas that do not go on as they run, and of them those that move."""
     moved: int = 0
+    spares: tuple[Spare, ...] = ()
+    """One for each replica of a service that is to survive the loss of its host."""
+    exposed: tuple[str, ...] = ()
+    """Services that are to survive and would not, as a loss is being borne or they are frozen."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,7 +160,25 @@ class OutOfPorts:
     ports: tuple[int, int]
 
 
-Conflict = FitsNowhere | Crowded | RulesClash | FreezeBroken | OutOfPorts
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NoSpare:
+    """A service that would not survive the loss of a host."""
+
+    lost: str
+    service: str
+    replicas: int
+    """How many of those that stand there find no room."""
+    host: str | None = None
+    """Where least is missing; None when no other host is in its reach."""
+    gpus: tuple[int, ...] = ()
+    variant: str = ""
+    need_mib: tuple[int, ...] = ()
+    missing_mib: int = 0
+    tenants: tuple[Tenant, ...] = ()
+    """Who holds memory of these GPUs."""
+
+
+Conflict = NoSpare | FitsNowhere | Crowded | RulesClash | FreezeBroken | OutOfPorts
 
 
 class PlacementError(Exception):

@@ -191,6 +191,28 @@ class HostLedger(Record):
     state: HostState = "ready"
 
 
+class SpareShare(Record):
+    """What a spare would take of one GPU."""
+
+    gpu: int
+    mib: int
+
+
+class PlannedSpare(Record):
+    """Where a replica of a service that survives would go if its host were lost.
+
+    The memory is kept free. Spares for the loss of different hosts may be the same memory.
+    """
+
+    lost: str
+    service: str
+    variant: str
+    host: str
+    shares: list[SpareShare]
+    ram_mib: int
+    tensor_parallel: int
+
+
 class Unplaced(Record):
     """An optional service of which fewer replicas run than wanted."""
 
@@ -247,6 +269,11 @@ class Plan(Record):
     rollout: Rollout | None = None
     """A plan that changes nothing keeps that of the plan before it, which may not be carried out
     yet."""
+    spares: list[PlannedSpare] = Field(default_factory=list)
+    """By the lost host, the service and the place."""
+    exposed: list[str] = Field(default_factory=list)
+    """Services that are to survive the loss of a host and would not: one is being borne, or they
+    are frozen."""
 
     def replica(self, name: str) -> Replica:
         """The replica of this name; KeyError when there is none."""
@@ -258,7 +285,9 @@ class Plan(Record):
 
 def plan_text(plan: Plan) -> str:
     """Canonical JSON of a plan: sorted keys, two spaces, a final newline."""
-    document = plan.model_dump(mode="json")
+    # What most fleets never ask for is no part of their plans.
+    unused = {name for name in ("spares", "exposed") if not getattr(plan, name)}
+    document = plan.model_dump(mode="json", exclude=unused)
     return json.dumps(document, ensure_ascii=False, indent=2, sort_keys=True) + "\n"
 
 

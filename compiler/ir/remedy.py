@@ -8,7 +8,8 @@ from typing import Literal
 RemedyCode = Literal[
     "context", "concurrency", "kv-8-bit", "kv-tokens", "weights-8-bit", "rung", "fewer-bits",
     "experts-in-ram", "offload", "no-offload", "replicas", "optional", "rule", "rules", "thaw",
-    "stages", "reserved", "utilization", "more-ram", "more-gpus", "more-hosts", "other-gpus",
+    "survives", "stages", "reserved", "utilization", "more-ram", "more-gpus", "more-hosts",
+    "other-gpus",
 ]  # fmt: skip
 
 

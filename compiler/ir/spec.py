@@ -77,6 +77,8 @@ class Service:
     """Whether a replica takes no more memory than it needs to start."""
     env: dict[str, str] = field(default_factory=dict)
     secrets: tuple[str, ...] = ()
+    survives: Literal["host"] | None = None
+    """`host`: room is kept so that the loss of any one host is borne."""
     listen: str | None = None
     """The address on which it is reached, or `none`; None: what its host says."""
 

@@ -68,6 +68,8 @@ class Full(Record):
     """Of its GPUs; 0 where something else is in the way."""
     held: dict[str, int]
     """MiB there by service, without what their caches grew by."""
+    kept_mib: int = 0
+    """MiB there that are kept for the loss of a host."""
     rule: str
     """What else is in the way: `spread`, `apart_from`, `ram` or `ports`."""
 

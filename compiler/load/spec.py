@@ -156,6 +156,7 @@ def _service(name: str, entry: ServiceEntry, lock: Lock | None) -> Service:
         ),
         min_available=entry.min_available,
         min=entry.min,
+        survives=entry.survives,
         env=dict(sorted(entry.env.items())),
         secrets=tuple(sorted(set(entry.secrets))),
         listen=entry.listen,

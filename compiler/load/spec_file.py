@@ -314,6 +314,12 @@ class ServiceEntry(Entry):
     placement: PlacementEntry = Field(
         PlacementEntry(), description="Where its replicas may stand. Default: anywhere."
     )
+    survives: Literal["host"] | None = Field(
+        None,
+        description="`host`: room is kept so that after the loss of any one host each replica that "
+        "stood there finds a place elsewhere, on any of its variants, while all others stay as "
+        "they are. Default: no room is kept.",
+    )
     offload: OffloadField = Field("none", description=f"{_OFFLOAD} Default: `none`.")
     optional: bool = Field(
         default=False,

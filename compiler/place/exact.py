@@ -34,7 +34,7 @@ def _key(way: Way, place: int) -> _Key:
 
 
 @dataclass(slots=True)
-class _Sum:
+class Sum:
     """An objective as terms to be minimised, and how many replicas it counts."""
 
     goal: Goal
@@ -171,7 +171,7 @@ class Model:
 
     # Objectives
 
-    def sums(self) -> list[_Sum]:
+    def sums(self) -> list[Sum]:
         """Every objective in its order."""
         p, of = self.problem, Counter[int]()
         for i, n in self.wanted.items():
@@ -181,7 +181,7 @@ class Model:
         for goal in goals_of(p):
             kind, priority = goal
             if kind in CALM:
-                found.append(_Sum(goal, self._calm[kind], total))
+                found.append(Sum(goal, self._calm[kind], total))
                 continue
             terms = {}
             for x, (way, _) in enumerate(self.columns):
@@ -190,10 +190,10 @@ class Model:
                     value = _worth(kind, way, optional=service.optional)
                     if value:
                         terms[x] = value
-            found.append(_Sum(goal, terms, total if priority is None else of[priority]))
+            found.append(Sum(goal, terms, total if priority is None else of[priority]))
         return found
 
-    def names(self) -> _Sum:
+    def names(self) -> Sum:
         """Of optional services of one priority the first by name come first."""
         p = self.problem
         terms = {
@@ -201,7 +201,7 @@ class Model:
             for x, (way, _) in enumerate(self.columns)
             if p.services[way.service].optional
         }
-        return _Sum(("gpus", None), terms, self.wanted.total())
+        return Sum(("gpus", None), terms, self.wanted.total())
 
     def hold(self, kinds: Iterable[Kind], values: list[int]) -> None:
         """Keeps what these objectives have at the values."""
@@ -218,7 +218,7 @@ class Model:
         sums = [each for each in self.sums() if each.goal[0] in wanted and each.terms]
         if names:
             sums += [each for each in (self.names(),) if each.terms]
-        return improve(self.program, _merged(sums), values, limit)
+        return improve(self.program, merged(sums), values, limit)
 
     def values(self, entries: Iterable[Entry]) -> list[int]:
         """These replicas as values of all variables."""
@@ -268,7 +268,7 @@ def _worth(kind: Kind, way: Way, *, optional: bool) -> int:
             return way.span
 
 
-def _merged(sums: list[_Sum]) -> list[dict[int, int]]:
+def merged(sums: list[Sum]) -> list[dict[int, int]]:
     """Objectives multiplied together, each above all that those after it can reach."""
     found: list[dict[int, int]] = []
     now: dict[int, int] = {}

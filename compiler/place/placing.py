@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from compiler.diagnostics import CompileError, Diagnostic
 from compiler.ir.demand import Demands
-from compiler.ir.inventory import Inventory
+from compiler.ir.inventory import GpuKey, Inventory
 from compiler.ir.placement import (
     Conflict,
     FitsNowhere,
@@ -43,6 +44,8 @@ class How:
     same: bool = False
     """Whether inventory, spec and lock are those of the previous plan."""
     report: Reporter = silent
+    kept: Mapping[GpuKey, int] = field(default_factory=dict)
+    """MiB of GPUs that nothing may take."""
 
 
 def place(
@@ -60,15 +63,19 @@ def place(
     if conflicts:
         raise PlacementError(tuple(conflicts))
     problem = problem_of(inventory, spec, demands, frozen, previous)
+    problem.keep_free(how.kept)
     if how.same and previous is not None and previous.objectives:
         state = _unchanged(problem, previous)
         if state is not None:
-            return _placements(state, previous.objectives, previous.optimality)
+            return placements_of(state, previous.objectives, previous.optimality)
     budget = Budget.of(problem, how.effort)
     fresh = Fresh(problem, budget, how.report)
     beside = bool(problem.running)
     best = Replan(fresh, budget, _left_out(previous)).run() if beside else fresh.run()
     state = best.state
+    if best.score[0] > 0 and how.kept:
+        # Who keeps memory free asks whether the rest is enough, and not why it is not.
+        raise PlacementError(())
     if best.score[0] > 0:
         state = _rescued(problem, demands, previous, best)
     best.tell("settle")
@@ -77,7 +84,7 @@ def place(
         state = unpack(state)
     best.score = score_of(state)
     objectives = _objectives(best)
-    return _placements(state, objectives, _optimality(objectives, beside=beside, spec=spec))
+    return placements_of(state, objectives, optimality_of(objectives, beside=beside, spec=spec))
 
 
 def fits(inventory: Inventory, spec: Spec, demands: Demands, previous: Plan | None) -> bool:
@@ -206,9 +213,10 @@ def _chosen(state: State) -> tuple[Placement, ...]:
     )  # fmt: skip
 
 
-def _placements(
+def placements_of(
     state: State, objectives: tuple[Objective, ...] | list[Objective], optimality: Optimality
 ) -> Placements:
+    """All that stands, as the answer of the pass."""
     p = state.problem
     return Placements(
         chosen=_chosen(state),
@@ -243,7 +251,8 @@ def _objectives(best: Best) -> tuple[Objective, ...]:
     return tuple(found)
 
 
-def _optimality(objectives: tuple[Objective, ...], *, beside: bool, spec: Spec) -> Optimality:
+def optimality_of(objectives: Sequence[Objective], *, beside: bool, spec: Spec) -> Optimality:
+    """How sure the pass is of its answer."""
     if all(each.reached == each.bound for each in objectives):
         return "optimal"
     return "calm" if beside and not spec.policy.consolidate else "feasible"

@@ -8,10 +8,11 @@ one family, so that tables are as long as there are families and not places.
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from compiler.ir.demand import Demand, Demands, Option
-from compiler.ir.inventory import Inventory
+from compiler.ir.inventory import GpuKey, Inventory
 from compiler.ir.plan import Replica
 from compiler.ir.pool import gpu_bytes, ram_bytes
 from compiler.ir.rules import are_apart
@@ -153,6 +154,11 @@ class Problem:
         self.ram = [budget_mib(host.ram_budget_bytes) for host in self.inventory.hosts]
         self.ports = [host.ports[1] - host.ports[0] + 1 for host in self.inventory.hosts]
         self.free = list(self.budget)
+
+    def keep_free(self, kept: Mapping[GpuKey, int]) -> None:
+        """Takes memory off GPUs, in MiB, that nothing may take."""
+        for (name, index), mib in kept.items():
+            self.free[self.host_gpus[self.host_number[name]][index]] -= mib
 
     def _take_frozen(self) -> None:
         """Takes frozen replicas off; their GPUs are barred to services that are apart from them."""

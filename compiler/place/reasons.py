@@ -7,12 +7,12 @@ then by what an expert would do: what is worse first is why it does not stand th
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from compiler.ir.demand import Demands, Refused, TooLarge
-from compiler.ir.inventory import Gpu, Host, Inventory
-from compiler.ir.placement import Placement, Placements
+from compiler.ir.inventory import Gpu, GpuKey, Host, Inventory
+from compiler.ir.placement import Placement, Placements, spare_mib
 from compiler.ir.plan import Plan, Replica
 from compiler.ir.rules import hosts_of, runs_engine
 from compiler.ir.spec import Service, Spec
@@ -65,6 +65,8 @@ def reasons(
 ) -> list[WhyHere]:
     """Why each of these replicas, all of one service, stands where it stands."""
     problem = problem_of(inventory, spec, demands, placements.frozen, previous)
+    kept = spare_mib(placements.spares)
+    problem.keep_free(kept)
     state = State(problem)
     keys: dict[tuple[str, str, tuple[int, ...]], list[tuple[int, bool]]] = defaultdict(list)
     for placement in placements.chosen:
@@ -81,7 +83,7 @@ def reasons(
             found.append(_alone(replica, "frozen"))
         else:
             key, stays = keys[at].pop(0)
-            found.append(_Why(state, service, replica, key, stays=stays).told())
+            found.append(_Why(state, service, replica, key, kept, stays=stays).told())
     return found
 
 
@@ -127,8 +129,16 @@ class _Why:
     """The look at one replica."""
 
     def __init__(
-        self, state: State, service: Service, replica: Replica, key: int, *, stays: bool
+        self,
+        state: State,
+        service: Service,
+        replica: Replica,
+        key: int,
+        kept: Mapping[GpuKey, int],
+        *,
+        stays: bool,
     ) -> None:
+        self.kept = kept
         self.state, self.service, self.replica, self.key = state, service, replica, key
         self.stays = stays
         self.problem: Problem = state.problem
@@ -241,7 +251,9 @@ class _Why:
             return None
         return Full(
             place=self._name(best[3]), kinds=list(self._kinds(best[3])), missing_mib=best[2],
-            held=held, rule=rule,
+            held=held, rule=rule, kept_mib=sum(
+                self.kept.get((p.host_names[best[3][0]], p.gpu_index[gpu]), 0) for gpu in best[3][1]
+            ),
         )  # fmt: skip
 
     def _rule_at(self, place: Place) -> str:

@@ -15,6 +15,7 @@ from compiler.ir.plan import GpuLedger, HostLedger, PassedOver, Plan, Replica, S
 from compiler.ir.units import show_mib
 from compiler.ir.whyhere import Reasons, WhyHere
 from compiler.views.breakdown import breakdown_lines, breakdown_sizes
+from compiler.views.spares import survives_words
 from compiler.views.terminal import (
     columns,
     command_lines,
@@ -58,7 +59,7 @@ def replicas_text(
         # The figures of a few replicas are shown out of thousands: the rest is not looked at twice.
         replica = safe_record(original)
         blocks = [
-            _summary(replica, color=color, width=width),
+            _summary(plan, replica, color=color, width=width),
             _others(list(map(safe_record, others)), color=color),
             _why_here(shown, whys.get(original.name), color=color, width=width),
             *(
@@ -187,7 +188,7 @@ def _others(replicas: Sequence[Replica], *, color: bool) -> list[str]:
     return [title, *indented(columns(rows))]
 
 
-def _summary(replica: Replica, *, color: bool, width: int | None) -> list[str]:
+def _summary(plan: Plan, replica: Replica, *, color: bool, width: int | None) -> list[str]:
     at_revision = f" at {replica.revision}" if replica.revision else ""
     listening = listen_words(replica.listen, replica.port)
     rows = [
@@ -203,6 +204,8 @@ def _summary(replica: Replica, *, color: bool, width: int | None) -> list[str]:
         ("listens", f"{listening}, healthy when {replica.health_path} answers"),
         ("starts", f"after {', '.join(replica.start_after)}" if replica.start_after else "first"),
     ]
+    survives = survives_words(plan, replica)
+    rows += [("survives", survives)] if survives else []
     title = paint(f"{replica.name} on {place_of(replica)}", "bold", color=color)
     return [title, *indented(columns(rows, width=_less(width, 2)))]
 
@@ -358,6 +361,14 @@ def _document(plan: Plan, replica: Replica) -> dict[str, object]:
     return {
         "replica": replica.model_dump(mode="json"),
         "place": place_of(replica),
+        "spare": next(
+            (
+                spare.model_dump(mode="json")
+                for spare in plan.spares
+                if (spare.lost, spare.service) == (replica.host, replica.service)
+            ),
+            None,
+        ),
         "devices": [_device(plan, replica, share) for share in replica.shares],
         "host": {
             "host": host.host,

@@ -14,6 +14,7 @@ from compiler.ir.units import demand_mib, show_mib
 from compiler.views.drained import drained_lines
 from compiler.views.markdown import code, escaped, table
 from compiler.views.rollout import leaving_lines, rollout_lines
+from compiler.views.spares import spare_lines
 from compiler.views.terminal import indented, paint, prose, rows_within, safe_record
 from compiler.views.words import (
     bound_words,
@@ -60,6 +61,7 @@ def plan_markdown(plan: Plan) -> str:
         ["# The fleet at a glance"],
         [fleet_words(plan)],
         *([["## Drained"], drained_lines(plan)] if drained_lines(plan) else []),
+        *([["## Spare room"], spare_lines(plan)] if plan.spares or plan.exposed else []),
         *([["## GPUs"], _gpu_table(plan)] if plan.gpus else []),
         *([["## Hosts"], _host_table(plan)] if plan.hosts else []),
         *([["## Replicas"], _replica_table(plan)] if plan.replicas else []),

@@ -193,6 +193,7 @@ def _requests(permille: int, concurrency: int) -> str:
 def _full_words(full: Full) -> str:
     place = f"{full.place}{_kinds(full.kinds)}"
     held = [f"{name} {mib:,} MiB" for name, mib in full.held.items()]
+    held += [f"{full.kept_mib:,} MiB that are kept for the loss of a host"] if full.kept_mib else []
     beside = f" beside {_listed(held)}" if held else ""
     if full.rule:
         return f"No room at {place}{beside}: {_RULES[full.rule]}."

@@ -31,6 +31,7 @@ class TinyService:
     spread: str | None = None
     apart_from: tuple[str, ...] = ()
     pin: tuple[str, tuple[int, ...]] | None = None
+    survives: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,7 +126,8 @@ def _service(service: TinyService) -> Service:
     )  # fmt: skip
     pin = Pin(host=service.pin[0], gpus=service.pin[1]) if service.pin else None
     return Service(
-        name=service.name, task="generate", replicas=service.replicas, priority=service.priority,
+        name=service.name, task="generate", survives="host" if service.survives else None,
+        replicas=service.replicas, priority=service.priority,
         optional=service.optional, variants=variants,
         placement=PlacementRules(
             spread=service.spread, apart_from=service.apart_from, pin=pin  # type: ignore[arg-type]

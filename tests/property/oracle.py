@@ -23,9 +23,8 @@ class Running:
 
 def best_score(fleet: TinyFleet, running: Running | None = None) -> Score | None:
     """The best score of all placements, or None when no placement satisfies the rules."""
-    return min(
-        (score(fleet, dict(chosen), running) for chosen in _all(fleet, running)), default=None
-    )
+    scores = (score(fleet, dict(chosen), running) for chosen in all_placements(fleet, running))
+    return min(scores, default=None)
 
 
 def score(
@@ -76,9 +75,10 @@ def holds(
     return fleet.max_moves is None or moves <= fleet.max_moves
 
 
-def _all(
-    fleet: TinyFleet, running: Running | None
+def all_placements(
+    fleet: TinyFleet, running: Running | None = None
 ) -> Iterator[tuple[tuple[str, tuple[Way, ...]], ...]]:
+    """Every placement that satisfies all rules."""
     names = [service.name for service in fleet.services]
     for choice in product(*(_choices(fleet, service) for service in fleet.services)):
         chosen = dict(zip(names, choice, strict=True))
