@@ -26,7 +26,9 @@ from compiler.engines.vllm.memory.activation import activation_of
 from compiler.engines.vllm.memory.graphs import graphs_of
 from compiler.engines.vllm.memory.kv import layout_of, request_blocks
 from compiler.engines.vllm.memory.weights import weights_from_shape
+from compiler.engines.vllm.model.architectures import class_stem
 from compiler.engines.vllm.model.config import ShapeError, shape_of
+from compiler.engines.vllm.model.reading import is_read, settings
 from compiler.engines.vllm.model.shape import Shape
 from compiler.engines.vllm.versions import NEWEST
 from compiler.ir.inventory import GpuKind
@@ -52,6 +54,9 @@ _ODD = {
 _OTHERWISE = frozenset({"KimiK3ForConditionalGeneration", "KimiK3MTPModel"})
 # Modules that read config.json: a word that they name is a key that has been looked at.
 _READERS = ("config", "mixtures", "recurrent", "rope", "audio", "vision", "decide", "drafts")
+_FEW_FAMILIES = 5
+# Other names of sizes and lengths, which may stand beside those that are read.
+_ALIASES = frozenset({"max_seq_len", "n_embd", "n_head", "n_layer", "n_positions", "num_heads"})
 _WORD = re.compile(r'"([a-zA-Z][a-zA-Z0-9_]+)"')
 
 
@@ -83,6 +88,40 @@ def read_keys() -> set[str]:
     texts = [path.read_text(encoding="utf-8") for name in _READERS
              for path in sorted(folder.glob(f"*/{name}*.py"))]  # fmt: skip
     return {word for text in texts for word in _WORD.findall(text)}
+
+
+def families() -> dict[str, list[str]]:
+    """Keys that change the shape of few families' models, with the classes of all their files."""
+    changing: set[str] = set()
+    classes: dict[str, set[str]] = {}
+    for header in known_headers().values():
+        try:
+            shape = shape_of(header)
+        except ShapeError:
+            continue
+        stem = class_stem(shape.architecture)
+        for path, value in settings(header):
+            key = path[-1]
+            if value in _TRIVIAL or any(part in each for part in _OTHER_SECTIONS for each in path):
+                continue
+            classes.setdefault(key, set()).add(stem)
+            if key not in changing and is_read(header, shape, path):
+                changing.add(key)
+    return {
+        key: sorted(found)
+        for key, found in sorted(classes.items())
+        if key in changing - _ALIASES and len(found) <= _FEW_FAMILIES and key.isidentifier()
+    }
+
+
+def numbers() -> list[str]:
+    """Keys that are whole numbers, or nothing, wherever they stand."""
+    kinds: dict[str, set[type]] = {}
+    for header in known_headers().values():
+        for path, value in settings(header):
+            if value is not None:
+                kinds.setdefault(path[-1], set()).add(type(value))
+    return sorted(key for key, found in kinds.items() if found == {int} and key.isidentifier())
 
 
 def ratios() -> dict[str, list[tuple[float, str]]]:
@@ -155,7 +194,14 @@ def main() -> None:
     classes = data.get("classes", [])
     if len(sys.argv) > 1:
         classes = studied_classes(Path(sys.argv[1]).read_text(encoding="utf-8"))
-    text = json.dumps({"bands": bands, "classes": classes, "keys": sorted(keys)}, indent=1)
+    learnt = {
+        "bands": bands,
+        "classes": classes,
+        "families": families(),
+        "keys": sorted(keys),
+        "numbers": numbers(),
+    }
+    text = json.dumps(learnt, indent=1)
     TARGET.write_text(f"{text}\n", encoding="utf-8")
 
 

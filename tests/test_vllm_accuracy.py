@@ -29,8 +29,8 @@ def check(points: list[Point], *, least: int, median: float, p95: float | None =
     assert p95 is None or found_p95 <= p95
 
 
-def test_weights_are_right_to_half_a_permille() -> None:
-    check(weight_points(), least=100, median=0.0005, p95=0.005)
+def test_weights_are_right_to_two_permille_in_95_of_100() -> None:
+    check(weight_points(), least=115, median=0.0002, p95=0.002)
 
 
 def test_no_weights_are_off_by_more_than_print_rounding_allows() -> None:
@@ -41,25 +41,25 @@ def test_no_weights_are_off_by_more_than_print_rounding_allows() -> None:
         assert abs(point.error) <= allowed + rounding, point.row.name
 
 
-def test_tokens_of_a_kv_size_are_right_to_half_a_permille() -> None:
-    check(layout_points(), least=75, median=0.0005, p95=0.005)
+def test_tokens_of_a_kv_size_are_right_to_a_permille_in_95_of_100() -> None:
+    check(layout_points(), least=100, median=0.0001, p95=0.001)
 
 
-def test_memory_to_start_is_right_to_six_permille_and_never_far_under() -> None:
+def test_memory_to_start_is_right_to_two_permille_and_never_far_under() -> None:
     points = start_points()
-    check(points, least=65, median=0.006, p95=0.04)
+    check(points, least=75, median=0.002, p95=0.03)
     assert min(point.error for point in points) >= -0.03
 
 
 def test_memory_to_start_holds_for_models_that_the_constants_were_not_fitted_on() -> None:
     points = held_out()
-    check(points, least=60, median=0.006, p95=0.04)
-    # Of the launch that is furthest off, one of 2.3 GiB, 0.1 GiB is missing.
-    assert min(point.error for point in points) >= -0.045
+    check(points, least=75, median=0.003, p95=0.031)
+    # Of the launch that is furthest off, one of 3.4 GiB, 0.1 GiB is missing.
+    assert min(point.error for point in points) >= -0.032
 
 
 def test_tokens_at_a_utilization_are_right_in_the_median() -> None:
-    check(utilization_points(), least=55, median=0.015)
+    check(utilization_points(), least=60, median=0.003)
 
 
 @pytest.mark.parametrize("name", sorted(PEERS))
@@ -96,3 +96,23 @@ def test_every_measured_component_lies_in_its_band(component: str) -> None:
         printed = GIB // 100
         inside = part.low_bytes - printed <= sample.measured <= part.high_bytes + printed
         assert inside, sample.row.name
+
+
+def test_what_launches_took_beside_their_cache_lies_in_the_bands() -> None:
+    """All of it together, of which vLLM sees what it takes off its budget."""
+    outside = []
+    points = start_points()
+    for point in points:
+        estimate, bands = estimate_for(point.row), learnt_bands()
+        activation = estimate.transient_bytes + estimate.persistent_bytes
+        parts = [
+            bands["weights"].around(estimate.weights_bytes, ""),
+            bands["compute"].around(activation, ""),
+            bands["graphs"].around(estimate.graphs.charged_bytes, ""),
+            bands["charged"].around(estimate.runtime.charged_bytes, ""),
+        ]
+        beside = point.measured - estimate.request_bytes
+        low, high = sum(part.low_bytes for part in parts), sum(part.high_bytes for part in parts)
+        if not low <= beside <= high:
+            outside.append(point.row.name)
+    assert len(outside) * 20 <= len(points), outside

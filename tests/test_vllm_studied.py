@@ -9,10 +9,19 @@ import pytest
 from compiler.engines.vllm.engine import ENGINE
 from compiler.engines.vllm.model.architectures import architectures, class_stem
 from compiler.engines.vllm.model.config import ShapeError, shape_of
+from compiler.engines.vllm.model.reading import is_read, settings
 from compiler.engines.vllm.model.studied import doubts_of, studied, unread_keys
 from compiler.ir.demand import Demand, Refusal
 from compiler.ir.facts import HeaderValue
-from tables.vllm_studied import TARGET, keys_of, known_headers, ratios, read_keys
+from tables.vllm_studied import (
+    TARGET,
+    families,
+    keys_of,
+    known_headers,
+    numbers,
+    ratios,
+    read_keys,
+)
 from tests.vllm_cases import config, demand, qwen3, request, site
 
 NEWEST = sorted(
@@ -67,6 +76,86 @@ def test_a_key_that_nobody_read_is_named(key: str) -> None:
     assert found.devices[0].high_bytes > plain.devices[0].high_bytes
     assert plain.growth is not None
     assert found.growth is None
+
+
+ODD: list[tuple[dict[str, HeaderValue], str]] = [
+    ({"compress_ratios": [4, 128] * 18}, "does not read `compress_ratios`"),
+    ({"index_topk": 2048, "index_n_heads": 32, "index_head_dim": 128}, "`index_topk`"),
+    ({"hc_mult": 4}, "does not read `hc_mult`"),
+    ({"mamba_d_state": 128, "mamba_expand": 2}, "`mamba_d_state`, `mamba_expand`"),
+    ({"head_dim": [64, 128] * 18}, "no lists and sections in `head_dim`"),
+    ({"num_key_value_heads": [8, 4] * 18}, "no lists and sections in `num_key_value_heads`"),
+    ({"intermediate_size": [9728, 4864] * 18}, "no lists and sections in `intermediate_size`"),
+    ({"head_dims": [64, 128] * 18}, "does not read `head_dims`"),
+    ({"kv_share_map": [0, 0, 1, 1]}, "does not read `kv_share_map`"),
+    ({"attn_pattern": "FSFSFSFS"}, "does not read `attn_pattern`"),
+    ({"vocab_expansion_factor": 2}, "does not read `vocab_expansion_factor`"),
+    ({"expert_num": 64, "expert_ffn_size": 1024}, "`expert_ffn_size`, `expert_num`"),
+    ({"layer_types": ["full_attention", "full_attention"]}, "names 2 of 36 layers"),
+    ({"text_config": {**qwen3(2560, 9728, 36, 32), "memory_slots": 4}}, "`memory_slots`"),
+]
+
+
+@pytest.mark.parametrize(("odd", "said"), ODD)
+def test_what_the_law_does_not_read_in_this_family_is_named(
+    odd: dict[str, HeaderValue], said: str
+) -> None:
+    """Also what it reads in others, and what it reads as a number where a list stands."""
+    found = demand(request({**qwen3(2560, 9728, 36, 32), **odd}), "h100-sxm")
+    assert any(said in sentence for sentence in found.assumed)
+    device = found.devices[0]
+    assert device.weights.low_bytes < device.weights.bytes // 2
+    assert device.weights.high_bytes > device.weights.bytes * 15 // 10
+    assert found.growth is None
+
+
+@pytest.mark.parametrize(
+    "quantization",
+    [
+        {"quant_method": "awq", "w_bit": 2, "q_group_size": 64},
+        {"quant_method": "gptq", "bits": 5, "group_size": 128},
+        {"quant_method": "gptq", "bits": 4, "group_size": 37},
+        {"quant_method": "exl3", "bits": 4},
+        {"quant_method": "modelopt", "quant_algo": "W4A8_AWQ"},
+        {
+            "quant_method": "compressed-tensors",
+            "config_groups": {
+                "group_0": {
+                    "targets": ["Linear"],
+                    "weights": {"num_bits": 6, "type": "float", "group_size": 16},
+                }
+            },
+        },
+    ],
+)
+def test_a_quantization_without_kernels_is_not_known(quantization: HeaderValue) -> None:
+    header = {**qwen3(2560, 9728, 36, 32), "quantization_config": quantization}
+    found = demand(request(header), "h100-sxm")
+    assert any("quantization is not known" in sentence for sentence in found.assumed)
+    assert found.devices[0].weights.low_bytes < found.devices[0].weights.bytes // 2
+
+
+@pytest.mark.parametrize("dtype", ["float4_e2m1", "float8_e4m3fn", "int8"])
+def test_a_type_of_weights_that_nobody_knows_is_named(dtype: str) -> None:
+    found = demand(request({**qwen3(2560, 9728, 36, 32), "torch_dtype": dtype}), "h100-sxm")
+    assert any(f"`{dtype}`" in sentence for sentence in found.assumed)
+
+
+def test_another_value_of_any_key_is_read_or_refused() -> None:
+    """No value in a file that is known brings the law down when it is another."""
+    for header in known_headers().values():
+        try:
+            shape = shape_of(header)
+        except ShapeError:
+            continue
+        for path, _ in settings(header):
+            is_read(header, shape, path)
+
+
+def test_keys_of_few_families_are_those_of_the_truth_data() -> None:
+    stored = json.loads(TARGET.read_text(encoding="utf-8"))
+    assert stored["families"] == families()
+    assert stored["numbers"] == numbers()
 
 
 @pytest.mark.parametrize("value", [None, False, 0, [], {}, "a name"])

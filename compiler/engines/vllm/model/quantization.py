@@ -28,6 +28,7 @@ SchemeKind = Literal[
 
 _BYTE_BITS = 8
 _MXFP4_GROUP = 32
+_NVFP4_BITS = 4
 _FP8_COMPUTE = (8, 9)
 _MACHETE_COMPUTE = (9, 0)
 
@@ -221,11 +222,27 @@ def _online(requested: str | None) -> Scheme:
     return PLAIN
 
 
+# Bits of a weight that vLLM has kernels for (awq.py, gptq.py, gptq_marlin.py, 0.8 to 0.33).
+_INTEGER_BITS: dict[SchemeKind, frozenset[int]] = {
+    "awq": frozenset({4}),
+    "gptq": frozenset({2, 3, 4, 8}),
+    "wna16": frozenset({2, 3, 4, 8}),
+}
+_LEAST_GROUP = 16
+
+
+def _is_group(size: int) -> bool:
+    """Whether inputs share a scale in groups as kernels have them; one a row is 0 or -1."""
+    return size <= 0 or (size >= _LEAST_GROUP and size & (size - 1) == 0)
+
+
 def _integer(
     kind: SchemeKind, config: Mapping[str, HeaderValue], ignored: Names, *, zero_points: bool
 ) -> Scheme:
     bits = first_int(config, ("bits", "w_bit"), 4)
     group = first_int(config, ("group_size", "q_group_size"), 128)
+    if bits not in _INTEGER_BITS[kind] or not _is_group(group):
+        return Scheme(kind="unknown", ignored=ignored)
     return Scheme(
         kind=kind,
         bits=bits,
@@ -283,10 +300,13 @@ def _group_scheme(group: Mapping[str, HeaderValue], config: Mapping[str, HeaderV
         return _compressed_float(weights, bits)
     if bits == _BYTE_BITS and layout.startswith("int"):
         return Scheme(kind="int8", bits=8)
+    inputs = max(0, first_int(weights, ("group_size",), 0))
+    if bits not in _INTEGER_BITS["wna16"] or not _is_group(inputs):
+        return Scheme(kind="unknown")
     return Scheme(
         kind="wna16",
         bits=bits,
-        group=max(0, first_int(weights, ("group_size",), 0)),
+        group=inputs,
         zero_points=not weights.get("symmetric", True),
     )
 
@@ -298,7 +318,7 @@ def _compressed_float(weights: Mapping[str, HeaderValue], bits: int) -> Scheme:
         return Scheme(kind="fp8", bits=8, block=pair(weights.get("block_structure")))
     if weights.get("group_size") == _MXFP4_GROUP:
         return Scheme(kind="mxfp4", bits=4, group=_MXFP4_GROUP)
-    return Scheme(kind="nvfp4", bits=4, group=16)
+    return Scheme(kind="nvfp4" if bits == _NVFP4_BITS else "unknown", bits=4, group=16)
 
 
 def _ignored(config: Mapping[str, HeaderValue]) -> Names:

@@ -13,6 +13,7 @@ _KINDS: dict[str, Attention] = {
     "sliding_attention": "sliding",
     "chunked_attention": "full",
     "indexed_attention": "full",
+    "deepseek_sparse_attention": "full",
     "linear_attention": "linear",
     "mamba": "mamba",
     "conv": "mamba",

@@ -16,6 +16,7 @@ from pkgutil import get_data
 
 from compiler.engines.vllm.model.architectures import class_stem
 from compiler.engines.vllm.model.quantization import scheme_of
+from compiler.engines.vllm.model.reading import is_read, settings
 from compiler.engines.vllm.model.recurrent import LAYER_KINDS, named_layers
 from compiler.engines.vllm.model.sections import Header
 from compiler.engines.vllm.model.shape import Shape
@@ -39,6 +40,11 @@ _HARMLESS = re.compile(
     r"|position_bucket\w*|sep_token_id|pad_token|num_labels|summary_\w+|reorder_\w+|embd_layer"
     r"|mlp_bias|attention_out_bias|clip_qkv|qk_layernorm|sandwich_norm|residual_\w+|embedding_\w+)$"
 )
+# Of these, what says how large something is after all.
+_SIZES = re.compile(r"expan|compress|memory|mlp_ratio|ffn_|width|kv_\w*(factor|ratio|scale)$")
+# Texts that are more than names.
+_TEXTS = re.compile(r"pattern|expert_dtype")
+_DTYPES = frozenset({"bfloat16", "float16", "float32", "auto", "half", "float"})
 # Sections with rules of their own, or with names of things.
 _SECTIONS = re.compile(
     r"vision|audio|visual|img_processor|quantization|compression|auto_map|2label|label2|rope_"
@@ -57,6 +63,10 @@ class Studied:
     """Of each part, how far below and above a plain reading may be off, in permille."""
     classes: frozenset[str]
     keys: frozenset[str]
+    families: dict[str, frozenset[str]]
+    """Keys that change the memory of few families, and the classes in whose files they stand."""
+    numbers: frozenset[str]
+    """Keys that are whole numbers in every file that was looked at."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,6 +113,8 @@ def studied() -> Studied:
         },
         classes=frozenset(class_stem(name) for name in raw["classes"]),
         keys=frozenset(raw["keys"]),
+        families={key: frozenset(stems) for key, stems in raw["families"].items()},
+        numbers=frozenset(raw["numbers"]),
     )
 
 
@@ -117,12 +129,25 @@ def doubts_of(header: Header, shape: Shape, *, weighed: bool) -> Doubts:
             f"Nobody has compared `{shape.architecture}` with vLLM: it is costed as its "
             "config.json reads, within what other families were off by when read so."
         )
-    if unread := sorted(set(unread_keys(header))):
+    if unread := sorted({*unread_keys(header), *_foreign_keys(header, shape)}):
         parts |= {"weights", "kv", "compute"}
         sentences.append(f"The law does not read {_listed(unread)} of config.json.")
     if kinds := sorted(set(named_layers(header)) - LAYER_KINDS):
         parts |= {"weights", "kv", "compute"}
         sentences.append(f"Layers called {_listed(kinds)} are costed as full attention.")
+    listed = named_layers(header)
+    if 0 < len(listed) < shape.layers:
+        parts |= {"weights", "kv", "compute"}
+        sentences.append(
+            f"config.json names {len(listed)} of {shape.layers} layers; the others are costed as "
+            "full attention."
+        )
+    if odd := sorted(set(_lists_for_numbers(header))):
+        parts |= {"weights", "kv", "compute"}
+        sentences.append(f"The law reads no lists and sections in {_listed(odd)} of config.json.")
+    if shape.dtype not in _DTYPES:
+        parts.add("weights")
+        sentences.append(f"Weights in `{shape.dtype[:40]}` are costed in 16 bits.")
     packed = "unknown" in scheme_of(shape.quantization, None).kinds()
     if packed:
         parts.add("weights")
@@ -132,21 +157,39 @@ def doubts_of(header: Header, shape: Shape, *, weighed: bool) -> Doubts:
     return Doubts(parts=frozenset(parts), sentences=tuple(sentences), sees=shape.vision is not None)
 
 
+def _foreign_keys(header: Header, shape: Shape) -> Iterator[str]:
+    """Keys that change the memory of other families, and that the law does not read in this one."""
+    families, stem = studied().families, class_stem(shape.architecture)
+    for path, value in settings(header):
+        classes = families.get(path[-1])
+        if classes is None or stem in classes or not _says_something(path[-1], value):
+            continue
+        if not any(_SECTIONS.search(key) for key in path) and not is_read(header, shape, path):
+            yield path[-1]
+
+
+def _lists_for_numbers(header: Header) -> Iterator[str]:
+    """Keys with a list or a section where all files that were looked at have a whole number."""
+    for path, value in settings(header):
+        if path[-1] in studied().numbers and isinstance(value, list | dict) and value:
+            yield path[-1]
+
+
 def unread_keys(header: Header) -> Iterator[str]:
     """Keys that say something and that nobody has looked at, in the file and its sections."""
     table = studied()
     for key, value in header.items():
-        if not _says_something(value) or _SECTIONS.search(key):
+        if not _says_something(key, value) or _SECTIONS.search(key):
             continue
         if isinstance(value, dict):
             yield from unread_keys(value)
-        if key not in table.keys and not _HARMLESS.search(key):
+        if key not in table.keys and (_SIZES.search(key) or not _HARMLESS.search(key)):
             yield key
 
 
-def _says_something(value: HeaderValue) -> bool:
-    """Whether a value is more than absent, off or empty; a text only names something."""
-    return not isinstance(value, str) and bool(value)
+def _says_something(key: str, value: HeaderValue) -> bool:
+    """Whether a value is more than absent, off or empty; most texts only name something."""
+    return bool(value) and (not isinstance(value, str) or _TEXTS.search(key) is not None)
 
 
 def _listed(names: list[str]) -> str:

@@ -143,12 +143,12 @@ def intern_vision(picture: Picture) -> Vision:
         may_stay_whole=True,
     )
     ratio = number(picture.header, "downsample_ratio", 0.5) or 0.5
-    merged = tower.width * int(1 / ratio) ** 2
+    merge = max(1, int(1 / ratio))
+    merged = tower.width * merge**2
     projector = (
         Part(merged, copies=2),
         *two_layers(merged, picture.hidden, picture.hidden, cut=False),
     )
-    merge = int(1 / ratio)
     tiles = (whole(picture.header, "max_dynamic_patch") or 12) + 1
     tokens = tiles * picture.grid // merge**2
     return vision_with(picture, tower, projector, merge=merge, tokens=tokens)
