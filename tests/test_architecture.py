@@ -29,7 +29,7 @@ LAYERS = (
     ("views",),
     (
         *("load", "check", "resolve", "estimate", "place", "assemble", "verify", "recount", "emit"),
-        *("diff", "rollout", "states", "stale", "workspace", "discover"),
+        *("diff", "rollout", "states", "thaw", "stale", "workspace", "discover"),
     ),
     ("recount_states", "recount_memory", "recount_rollout", "recount_spares"),
     ("engines",),
