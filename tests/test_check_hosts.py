@@ -90,6 +90,28 @@ def test_what_the_host_says_counts_where_the_service_says_nothing() -> None:
     )
 
 
+def test_a_network_is_the_address_that_a_host_has_in_it() -> None:
+    spec = f"version: 1\nservices:\n  chat: {{model: {LLM}, listen: 10.0.0.0/8}}\n"
+    faults = faults_of(INVENTORY, spec)
+    assert [fault.code for fault in faults] == ["contradiction"]
+    assert "`rack-1` and 2 more hosts, whose `address` is `rack-1`" in faults[0].detail
+    assert "`listen: 10.0.0.1`" in faults[0].hints[0]
+    one = INVENTORY.replace("hosts:", "hosts:\n  here: {address: 10.1.2.3, ram: 64GiB, gpus: []}")
+    pinned = spec.replace("listen:", "placement: {hosts: {name: [here]}}, listen:")
+    (fault,) = faults_of(one, pinned.replace(LLM, f"'{GGUF}', offload: cpu"))
+    assert (fault.code, "`10.1.2.3` of `here`" in fault.detail) == ("open-service", True)
+
+
+@pytest.mark.parametrize(
+    ("written", "address"),
+    [("10.0.0.5/8", "10.0.0.5"), ("0.0.0.0/0", "0.0.0.0"), ("10.0.0.9/32", "10.0.0.9")],  # noqa: S104
+)
+def test_an_address_may_be_written_with_its_length(written: str, address: str) -> None:
+    spec = f"version: 1\nservices:\n  chat: {{model: {LLM}, listen: {written}}}\n"
+    (fault,) = faults_of(INVENTORY, spec)
+    assert f"listens on `{address}`" in fault.detail
+
+
 def test_a_key_for_one_of_two_engines_is_not_enough() -> None:
     variants = f"variants: [{{name: a, model: {LLM}}}, {{name: b, model: '{GGUF}'}}]"
     check_spec(

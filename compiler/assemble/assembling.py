@@ -29,6 +29,7 @@ from compiler.engines.registry import engine_of
 from compiler.ir.asked import asked_of
 from compiler.ir.demand import Breakdown, Demand, Demands, Endpoint
 from compiler.ir.inventory import Gpu, Host, Inventory
+from compiler.ir.listening import listen_on
 from compiler.ir.lock import Lock, LockedSource
 from compiler.ir.names import natural_key
 from compiler.ir.placement import Placement, Placements, Spare
@@ -140,7 +141,7 @@ def planned_replica(
     companions = companions_of(variant, sources.lock)
     places = companion_places(companions, variant.engine, host)
     loaded = [locked, *chain(*companions.values())]
-    listen = service.listen or host.listen
+    listen = listen_on(host, service.listen)
     program = engine.traits.image_program if host.runs_containers else install.bin
     launch = engine.launch(
         demand,

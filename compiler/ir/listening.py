@@ -2,9 +2,24 @@
 
 from __future__ import annotations
 
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 
-from compiler.ir.inventory import NOT_PUBLISHED
+from compiler.ir.inventory import NOT_PUBLISHED, Host
+
+
+def listen_on(host: Host, listen: str | None) -> str:
+    """The address on a host at which a service of this `listen`, or of the host's, is reached.
+
+    Of a network it is the host's own address. Raises ValueError where that is not in it, or where
+    the host is known by a name, which may lead anywhere.
+    """
+    asked = listen or host.listen
+    if "/" not in asked:
+        return asked
+    address = ip_address(host.address)
+    if address not in ip_network(asked):
+        raise ValueError(asked)
+    return str(address)
 
 
 def is_open(listen: str) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from contextlib import suppress
 from typing import Annotated
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, WithJsonSchema
@@ -121,19 +122,27 @@ def _port_range(value: object) -> tuple[int, int]:
 
 
 def _listen(value: object) -> str:
-    """An address in its usual form; `localhost` is one, and `none` stands for no address at all."""
+    """An address in its usual form; `localhost` is one, and `none` stands for no address at all.
+
+    A network (`10.0.0.0/8`) stands for the address that a host has in it.
+    """
     text = safe_text(value)
     if text in ("localhost", NOT_PUBLISHED):
         return "127.0.0.1" if text == "localhost" else text
-    try:
-        address = ipaddress.ip_address(text)
-    except ValueError:
-        address = None
+    address: ipaddress.IPv4Address | ipaddress.IPv6Address | None = None
+    with suppress(ValueError):
+        written = ipaddress.ip_interface(text)
+        address, network = written.ip, written.network
+        # `10.0.0.5/8` is an address and the length of its network, `0.0.0.0/0` all addresses.
+        is_network = network.num_addresses > 1 and network.prefixlen
+        if is_network and address == network.network_address and not address.is_multicast:
+            return str(network)
     if address is None or address.is_multicast or "%" in text:
         raise PydanticCustomError(
             "wrong_value",
             "This must be an address of the host (`10.0.0.5`), `localhost`, `0.0.0.0` for all of "
-            "them, or `none` for a container that nothing outside its network may reach",
+            "them, a network in which its `address` is (`10.0.0.0/8`), or `none` for a container "
+            "that nothing outside its network may reach",
         )
     return str(address)
 

@@ -103,8 +103,9 @@ def _models_dir(default: str) -> Any:  # noqa: ANN401
 def _listen(default: str) -> Any:  # noqa: ANN401
     return _optional(
         "Address of the host on which services are reached: one such as `10.0.0.5`, `localhost`, "
-        "`0.0.0.0` or `::` for all, or, for compose and quadlet, `none`: only by containers of the "
-        "same network. A service may say its own.",
+        "`0.0.0.0` or `::` for all, a network such as `10.0.0.0/8` for the host's own `address` in "
+        "it, or, for compose and quadlet, `none`: only by containers of the same network. A "
+        "service may say its own.",
         default,
     )
 
