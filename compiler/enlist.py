@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -29,6 +28,9 @@ _RAM_TOLERANCE_PERMILLE = 50
 _PERMILLE = 1000
 # What tells a GPU from its equals; a unit is allowed the one node of a GPU that has both.
 _IDENTITY = ("uuid", "minor")
+DISPLAY_RESERVE = "1536MiB"
+"""For a GPU that drives a display: a desktop of one or two screens and a browser take about 1 GiB
+there, and come and go while services run."""
 # What the user decides about a GPU and no driver knows.
 _SETTINGS = ("reserved", "utilization", "island")
 
@@ -44,6 +46,8 @@ class Enlisted:
     n_gpus: int
     gone: tuple[str, ...]
     """UUIDs that the entry named and that this host does not have."""
+    displays: tuple[int, ...]
+    """Indices of GPUs that drive a display and are given a reserve for it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,11 +58,11 @@ class _Item:
     values: dict[str, object]
 
 
-def enlist(file: TextFile, found: Found, name: str | None, *, write: bool) -> Enlisted:
+def enlist(file: TextFile, found: Found, name: str | None) -> Enlisted:
     """The inventory with the host that was found, everything else in it as it was.
 
-    `write`: the text is wanted, and not the entry alone. Raises CompileError when a range stands
-    for the host, whose entry is not the host's own, or when the result would have faults.
+    Where a range stands for the host, an entry of its own says in what it differs from the range.
+    Raises CompileError when the result would have faults.
     """
     document = parse_yaml(file.path, file.text)
     inventory, faults = validate(InventoryFile, document)
@@ -68,30 +72,32 @@ def enlist(file: TextFile, found: Found, name: str | None, *, write: bool) -> En
         for kind, described in inventory.gpu_kinds.items():
             kinds[kind] = _user_kind(kind, described, kinds.get(kind))
     key, ranged = _key(found, name, hosts)
-    old = {} if ranged else _mapping(hosts.get(key))
-    if not found.driver and _slots(_mapping(hosts.get(ranged or key)).get("gpus")):
+    old = _mapping(hosts.get(key))
+    said = {**_mapping(hosts.get(ranged or "")), **old}
+    if not found.driver and _slots(said.get("gpus")):
         raise CompileError([_no_driver(key)])
-    items, new = _items(found.gpus, _slots(old.get("gpus")), kinds)
+    items, new = _items(found.gpus, _slots(said.get("gpus")), kinds)
     # Where the RAM is the GPU's memory as well, the host says its own.
     pooled = any(gpu.unified for gpu in found.gpus)
     default_ram = inventory.defaults.ram if inventory and not pooled else None
-    own_ram = inventory.hosts[key].ram if inventory and key in inventory.hosts else None
-    ram = _ram(found.ram_bytes, None if ranged else own_ram or default_ram)
+    entries = [inventory.hosts.get(each) for each in (key, ranged or "")] if inventory else []
+    own_ram = next((each.ram for each in entries if each and each.ram), None)
+    ram = _ram(found.ram_bytes, own_ram or default_ram)
     defaults = _mapping(_mapping(document.data).get("defaults"))
-    if found.ram_bytes is None and not (ranged or "ram" in old or "ram" in defaults):
+    if found.ram_bytes is None and not ("ram" in said or "ram" in defaults):
         # A file that is begun has no hosts yet, which is its one fault.
         raise CompileError([*(faults if hosts else []), _ram_unknown(key)])
     entry: dict[str, object] = {"ram": ram} if ram else {}
-    entry["gpus"] = [item.values for item in items]
+    if not (ranged and "gpus" in said and _says_all(said["gpus"], items)):
+        entry["gpus"] = [item.values for item in items]
     wanted: dict[str, object] = {"hosts": {key: entry}}
     if new:
         wanted["gpu_kinds"] = new
-    if ranged and write:
-        raise CompileError([_in_range(key, ranged, found, items)])
-    text = file.text if ranged else _edited(file.text, key, old, entry, items)
+    # A host that is as its range says needs no entry.
+    text = _edited(file.text, key, old, entry, items) if entry else file.text
     for kind, values in new.items():
         text = put_key(text, ("gpu_kinds", kind), values)
-    if not ranged:
+    if entry:
         _must_load(TextFile(path=file.path, text=text), document, faults, wanted)
     uuids = {gpu.uuid for gpu in found.gpus}
     gone = (str(slot["uuid"]) for slot in _slots(old.get("gpus")) if slot.get("uuid"))
@@ -101,6 +107,11 @@ def enlist(file: TextFile, found: Found, name: str | None, *, write: bool) -> En
         entry=block_text(wanted),
         n_gpus=len(items),
         gone=tuple(uuid for uuid in gone if uuid not in uuids),
+        displays=tuple(
+            index
+            for index, (gpu, item) in enumerate(zip(found.gpus, items, strict=True))
+            if gpu.display and item.before is None
+        ),
     )
 
 
@@ -112,9 +123,13 @@ def _edited(
         return put_key(text, ("hosts", key), entry)
     if "ram" in entry:
         text = put_key(text, ("hosts", key, "ram"), entry["ram"])
+    if "gpus" not in entry:
+        return text
+    if "gpus" not in old:
+        return put_key(text, ("hosts", key, "gpus"), entry["gpus"])
     slots = _slots(old.get("gpus"))
     same = [item.before for item in items] == list(range(len(slots)))
-    if same and "gpus" in old and _says_all(old["gpus"], items):
+    if same and _says_all(old["gpus"], items):
         return text
     return put_items(text, ("hosts", key, "gpus"), [(item.before, item.values) for item in items])
 
@@ -161,6 +176,8 @@ def _items(
         minor = gpu.minor if gpu.minor is not None else kept.get("minor")
         values |= {"minor": minor} if minor is not None else {}
         values |= {name: kept[name] for name in _SETTINGS if kept.get(name) is not None}
+        if gpu.display and before is None and "reserved" not in values:
+            values["reserved"] = DISPLAY_RESERVE
         if island is not None:
             values.setdefault("island", island)
         items.append(_Item(before=before, values=values))
@@ -278,10 +295,15 @@ def _key(found: Found, name: str | None, hosts: dict[str, Any]) -> tuple[str, st
     """The host's key in the inventory, and the range that stands for it, if one does."""
     short = found.host.partition(".")[0]
     for wanted in [name] if name else [found.host, short]:
-        for key in hosts:
-            names = [each.lower() for each in _names(key)]
-            if wanted.lower() in names:
-                return (wanted, key) if len(names) > 1 else (key, None)
+        standing = {
+            key: len(names) > 1
+            for key in hosts
+            if wanted.lower() in (names := [each.lower() for each in _names(key)])
+        }
+        # An entry of its own stands over a range that stands for the host as well.
+        own = next((key for key, is_range in standing.items() if not is_range), wanted.lower())
+        if standing:
+            return own, next((key for key, is_range in standing.items() if is_range), None)
     chosen = name or short
     if _names(chosen) != [chosen]:
         detail = f"`{chosen}` is no name that a host can have in the inventory."
@@ -306,35 +328,6 @@ def _no_driver(host: str) -> Diagnostic:
             "With `--host NAME` this host is another one.",
         ),
     )
-
-
-def _in_range(host: str, ranged: str, found: Found, items: list[_Item]) -> Diagnostic:
-    kinds = {str(item.values["kind"]) for item in items}
-    block: dict[str, object] = {"ram": _ram(found.ram_bytes, None)}
-    if len(kinds) == 1:
-        block["gpus"] = {"kind": kinds.pop(), "count": len(items)}
-        islands = list(_grouped(items))
-        if len(islands) > 1:
-            block["gpus"] = {**_mapping(block["gpus"]), "islands": islands}
-    else:
-        block["gpus"] = [{"kind": item.values["kind"]} for item in items]
-    written = block_text({ranged: block})
-    words = "; ".join(line.strip() for line in written.splitlines()[1:])
-    return Diagnostic(
-        code="host-in-range",
-        detail=f"`{ranged}` stands for `{host}` and for other hosts, which may differ from it.",
-        hints=(
-            f"If all of them are alike, write for `{ranged}`: {words}.",
-            f"Else take `{host}` out of the range and run `modelc discover` again.",
-        ),
-    )
-
-
-def _grouped(items: list[_Item]) -> Iterator[list[int]]:
-    """The indices of each island."""
-    islands = [item.values.get("island", 0) for item in items]
-    for island in dict.fromkeys(islands):
-        yield [index for index, each in enumerate(islands) if each == island]
 
 
 def _must_load(

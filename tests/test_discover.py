@@ -414,6 +414,69 @@ def test_ram_that_is_near_enough_stays(discover: Discover, tmp_path: Path) -> No
     check(discover, tmp_path, "", text, text)
 
 
+# Ranges
+
+
+RANGED = """\
+version: 1
+hosts:
+  tower-[1-3]:
+    ram: 1GiB
+    gpus: {kind: rtx-3090, count: 2, reserved: 1GiB}
+  tower: {ram: 1GiB, gpus: []}
+"""
+
+
+def ranged(discover: Discover, folder: Path, text: str, host: str) -> str:
+    """The inventory after a host of the range was discovered, twice."""
+    path = folder / "inventory.yaml"
+    path.write_text(text, "utf-8")
+    for _ in range(2):
+        found = discover(TOWER, "--host", host)
+        assert found.returncode == 0, found.stderr
+    assert "inventory.yaml is up to date.\n" in found.stderr
+    _, faults = load_inventory(parse_yaml("inventory.yaml", path.read_text("utf-8")))
+    assert faults == []
+    return without_ram(path.read_text("utf-8"))
+
+
+def test_a_host_of_a_range_says_what_differs(discover: Discover, tmp_path: Path) -> None:
+    assert ranged(discover, tmp_path, RANGED, "tower-2") == RANGED + "  tower-2: {ram: OWN}\n"
+
+
+def test_a_host_that_is_as_its_range_needs_no_entry(discover: Discover, tmp_path: Path) -> None:
+    text = RANGED.replace("1GiB", own_ram(), 1)
+    assert ranged(discover, tmp_path, text, "tower-1") == without_ram(text)
+
+
+def test_other_gpus_than_those_of_the_range(discover: Discover, tmp_path: Path) -> None:
+    text = RANGED.replace("rtx-3090", "l4")
+    after = ranged(discover, tmp_path, text, "tower-3")
+    assert after.startswith(text)
+    assert "  tower-3:\n    ram: OWN\n    gpus:\n      - {kind: rtx-3090, uuid: " in after
+    document = parse_yaml("inventory.yaml", (tmp_path / "inventory.yaml").read_text("utf-8"))
+    inventory, _ = load_inventory(document)
+    assert inventory
+    kinds = {host.name: [gpu.kind.name for gpu in host.gpus] for host in inventory.hosts}
+    assert (kinds["tower-2"], kinds["tower-3"]) == (["l4"] * 2, ["rtx-3090"] * 2)
+
+
+# Displays
+
+
+def test_a_gpu_with_a_display_keeps_memory_for_it(discover: Discover, tmp_path: Path) -> None:
+    said = check(discover, tmp_path, TOWER, "version: 1\nhosts:\n", """\
+        version: 1
+        hosts:
+          tower:
+            ram: OWN
+            gpus:
+              - {kind: rtx-3090, uuid: GPU-aaaa0001, reserved: 1536MiB}
+              - {kind: rtx-3090, uuid: GPU-bbbb0002}
+        """, FAKE_DISPLAY="24")  # fmt: skip
+    assert "GPU 0 drives a display: `reserved: 1536MiB` is for that" in said
+
+
 # What is refused
 
 
@@ -425,20 +488,6 @@ def refused(discover: Discover, folder: Path, text: str, *arguments: str) -> str
     assert (found.returncode, found.stdout) == (1, "")
     assert path.read_text("utf-8") == text
     return found.stderr
-
-
-def test_a_range_is_written_by_hand(discover: Discover, tmp_path: Path) -> None:
-    text = "version: 1\nhosts:\n  gpu-[01-08]: {ram: 1MiB, gpus: {kind: l4, count: 1}}\n"
-    assert without_ram(refused(discover, tmp_path, text, "--host", "gpu-03")) == (
-        textwrap.dedent("""\
-        error[host-in-range]: This host is one of a range
-          `gpu-[01-08]` stands for `gpu-03` and for other hosts, which may differ from it.
-          hint: If all of them are alike, write for `gpu-[01-08]`: ram: OWN; gpus: {kind: rtx-3090, count: 2}.
-          hint: Else take `gpu-03` out of the range and run `modelc discover` again.
-
-        1 error.
-        """)  # noqa: E501  A hint is one line.
-    )
 
 
 def test_faults_of_the_inventory_come_first(discover: Discover, tmp_path: Path) -> None:

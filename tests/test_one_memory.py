@@ -193,7 +193,7 @@ def test_a_report_without_a_memory_figure(memory: str) -> None:
     text = REPORT.format(name="NVIDIA GB10", memory=memory)
     found, _ = read_report(text, "spark", 124546 * MIB, builtin_kinds())
     file = TextFile(path="inventory.yaml", text=EMPTY_INVENTORY)
-    assert enlist(file, found, None, write=True).entry == textwrap.dedent("""\
+    assert enlist(file, found, None).entry == textwrap.dedent("""\
         hosts:
           spark:
             ram: 124546MiB

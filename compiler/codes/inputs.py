@@ -272,9 +272,4 @@ DISCOVERY = {
         "The driver and its library are of different versions, or a GPU is lost.",
         "Look at `nvidia-smi`; often a restart of the host is due after an update.",
     ),
-    "host-in-range": Code(
-        "This host is one of a range",
-        "`modelc discover` cannot write one host into an entry that stands for many.",
-        "Write for the range what is proposed, if all are alike; else take the host out of it.",
-    ),
 }

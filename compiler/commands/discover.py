@@ -36,7 +36,7 @@ def discover_command(
     A host without NVIDIA GPUs is written with its RAM alone: llama.cpp can serve there.
     """
     from compiler.discover.machine import discover
-    from compiler.enlist import EMPTY_INVENTORY, enlist
+    from compiler.enlist import DISPLAY_RESERVE, EMPTY_INVENTORY, enlist
     from compiler.ir.textfile import TextFile
     from compiler.workspace import read_optional, write_file
 
@@ -51,7 +51,7 @@ def discover_command(
     path = folder / "inventory.yaml"
     existing = read_optional(path)
     file = existing or TextFile(path="inventory.yaml", text=EMPTY_INVENTORY)
-    enlisted = enlist(file, found, host, write=not print_only)
+    enlisted = enlist(file, found, host)
     for uuid in found.unsliced:
         why = "has no slice" if source is None else "its slices are not in the report"
         say(f"{uuid} is in MIG mode and {why}; it is left out.")
@@ -60,6 +60,11 @@ def discover_command(
     if print_only:
         click.echo(enlisted.entry, nl=False)
         return 0
+    for index in enlisted.displays:
+        say(
+            f"GPU {index} drives a display: `reserved: {DISPLAY_RESERVE}` is for that, to be "
+            "changed as you see fit."
+        )
     for uuid in enlisted.gone:
         say(f"{uuid} is not in this host; its entry is gone.")
     if existing and existing.text == enlisted.text:

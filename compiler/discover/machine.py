@@ -33,6 +33,8 @@ class FoundGpu:
     compute: tuple[int, int] | None
     """None where only a report of nvidia-smi speaks of it, which does not say it."""
     mig: bool
+    display: bool = False
+    """Whether a display is initialized on it, which takes memory there."""
     island: int
     """GPUs with the same number reach each other through NVLink."""
 
@@ -178,6 +180,7 @@ def _devices(
             unified=not own_bytes,
             compute=compute,
             mig=sliced,
+            display=not sliced and _drives_display(nvml, handle),
             island=island,
         )
 
@@ -217,6 +220,14 @@ def _minor(nvml: Any, handle: Any) -> int | None:  # noqa: ANN401
         return int(nvml.nvmlDeviceGetMinorNumber(handle))
     except nvml.NVMLError:
         return None
+
+
+def _drives_display(nvml: Any, handle: Any) -> bool:  # noqa: ANN401
+    # Active is where memory is allocated for a display, with or without a screen at its plug.
+    try:
+        return bool(nvml.nvmlDeviceGetDisplayActive(handle))
+    except nvml.NVMLError:
+        return False
 
 
 def _in_mig_mode(nvml: Any, handle: Any) -> bool:  # noqa: ANN401

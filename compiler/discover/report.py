@@ -80,6 +80,7 @@ def _gpu(entry: dict[str, str], ram_bytes: int | None, *, alone: bool) -> FoundG
         unified=unified,
         compute=_COMPUTE.get(entry.get("product_architecture", "")),
         mig=entry.get("mig_mode/current_mig") == "Enabled",
+        display=entry.get("display_active") == "Enabled",
         island=0,
     )
 

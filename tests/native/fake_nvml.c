@@ -4,6 +4,7 @@
  * FAKE_SLICES: a line for each MIG slice: index of its GPU|name|MiB|uuid
  * FAKE_MINORS: 1 where GPUs have nodes, which are numbered as the lines stand.
  * FAKE_INIT: what nvmlInit returns; FAKE_LOST: what asking for memory returns.
+ * FAKE_DISPLAY: the bus of the GPU that drives a display.
  * A GPU of 0 MiB has no memory of its own.
  * GPUs stand in any order; those of one island reach each other through NVLink; mig is 0, 1, or 2
  * for a card that cannot be sliced.
@@ -112,6 +113,11 @@ int nvmlDeviceGetCudaComputeCapability(device *d, int *major, int *minor) {
 int nvmlDeviceGetMinorNumber(device *d, unsigned *minor) {
     if (!number("FAKE_MINORS")) return NOT_SUPPORTED;
     *minor = (unsigned)(d - gpus);
+    return SUCCESS;
+}
+
+int nvmlDeviceGetDisplayActive(device *d, int *active) {
+    *active = d->bus == (unsigned)number("FAKE_DISPLAY");
     return SUCCESS;
 }
 
