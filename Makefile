@@ -56,6 +56,7 @@ accuracy: $(STAMP) ## print how right the memory laws are over the measured rows
 tables: $(STAMP) ## write the generated documents; CHECK=1 compares instead
 	$(BIN)/python -m tables.keys $(if $(CHECK),--check)
 	$(BIN)/python -m tables.errors $(if $(CHECK),--check)
+	$(BIN)/python -m tables.architectures $(if $(CHECK),--check)
 
 # Universal: one lock for every platform and Python >= 3.11. No header and no annotations, so that
 # the lock depends only on what it locks, and not on where it was made.

@@ -24,7 +24,7 @@ if str(ROOT) not in sys.path:
     sys.path.insert(0, str(ROOT))
 
 from compiler.engines.llamacpp.flags.builds import STUDIED_BUILD, Build, parse_build  # noqa: E402
-from compiler.engines.llamacpp.model.families import EXACT  # noqa: E402
+from compiler.engines.llamacpp.model.architectures import with_trait  # noqa: E402
 from compiler.ir.units import MIB  # noqa: E402
 from tests.oracle import cases, compare, llamacpp_build, probe  # noqa: E402
 from tests.oracle.compare import Row  # noqa: E402
@@ -53,7 +53,7 @@ def main() -> int:
         found = {title: _report(title, rows, asked.misses) for title, rows in sections.items()}
     _report_refused(refused)
     off = [row for row in chain(*found.values()) if row.kind == "off" and row.device != "host"]
-    return 1 if any(row.arch in EXACT for row in off) else 0
+    return 1 if any(row.arch in with_trait("exact") for row in off) else 0
 
 
 def _arguments() -> argparse.Namespace:

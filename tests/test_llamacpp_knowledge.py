@@ -12,7 +12,12 @@ from compiler.engines.llamacpp.demand.demands import _whole
 from compiler.engines.llamacpp.engine import ENGINE
 from compiler.engines.llamacpp.flags.builds import Graph, parse_build
 from compiler.engines.llamacpp.memory.nodes import graph_tensors, largest_graph
-from compiler.engines.llamacpp.model import families, knowledge
+from compiler.engines.llamacpp.model import knowledge
+from compiler.engines.llamacpp.model.architectures import (
+    ARCHITECTURES,
+    architecture,
+    with_trait,
+)
 from compiler.engines.llamacpp.model.shape import read_shape
 from compiler.ir.demand import Breakdown, Refusal
 from compiler.ir.facts import HeaderValue, ModelFacts
@@ -48,25 +53,26 @@ def banded(breakdown: Breakdown) -> set[str]:
 
 @pytest.mark.parametrize("arch", NEWEST["architectures"])
 def test_every_architecture_has_one_of_three_answers(arch: str) -> None:
-    lists = (families.EXACT, families.LOOKED_AT, families.NOT_FOLLOWED, families.NO_MODEL)
-    assert sum(arch in each for each in lists) == 1
+    row = ARCHITECTURES[arch]
+    assert not (row.no_model and row.looked_at)
+    assert row.source or row.no_model
     asked = request(of_architecture(arch), context=4096, version=STUDIED)
     if ENGINE.check_request(asked):
         return  # Refused, with the reason.
     answer = ENGINE.demands(asked, site(RTX_4090))
-    if isinstance(answer, Refusal) or arch in families.EXACT:
+    if isinstance(answer, Refusal) or architecture(arch).exact:
         return
     (demand,) = answer
     assert any(f"`{arch}`" in sentence for sentence in demand.assumed)
     assert "compute" in banded(demand.devices[0])
-    if arch in families.NOT_FOLLOWED:
+    if not architecture(arch).looked_at:
         assert "kv" in banded(demand.devices[0])
 
 
-@pytest.mark.parametrize("arch", sorted(families.NO_MODEL))
+@pytest.mark.parametrize("arch", sorted(with_trait("no_model")))
 def test_what_is_no_model_is_refused(arch: str) -> None:
     (problem,) = ENGINE.check_request(request(of_architecture(arch), version=STUDIED))
-    assert families.NO_MODEL[arch] in problem.detail
+    assert architecture(arch).no_model in problem.detail
 
 
 def test_nothing_of_a_family_that_nobody_looked_at_is_exact() -> None:

@@ -10,10 +10,10 @@ import pytest
 
 from compiler.codes import CODES
 from compiler.schemas import schema_text
-from tables import errors, keys
+from tables import architectures, errors, keys
 
 ROOT = Path(__file__).resolve().parents[1]
-DOCUMENTS = {errors.PATH: errors.text, keys.PATH: keys.text}
+DOCUMENTS = {page.PATH: page.text for page in (architectures, errors, keys)}
 
 
 @pytest.mark.parametrize("path", DOCUMENTS)

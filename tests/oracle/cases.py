@@ -10,7 +10,6 @@ from random import Random
 
 from compiler.engines.llamacpp.ggml.cuda import attention_supported, attention_types
 from compiler.engines.llamacpp.launch.options import NO_MOVES, Moves, Options, Override
-from compiler.engines.llamacpp.model import families
 from compiler.engines.llamacpp.model.quants import is_quantized
 from compiler.engines.llamacpp.model.shape import Shape, read_shape
 from compiler.resolve.gguf import read_gguf
@@ -156,7 +155,7 @@ def _draw(shape: Shape, random: Random) -> Options:
     split: tuple[int, ...] = ()
     if gpus > 1 and random.random() < 0.7:
         split = tuple(random.randint(1, 24) for _ in range(gpus))
-    embeds = shape.arch in families.ENCODERS or random.random() < 0.1
+    embeds = shape.family.encoder or random.random() < 0.1
     return Options(
         cells=random.randint(1, 64) * 1024 + random.choice((0, 0, 1, 100)),
         slots=slots,

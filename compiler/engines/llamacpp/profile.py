@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from compiler.engines.llamacpp.model import families
 from compiler.engines.llamacpp.model.header import FactsError
 from compiler.engines.llamacpp.model.layer_kinds import Layer
 from compiler.engines.llamacpp.model.shape import Shape, read_shape
@@ -64,7 +63,7 @@ def _kind(shape: Shape, layer: Layer, index: int) -> LayerKind:
 def _state(shape: Shape) -> State:
     if shape.state.short_conv:
         return "convolution"
-    linear = shape.arch in families.DELTA_NET or shape.arch == "kimi-linear"
+    linear = shape.family.delta_net or shape.arch == "kimi-linear"
     return "linear" if linear else "recurrent"
 
 

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass, fields, replace
 from functools import lru_cache
 
-from compiler.engines.llamacpp.model import families
+from compiler.engines.llamacpp.model.architectures import architecture
 
 _BUILD = re.compile(r"b?([0-9]{1,6})")
 _RELEASE = re.compile(
@@ -86,7 +86,7 @@ class Graph:
 
     def caches_next(self, arch: str) -> bool:
         """Whether layers for next tokens have a cache though they do not run."""
-        return self.counts_next and not self.skips_next and arch in families.NEXT_CACHED
+        return self.counts_next and not self.skips_next and architecture(arch).next_cached
 
     def keeps_hidden(self, arch: str) -> bool:
         """Whether the last hidden state of a family with next-token heads is an output."""

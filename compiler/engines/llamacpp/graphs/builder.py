@@ -21,7 +21,6 @@ from compiler.engines.llamacpp.ggml.tensor import (
 )
 from compiler.engines.llamacpp.graphs.job import Job
 from compiler.engines.llamacpp.launch.options import Moves
-from compiler.engines.llamacpp.model import families
 from compiler.engines.llamacpp.model.header import Weight
 from compiler.engines.llamacpp.model.layer_kinds import Layer
 from compiler.engines.llamacpp.model.quants import is_quantized
@@ -311,7 +310,7 @@ def _outer_weights(job: Job) -> dict[str, Tensor]:
     weights = {}
     for weight, device, tied in outer_weights(job.shape, job.gpus, job.moves, layout):
         weights["output.weight" if tied else weight.name] = _resident(weight, device)
-    if "output.weight" not in weights and job.shape.arch not in families.ENCODERS:
+    if "output.weight" not in weights and not job.shape.family.encoder:
         weights["output.weight"] = weights["token_embd.weight"]
     return weights
 

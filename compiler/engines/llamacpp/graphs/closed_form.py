@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from compiler.engines.llamacpp.launch.options import NO_MOVES, Options, ubatch_tokens
-from compiler.engines.llamacpp.model import families
 from compiler.engines.llamacpp.model.shape import Shape
 from compiler.engines.llamacpp.placed.cache import sliding_cells
 from compiler.engines.llamacpp.placed.layers import Layout
@@ -59,7 +58,7 @@ def _inputs(shape: Shape, options: Options, tokens: int, output_rows: int) -> in
         cells += sliding_cells(shape, options)
     widest = max((layer.v_width for layer in shape.layers), default=0)
     transposed = 0 if options.flash_attention else 8 * tokens * widest
-    positions = 16 if shape.arch in families.FOUR_POSITIONS else 4
+    positions = 16 if shape.family.four_positions else 4
     return cells * tokens * per_cell + (positions + 16) * tokens + 4 * output_rows + transposed
 
 

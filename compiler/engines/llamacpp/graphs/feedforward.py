@@ -17,7 +17,6 @@ from compiler.engines.llamacpp.ggml.tensor import (
     view,
 )
 from compiler.engines.llamacpp.graphs.builder import Build, linear
-from compiler.engines.llamacpp.model import families
 
 Gating = Literal["softmax", "sigmoid", "softmax_weight"]
 
@@ -68,7 +67,7 @@ def feed_forward(
 
 def _activated(b: Build, x: Tensor) -> Tensor:
     y = apply("unary", x)
-    return apply("sqr", y) if b.job.shape.arch in families.SQUARED else y
+    return apply("sqr", y) if b.job.shape.family.squared else y
 
 
 def gated(b: Build, gate: Tensor, up: Tensor) -> Tensor:

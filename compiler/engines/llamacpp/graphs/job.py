@@ -14,7 +14,6 @@ from compiler.engines.llamacpp.ggml.scheduler import PIPELINE_COPIES
 from compiler.engines.llamacpp.graphs.closed_form import pipelined
 from compiler.engines.llamacpp.graphs.stack import Block, Stack, host_part, stack_of
 from compiler.engines.llamacpp.launch.options import NO_MOVES, Moves, Options, ubatch_tokens
-from compiler.engines.llamacpp.model import families
 from compiler.engines.llamacpp.model.quants import is_quantized
 from compiler.engines.llamacpp.model.shape import Shape
 from compiler.engines.llamacpp.placed.cache import sliding_cells
@@ -107,7 +106,7 @@ def _telling(shape: Shape, options: Options, graph: Graph) -> Graph:
     """The era without what makes no difference here, so that jobs of neighbouring eras are one."""
     quantized = is_quantized(options.cache_type_k) or is_quantized(options.cache_type_v)
     plain = options.cache_type_k == options.cache_type_v == "f16"
-    hidden = graph.keeps_hidden(shape.arch) or shape.arch not in families.KEEPS_HIDDEN
+    hidden = graph.keeps_hidden(shape.arch) or not shape.family.keeps_hidden
     return replace(
         graph,
         hidden_qwen35=hidden,
@@ -131,10 +130,10 @@ def stack_for(
     shape: Shape, options: Options, layout: Layout, *, in_place: bool = False, abridge: bool = True
 ) -> Stack:
     """The layers of a model in a job under explicit options, abridged where that can be."""
-    abridge = abridge and shape.arch not in families.LONG_LIVED
+    abridge = abridge and not shape.family.long_lived
     # What is computed of a layer on the host is spread over the splits behind it, and what comes to
     # a GPU, and stays there with pipeline parallelism, is read beside the second layer, too.
-    late = shape.arch in families.LATE or options.moves != NO_MOVES or pipelined(shape, options)
+    late = shape.family.late or options.moves != NO_MOVES or pipelined(shape, options)
     alone = options.kv_on_gpu and not _attends_on_host(shape, options)
     if in_place and alone and options.moves == NO_MOVES:
         return host_part(shape, layout, abridge=abridge, late=late)

@@ -12,7 +12,6 @@ from compiler.engines.llamacpp.flags.builds import Build
 from compiler.engines.llamacpp.flags.check import positive
 from compiler.engines.llamacpp.launch.draft import (
     DRAFTING,
-    OTHER_DRAFTS,
     OTHER_GRAPHS,
     SPEC_TYPES,
     VOCABULARY_DIFFERENCE,
@@ -182,7 +181,7 @@ def _draft_misfits(facts: ModelFacts, shape: Shape) -> Iterator[ArgumentProblem]
     except FactsError as error:
         yield ArgumentProblem(code="facts-missing", argument="model_draft", detail=str(error))
         return
-    if draft.arch in OTHER_DRAFTS:
+    if draft.family.drafts_from_hidden:
         detail = f"`{draft.arch}` drafts with a graph that the memory law does not cover"
         yield ArgumentProblem(code="unsupported-argument", argument="model_draft", detail=detail)
     elif draft.encoder or shape.encoder:

@@ -30,9 +30,6 @@ SPEC_TYPES = tuple(sorted(_DRAFTED))
 DRAFTING = "draft-simple"
 # Kinds whose draft runs a graph of its own beside the model's.
 OTHER_GRAPHS = ("draft-mtp", "draft-eagle3", "draft-dflash", "draft-dspark")
-# Architectures that draft from the hidden states of their model and not by themselves
-# (src/llama-arch.cpp).
-OTHER_DRAFTS = frozenset({"eagle3", "dflash", "gemma4-assistant"})
 # What speculative.cpp SPEC_VOCAB_MAX_SIZE_DIFFERENCE allows.
 VOCABULARY_DIFFERENCE = 128
 

@@ -11,7 +11,6 @@ from compiler.engines.llamacpp.launch.draft import draft_part, drafted_tokens
 from compiler.engines.llamacpp.launch.options import CELL_PADDING, Mode, Moves, Options
 from compiler.engines.llamacpp.launch.projector import projector_part
 from compiler.engines.llamacpp.launch.values import integer_of, override_problems, overrides_of
-from compiler.engines.llamacpp.model import families
 from compiler.engines.llamacpp.model.quants import is_quantized
 from compiler.engines.llamacpp.model.shape import Shape
 from compiler.ir.demand import ArgumentProblem, Request
@@ -155,7 +154,7 @@ def _checkpoints(args: Mapping[str, ArgValue], shape: Shape, build: Build, mode:
 
 def _task_problems(request: Request, shape: Shape, build: Build) -> list[ArgumentProblem]:
     problems = []
-    if request.task == "generate" and shape.arch in families.ENCODERS:
+    if request.task == "generate" and shape.family.encoder:
         problems.append(_problem("task", f"`{shape.arch}` is an encoder and writes no text"))
     if request.task in ("rerank", "classify") and not shape.scores:
         problems.append(_problem("task", "the file has no classification head (`cls`)"))

@@ -23,13 +23,13 @@ from compiler.engines.llamacpp.graphs.models.rwkv import rwkv6, rwkv7
 from compiler.engines.llamacpp.graphs.models.t5 import t5_encoder
 from compiler.engines.llamacpp.graphs.stack import Stack
 from compiler.engines.llamacpp.launch.options import NO_MOVES, Options, batch_sizes
-from compiler.engines.llamacpp.model import families
+from compiler.engines.llamacpp.model.architectures import with_trait
 from compiler.engines.llamacpp.model.shape import Shape
 from compiler.engines.llamacpp.placed.layers import Layout
 
 _MODELS: Mapping[str, Callable[[Build], Tensor]] = MappingProxyType(
     {
-        **dict.fromkeys(families.POST_NORM_ENCODERS, encoder),
+        **dict.fromkeys(with_trait("post_norm"), encoder),
         "t5encoder": t5_encoder,
         "minimax-01": lambda b: finish(b, minimax01(b)),
         **dict.fromkeys(("rwkv6", "rwkv6qwen2"), lambda b: finish(b, rwkv6(b))),
@@ -56,7 +56,7 @@ def output_rows(shape: Shape, options: Options, graph: Graph) -> int:
     """Tokens of the worst graph that give logits (server-context.cpp `server_output_limits`)."""
     batch, ubatch = batch_sizes(options, causal=shape.causal)
     tokens = min(options.all_cells, ubatch)
-    if not graph.output_limit or shape.arch in families.ENCODER_BLOCKS:
+    if not graph.output_limit or shape.family.encoder_blocks:
         return tokens
     limit = options.output_rows
     if limit is None:
@@ -94,7 +94,7 @@ def _reserve_all(job: Job, stack: Stack) -> Sizes:
     sizes = _reserve(job, stack)
     if _small(job):
         sizes = tuple(map(max, sizes, _reserve(_decode(job, stack), stack)))
-    if job.shape.arch in families.ONE_SEQUENCE and job.slots > 1:
+    if job.shape.family.one_sequence and job.slots > 1:
         sizes = tuple(map(max, sizes, _reserve(replace(job, sequences=1), stack)))
     return sizes
 

@@ -12,7 +12,6 @@ from compiler.engines.llamacpp.graphs.job import telling_capabilities
 from compiler.engines.llamacpp.launch.options import Options, ubatch_tokens
 from compiler.engines.llamacpp.memory import bands, compute
 from compiler.engines.llamacpp.memory.host import output_bytes
-from compiler.engines.llamacpp.model import families
 from compiler.engines.llamacpp.model.shape import Shape
 from compiler.engines.llamacpp.placed.cache import CacheBytes, cache_bytes
 from compiler.engines.llamacpp.placed.layers import Layout, lay_out
@@ -115,10 +114,10 @@ def _band_percent(shape: Shape, build: Build, *, simulated: bool) -> int:
         return closed_form.BAND_PERCENT
     if graphs(build.number) == _STUDIED:
         return 0
-    if shape.arch in families.REWRITTEN:
-        return families.REWRITTEN[shape.arch]
-    since = families.FOLLOWED_SINCE.get(shape.arch, _NEVER)
-    if shape.arch not in families.FOLLOWED and build.number < since:
+    if shape.family.rewritten_percent:
+        return shape.family.rewritten_percent
+    since = shape.family.followed_since or _NEVER
+    if shape.family.proven != "followed" and build.number < since:
         return UNFOLLOWED_PERCENT
     return OLDEST_PERCENT if build.number < _OLDEST_LOGS else OLDER_PERCENT
 

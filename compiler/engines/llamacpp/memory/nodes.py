@@ -14,15 +14,6 @@ from compiler.engines.llamacpp.memory.compute import graph_size
 from compiler.engines.llamacpp.model.shape import Shape
 from compiler.engines.llamacpp.placed.layers import lay_out
 
-# Families with room for far more nodes, by tokens and by tensors (llama-context.cpp
-# `graph_max_nodes`).
-_LARGE = frozenset(
-    {
-        *("qwen3next", "kimi-linear", "bailingmoe3", "qwen35", "qwen35moe", "qwen4exp"),
-        *("deepseek4", "nanbeige", "minimax-01", "minimax-m3", "hy_v4"),
-    }
-)
-_LARGER = frozenset({"kimi-k3", "glm5-next"})
 _NODES_OF_AN_ADAPTER = 6  # llama-adapter.h `get_n_nodes`, a pair of matrices.
 # Sizes of a hash set: primes after powers of two (ggml.c `ggml_hash_size`).
 _PRIMES = (
@@ -34,9 +25,9 @@ _PRIMES = (
 def largest_graph(shape: Shape, tokens: int) -> int:
     """Tensors that the scheduler finds room for: its hash set is of the next such prime."""
     tensors = len(shape.weights)
-    if shape.arch in _LARGER:
+    if shape.family.larger_graph:
         nodes = max(160 * tokens, 64 * tensors)
-    elif shape.arch in _LARGE:
+    elif shape.family.large_graph:
         nodes = max(40 * tokens, 32 * tensors)
     else:
         adapters = sum(len(weight.adapters) for weight in shape.weights)

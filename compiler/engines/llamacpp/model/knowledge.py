@@ -10,22 +10,23 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from compiler.engines.llamacpp.model import families
+from compiler.engines.llamacpp.model.architectures import ARCHITECTURES, architecture, with_trait
 from compiler.engines.llamacpp.model.header import Header
 
-_STATES = families.HYBRID | families.RECURRENT
+_STATES = with_trait("hybrid") | with_trait("recurrent")
+_INTERVALS = with_trait("full_interval")
 # The beginnings of header keys that change what a model keeps or computes, and the families in
 # which the law reads them (llama-arch.cpp LLM_KV_NAMES).
 _MEMORY_KEYS: Mapping[str, frozenset[str]] = MappingProxyType(
     {
-        "attention.compress_ratios": families.COMPRESSED | {"qwen4exp"},
-        "attention.indexer.": families.INDEXED | families.COMPRESSED,
+        "attention.compress_ratios": with_trait("compressed") | {"qwen4exp"},
+        "attention.indexer.": with_trait("indexed") | with_trait("compressed"),
         "attention.kv_lora_rank_swa": frozenset(),
         "attention.key_length_mla_swa": frozenset(),
         "attention.value_length_mla_swa": frozenset(),
         "attention.shared_kv_layers": frozenset({"gemma3n", "gemma4"}),
-        "attention.recurrent_layers": frozenset(families.FULL_INTERVAL),
-        "full_attention_interval": frozenset(families.FULL_INTERVAL),
+        "attention.recurrent_layers": _INTERVALS,
+        "full_attention_interval": _INTERVALS,
         "ssm.": _STATES,
         "kda.": _STATES,
         "wkv.": _STATES,
@@ -88,12 +89,12 @@ _SHOWN = 4
 
 def knowledge_of(arch: str, header: Header) -> Knowledge:
     """What is known of a model of this architecture with this header."""
-    looked_at = arch in families.EXACT or arch in families.LOOKED_AT
+    family = architecture(arch)
     unread = tuple(_unread(arch, header))
     return Knowledge(
-        weights=looked_at or arch in families.NOT_FOLLOWED,
-        cache=looked_at and not unread,
-        graph=arch in families.EXACT and not unread and not _clamps(arch, header),
+        weights=family.looked_at or arch in ARCHITECTURES,
+        cache=family.looked_at and not unread,
+        graph=family.exact and not unread and not _clamps(arch, header),
         unread=unread,
     )
 
@@ -114,7 +115,7 @@ def _unread(arch: str, header: Header) -> Iterator[str]:
         if known is not None:
             if arch not in known:
                 yield key
-        elif arch not in families.EXACT and _speaks_of_memory(key):
+        elif not architecture(arch).exact and _speaks_of_memory(key):
             # Of a family whose graph is rebuilt, llama.cpp reads no key that the law does not know.
             yield key
 

@@ -5,12 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from compiler.engines.llamacpp.model import families
+from compiler.engines.llamacpp.model.architectures import architecture
 from compiler.engines.llamacpp.model.header import MAX_WIDTH, FactsError, Header, Weight
 
 # A graph has nodes for each expert in use; models use 1 to 32.
 MAX_EXPERTS_USED = 64
 
+# models/exaone4.cpp: only the model of so many layers has windows.
+_EXAONE4_SLIDING_LAYERS = 64
+# models/baichuan.cpp: the model of so many layers has biases by distance instead of a rope.
+_LAYERS_WITHOUT_ROPE = 40
+# Trained for so many tokens, GLM is 5.2 or later: without a list every fourth layer has an indexer
+# (models/glm-dsa.cpp, GLM_5_2_DEFAULT_INDEXER_TYPES).
+_GLM52_CONTEXT = 1 << 20
 # models/gemma3n.cpp sets `n_layer_kv_from_start` itself.
 _GEMMA3N_OWN_CACHES = 20
 # A full and a sliding one.
@@ -85,21 +92,22 @@ def read_window(
 ) -> tuple[int, tuple[bool, ...]]:
     """The sliding window and the layers that use it (llama-model.cpp `load_hparams`)."""
     none = (False,) * in_file
-    window = header.integer("attention.sliding_window", families.DEFAULT_WINDOW.get(arch, 0))
+    family = architecture(arch)
+    window = header.integer("attention.sliding_window", family.default_window)
     if arch == "llama4":
-        window = window or families.DEFAULT_WINDOW[arch]
-    if not window or arch in families.SLIDING_IGNORED:
+        window = window or family.default_window
+    if not window or family.ignores_window:
         return 0, none
-    if arch == "exaone4" and running != families.EXAONE4_SLIDING_LAYERS:
+    if arch == "exaone4" and running != _EXAONE4_SLIDING_LAYERS:
         return 0, none
     listed = header.flags("attention.sliding_window_pattern", in_file)
     if listed is not None:
         return window, listed
-    own_period = families.SLIDING_PERIOD.get(arch, 0)
+    own_period = family.sliding_period
     period = header.integer("attention.sliding_window_pattern", own_period)
     if not own_period or not period:
         return window, none
-    full = 0 if arch in families.FULL_LAYER_FIRST else period - 1
+    full = 0 if family.full_layer_first else period - 1
     return window, tuple(index % period != full and index < running for index in range(in_file))
 
 
@@ -129,7 +137,7 @@ def read_layers(
     indexers = _indexers(arch, header, in_file)
     # llama-kv-cache-msa.cpp makes a whole KV cache of one head for its keys.
     with_value = arch == "minimax-m3"
-    compressed = arch in families.COMPRESSED
+    compressed = architecture(arch).compressed
     ratios = header.per_layer("attention.compress_ratios" if compressed else "", in_file)
     histories = _histories(arch, header, in_file, width)
     layers = []
@@ -164,21 +172,25 @@ def read_layers(
 
 def _rope(arch: str, header: Header, index: int, sliding: tuple[bool, ...]) -> bool:
     """Whether a layer uses rope (models/*.cpp, `use_rope`; llama-hparams.cpp `has_rope`)."""
-    if arch in families.NO_ROPE:
-        return False
-    if arch in families.ROPE_SWITCH:
-        return header.flag("rope.scaling.finetuned", default=True)
-    if arch in families.ROPE_IN_WINDOWS:
-        return sliding[index] or not any(sliding)
-    if arch == "baichuan":
-        return len(sliding) != families.BAICHUAN_WITHOUT_ROPE
-    return arch not in families.NO_ROPE_EVERY_FOURTH or (index + 1) % 4 != 0
+    match architecture(arch).rope:
+        case "always":
+            return True
+        case "never":
+            return False
+        case "header":
+            return header.flag("rope.scaling.finetuned", default=True)
+        case "in-windows":
+            return sliding[index] or not any(sliding)
+        case "not-every-fourth":
+            return (index + 1) % 4 != 0
+        case "but-forty-layers":
+            return len(sliding) != _LAYERS_WITHOUT_ROPE
 
 
 def _indexers(arch: str, header: Header, in_file: int) -> list[int]:
     """Elements of the cached indexer key of each layer; 0 in those without one."""
     size = header.integer("attention.indexer.key_length")
-    if arch not in families.INDEXED or not size or not header.integer("attention.indexer.top_k"):
+    if not architecture(arch).indexed or not size or not header.integer("attention.indexer.top_k"):
         return [0] * in_file
     running = in_file - header.integer("nextn_predict_layers")
     if header.integer("attention.indexer.kpool"):
@@ -192,13 +204,13 @@ def _own_indexers(arch: str, header: Header, in_file: int, running: int) -> list
         dense = header.integer("leading_dense_block_count")
         return [index >= dense for index in range(in_file)]
     listed: Sequence[object] | None = None
-    if arch in families.INDEXER_TYPES and header.has("attention.indexer.types"):
+    if architecture(arch).lists_indexers and header.has("attention.indexer.types"):
         listed = header.per_layer("attention.indexer.types", in_file)
     if listed is not None:
         return [bool(each) and index < running for index, each in enumerate(listed)]
     if arch == "hy_v4":
         return [False] * in_file
-    if arch == "glm-dsa" and header.integer("context_length") >= families.GLM52_CONTEXT:
+    if arch == "glm-dsa" and header.integer("context_length") >= _GLM52_CONTEXT:
         own = (index < 2 or (index - 2) % 4 == 0 for index in range(in_file))  # noqa: PLR2004
         return [each and index < running for index, each in enumerate(own)]
     return [index < running for index in range(in_file)]
@@ -219,22 +231,22 @@ def _recurrent(arch: str, header: Header, heads_kv: list[int]) -> Sequence[bool]
     """Which layers carry a recurrent state (llama-model.cpp, `recurrent_layer_arr`)."""
     count = len(heads_kv)
     running = count - header.integer("nextn_predict_layers")
-    if arch in families.RECURRENT:
+    family = architecture(arch)
+    if family.recurrent:
         return [True] * count
-    if arch in families.FULL_INTERVAL:
+    if family.full_interval:
         listed = header.flags("attention.recurrent_layers", count)
         if listed is not None:
             return listed
-        default = families.FULL_INTERVAL[arch]
-        interval = max(1, header.integer("full_attention_interval", default))
+        interval = max(1, header.integer("full_attention_interval", family.full_interval))
         return [index < running and (index + 1) % interval != 0 for index in range(count)]
-    if arch in families.BOTH_IN_EACH_LAYER:
+    if family.both_in_each_layer:
         return [True] * count
     if arch.startswith("nemotron_h"):
         # A layer is attention, state or feed-forward only; the last has neither.
         forward = header.per_layer("feed_forward_length", count)
         return [not kv and not ff for kv, ff in zip(heads_kv, forward, strict=True)]
-    if arch in families.HYBRID:
+    if family.hybrid:
         return [not kv for kv in heads_kv]
     return [False] * count
 
@@ -242,7 +254,7 @@ def _recurrent(arch: str, header: Header, heads_kv: list[int]) -> Sequence[bool]
 def _attends(
     arch: str, index: int, heads_kv: int, by_name: Mapping[str, Weight], *, recurrent: bool
 ) -> bool:
-    if recurrent and arch not in families.BOTH_IN_EACH_LAYER:
+    if recurrent and not architecture(arch).both_in_each_layer:
         return False
     if arch.startswith("nemotron_h"):
         return heads_kv > 0 and f"blk.{index}.attn_q.weight" in by_name

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from types import MappingProxyType
 
-from compiler.engines.llamacpp.model import families
+from compiler.engines.llamacpp.model.architectures import architecture
+from compiler.engines.llamacpp.model.architectures.record import Architecture
 from compiler.engines.llamacpp.model.header import (
     MAX_LAYERS,
     MAX_WIDTH,
@@ -133,20 +134,25 @@ class Shape:
     """What turns pictures into tokens for it."""
 
     @property
+    def family(self) -> Architecture:
+        """The traits of its architecture."""
+        return architecture(self.arch)
+
+    @property
     def encoder(self) -> bool:
         """No KV cache, and every token attends to every other."""
-        return self.arch in families.CACHELESS
+        return self.family.cacheless
 
     @property
     def attends_batch(self) -> bool:
         """Tokens attend to those of their batch, and to no cache."""
-        return self.arch in families.BATCH_ATTENTION
+        return self.family.batch_attention
 
     @property
     def tied(self) -> bool:
         """The output layer uses the token embedding."""
-        without = families.ENCODERS - families.ENCODERS_WITH_OUTPUT
-        return "output.weight" not in self.by_name and self.arch not in without
+        without = self.family.encoder and not self.family.loads_output
+        return "output.weight" not in self.by_name and not without
 
     @property
     def scores(self) -> bool:
@@ -183,8 +189,9 @@ def _read_shape(identity: Identity) -> Shape:
     header = Header(facts)
     arch = facts.architecture
     in_file = header.integer("block_count", facts.layers)
-    if arch in families.NO_MODEL:
-        what = families.NO_MODEL[arch]
+    family = architecture(arch)
+    if family.no_model:
+        what = family.no_model
         raise FactsError(f"`{arch}` is {what}, and llama-server serves it not by itself")
     hidden = header.integer("nextn_predict_layers")
     width = header.integer("embedding_length")
@@ -212,7 +219,7 @@ def _read_shape(identity: Identity) -> Shape:
             header.integer("context_length", facts.position_limit),
         ),
         vocabulary=_vocabulary(facts, by_name),
-        causal=header.flag("attention.causal", default=arch not in families.CACHELESS),
+        causal=header.flag("attention.causal", default=not family.cacheless),
         pooling=_pooling(facts, header),
         rotary=header.integer("rope.dimension_count", layers[0].head_k),
         window=window,
@@ -224,8 +231,8 @@ def _read_shape(identity: Identity) -> Shape:
             size=header.integer("attention.indexer.key_length"),
             top=header.integer("attention.indexer.top_k"),
         ),
-        embedding_scale=header.has("embedding_scale") or arch in families.SCALED_ANYWAY,
-        residual_scale=header.has("residual_scale") or arch in families.SCALED_ANYWAY,
+        embedding_scale=header.has("embedding_scale") or family.scaled,
+        residual_scale=header.has("residual_scale") or family.scaled,
         temperature=header.has("attention.temperature_scale"),
         deepstack=header.integer("n_deepstack_layers"),
         scores_mean=_scores_mean(arch, header),

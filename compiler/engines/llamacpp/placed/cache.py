@@ -7,7 +7,7 @@ from functools import lru_cache
 
 from compiler.engines.llamacpp.flags.builds import Graph
 from compiler.engines.llamacpp.launch.options import CELL_PADDING, Options, batch_sizes
-from compiler.engines.llamacpp.model import families, quants
+from compiler.engines.llamacpp.model import quants
 from compiler.engines.llamacpp.model.layer_kinds import Layer
 from compiler.engines.llamacpp.model.shape import Shape
 from compiler.engines.llamacpp.placed import compressed
@@ -90,7 +90,7 @@ def _layer_cache(
 ) -> tuple[tuple[int, int], ...]:
     if not has_cache(shape, graph):
         return ((0, 0),) * len(shape.layers)
-    if shape.arch in families.COMPRESSED:
+    if shape.family.compressed:
         return compressed.layer_cache(shape, options, on_gpu=on_gpu)
     layers = cached_layers(shape, graph)
     widest = max((layer.v_width for layer in layers), default=0)

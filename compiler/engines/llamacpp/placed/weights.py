@@ -25,9 +25,6 @@ _EXPERTS = r"\.ffn_(up|down|gate_up|gate)_(ch|)exps"
 # type is loaded twice even there.
 _REPACKED = frozenset({"q4_0", "q4_K", "iq4_nl", "q2_K"})
 _MATRIX = 2
-# models/gemma3n.cpp, gemma4.cpp: the output layer is declared before the token embedding, so that
-# it never finds the embedding to share, not even on the host.
-_OUTPUT_FIRST = frozenset({"gemma3n", "gemma4"})
 
 HOST = -1
 """The target of an override that sends a tensor to the host."""
@@ -186,7 +183,7 @@ def outer_weights(
         device = layout.output if found.tied_target is None else found.tied_target
         device = layout.host if device == HOST else device
         repacked = not gpus and weight.dtype in _REPACKED
-        if device != layout.host or repacked or shape.arch in _OUTPUT_FIRST:
+        if device != layout.host or repacked or shape.family.output_first:
             copies.append((weight, device, True))
     return copies
 

@@ -1,7 +1,7 @@
 """Decoders as graphs: dense, mixtures of experts, sliding windows, latent attention, hybrids.
 
 What differs between architectures is read from the tensors of a layer where they tell, and from
-`families` where they do not (models/*.cpp of llama.cpp, 2026-10-01).
+`architectures` where they do not (models/*.cpp of llama.cpp, 2026-10-01).
 """
 
 from __future__ import annotations
@@ -26,37 +26,9 @@ from compiler.engines.llamacpp.graphs.recurrent import (
     mamba2,
     short_convolution,
 )
-from compiler.engines.llamacpp.model import families
 
 # llama.h `llama_expert_gating_func_type`.
 _SIGMOID = 2
-# Routers of architectures whose header may not say.
-_OWN_GATING = {
-    "glm4moe": _SIGMOID,
-    "glm-dsa": _SIGMOID,
-    "llama4": _SIGMOID,
-    "nemotron_h_moe": _SIGMOID,
-}
-# The header says whether the weights of the chosen experts are normalized.
-_HEADER_NORMALIZES = families.SPARSE_LATENT | {
-    "deepseek2",
-    "glm4moe",
-    "nemotron_h_moe",
-    "step35",
-}
-# Output rows are selected behind the last layer instead of inside it.
-_LATE_ROWS = families.LATE_ROWS | {"gpt-oss", "step35"}
-# Of these, the hidden state is kept before the last norm, and not behind it.
-_KEPT_BEFORE_NORM = frozenset({"gpt-oss", "step35"})
-_SCALED_LOGITS = frozenset(
-    {"command-r", "cohere2", "granite", "granitemoe", "granitehybrid", "minicpm"}
-)
-_CAPPED_LOGITS = frozenset({"gemma2", "gemma3n", "gemma4"})
-# The residual is the first source of its sums, so that the sum is written over it.
-_RESIDUAL_FIRST = frozenset({"lfm2", "lfm2moe", "jamba"})
-_LAST_RESIDUAL_FIRST = _RESIDUAL_FIRST | {"phi3", "phimoe"}
-# What a layer adds is scaled where the header says so.
-_SCALED_RESIDUAL = frozenset({"granite", "granitemoe", "granitehybrid", "minicpm"})
 _LAST_NORMS = ("output_norm", "enc.output_norm", "token_embd_norm")
 # Experts of Llama 4 Maverick; the smaller Scout normalizes Q and K after the rope.
 _MAVERICK_EXPERTS = 128
@@ -86,12 +58,12 @@ def _add_inputs(b: Build) -> None:
     layers = [b.layer(at) for at in range(len(b.job.blocks))]
     stateful = any(layer.recurrent for layer in layers)
     attends = any(layer.attention for layer in layers)
-    rows = 4 if b.job.shape.arch in families.FOUR_POSITIONS else 1
+    rows = 4 if b.job.shape.family.four_positions else 1
     if attends:
         b.positions = new_input((b.job.tokens * rows,), "i32")
         b.attention_scale = new_input((1, 1, b.job.tokens))
         b.add_cache_inputs()
-    if b.job.shape.arch in families.SPARSE_LATENT:
+    if b.job.shape.family.sparse_latent:
         b.add_indexer_inputs()
     if stateful:
         b.add_state_inputs()
@@ -100,11 +72,11 @@ def _add_inputs(b: Build) -> None:
 
 def _late_rows(b: Build) -> bool:
     arch = b.job.shape.arch
-    return arch in _LATE_ROWS and b.job.graph.keeps_hidden(arch)
+    return b.job.shape.family.late_rows and b.job.graph.keeps_hidden(arch)
 
 
 def _norm_op(b: Build) -> str:
-    return "norm" if b.job.shape.arch in families.LAYER_NORM else "rms_norm"
+    return "norm" if b.job.shape.family.layer_norm else "rms_norm"
 
 
 def _layer(b: Build, x: Tensor, at: int, *, last: bool) -> Tensor:
@@ -116,17 +88,17 @@ def _layer(b: Build, x: Tensor, at: int, *, last: bool) -> Tensor:
     pre_norm = weight is not None or not post_norm
     normed = b.norm(x, weight, b.bias(at, "attn_norm"), at=at, op=op) if pre_norm else x
     mixed = _mix(b, normed, at)
-    if arch in families.BOTH_IN_EACH_LAYER:
+    if b.job.shape.family.both_in_each_layer:
         # The state has a norm of its own, of the same weight.
         mixed = apply("add", mixed, mamba2(b, b.norm(x, weight, at=at), at))
     if arch in ("command-r", "cohere2"):
         return _parallel(b, x, normed, mixed, at, last=last)
     residual = x
-    if arch in families.BOTH_IN_EACH_LAYER:
+    if b.job.shape.family.both_in_each_layer:
         residual = apply("add", mixed, residual)
     if last and not _late_rows(b):
         mixed, residual = b.select_rows(mixed), b.select_rows(residual)
-    if arch in families.BOTH_IN_EACH_LAYER:
+    if b.job.shape.family.both_in_each_layer:
         return _forward(b, residual, at, "ffn_norm")
     if _scales_residual(b):
         mixed = apply("scale", mixed)
@@ -134,11 +106,11 @@ def _layer(b: Build, x: Tensor, at: int, *, last: bool) -> Tensor:
     before = b.find(at, "ffn_norm")
     if after is not None and (before is not None or not pre_norm):
         mixed = b.norm(mixed, after, at=at)
-    if arch in _RESIDUAL_FIRST:
+    if b.job.shape.family.residual_first:
         joined = Tensor(mixed.ne, "f32", "add", (residual, mixed))
     else:
         joined = apply("add", mixed, residual)
-    if arch in families.RECURRENT or arch.startswith("nemotron_h"):
+    if b.job.shape.family.recurrent or arch.startswith("nemotron_h"):
         return joined  # There is no feed-forward part, or it is a layer of its own.
     own = before is not None or not pre_norm
     return _forward(b, joined, at, "ffn_norm" if own else "post_attention_norm")
@@ -149,10 +121,10 @@ def _mix(b: Build, x: Tensor, at: int) -> Tensor:
     shape, layer = b.job.shape, b.layer(at)
     if not layer.attention and not layer.recurrent:
         return _alone(b, x, at)
-    if shape.arch in families.DELTA_NET:
+    if shape.family.delta_net:
         b.graph.expand(x)
         return delta_net(b, x, at) if layer.recurrent else gated_attention(b, x, at)
-    if shape.arch in families.SPARSE_LATENT:
+    if shape.family.sparse_latent:
         return sparse_latent(b, x, at)
     if shape.arch == "kimi-linear":
         b.graph.expand(x)
@@ -221,7 +193,7 @@ def _normed_and_turned(
     b: Build, x: Tensor, norm: Tensor | None, at: int, turns: tuple[Tensor, ...]
 ) -> Tensor:
     """Q or K normalized by head and turned by position, or the other way round."""
-    turns_first = b.job.shape.arch in families.NORM_BEHIND_ROPE
+    turns_first = b.job.shape.family.norm_behind_rope
     if turns and turns_first:
         x = apply("rope", x, *turns)
     if norm is not None:
@@ -245,7 +217,7 @@ def _llama4_attention(b: Build, x: Tensor, at: int) -> Tensor:
 
 def _scales_residual(b: Build) -> bool:
     arch = b.job.shape.arch
-    return arch == "minicpm3" or (b.job.shape.residual_scale and arch in _SCALED_RESIDUAL)
+    return arch == "minicpm3" or (b.job.shape.residual_scale and b.job.shape.family.scaled_residual)
 
 
 def _parallel(b: Build, x: Tensor, normed: Tensor, mixed: Tensor, at: int, *, last: bool) -> Tensor:
@@ -258,7 +230,6 @@ def _parallel(b: Build, x: Tensor, normed: Tensor, mixed: Tensor, at: int, *, la
 
 def _forward(b: Build, x: Tensor, at: int, name: str) -> Tensor:
     """The feed-forward part; `name` is that of the norm before it, if it has one."""
-    arch = b.job.shape.arch
     after, norm = b.find(at, "post_ffw_norm"), b.find(at, name)
     normed = x
     if norm is not None or after is None:
@@ -272,7 +243,7 @@ def _forward(b: Build, x: Tensor, at: int, name: str) -> Tensor:
         y = b.norm(y, after)
     if _scales_residual(b):
         y = apply("scale", y)
-    if arch in _LAST_RESIDUAL_FIRST:
+    if b.job.shape.family.last_residual_first:
         return Tensor(y.ne, "f32", "add", (x, y))
     return apply("add", y, x)
 
@@ -307,12 +278,12 @@ def _router(b: Build) -> Router:
     gating: Gating = "softmax"
     if arch == "gpt-oss":
         gating = "softmax_weight"
-    elif (experts.gating or _OWN_GATING.get(arch)) == _SIGMOID:
+    elif (experts.gating or b.job.shape.family.gating) == _SIGMOID:
         gating = "sigmoid"
-    named = arch in _HEADER_NORMALIZES
+    named = b.job.shape.family.header_normalizes
     return Router(
         gating=gating,
-        normalize=experts.normalize if named else arch not in families.RAW_WEIGHTS,
+        normalize=experts.normalize if named else not b.job.shape.family.raw_weights,
         scale=experts.scaled,
         groups=experts.groups,
         groups_used=experts.groups_used,
@@ -321,16 +292,15 @@ def _router(b: Build) -> Router:
 
 
 def _last_norm(b: Build, x: Tensor) -> Tensor:
-    arch = b.job.shape.arch
     late, hidden = _late_rows(b), x
-    if late and arch in _KEPT_BEFORE_NORM:
+    if late and b.job.shape.family.kept_before_norm:
         x = b.select_rows(x)
     found = (b.outer(f"{name}.weight") for name in _LAST_NORMS)
     norm = next((weight for weight in found if weight is not None), None)
-    if late and arch in _KEPT_BEFORE_NORM:
+    if late and b.job.shape.family.kept_before_norm:
         hidden.is_output = True
     x = b.norm(x, norm, b.outer("output_norm.bias"), op=_norm_op(b))
-    if late and arch not in _KEPT_BEFORE_NORM:
+    if late and not b.job.shape.family.kept_before_norm:
         x.is_output = True
         x = b.select_rows(x)
     return finish(b, x)
@@ -351,13 +321,13 @@ def finish(b: Build, x: Tensor) -> Tensor:
 def _logits(b: Build, x: Tensor) -> None:
     shape = b.job.shape
     weight = b.outer("output.weight")
-    if weight is None or shape.arch in families.ENCODERS or shape.arch == "llama-embed":
+    if weight is None or shape.family.encoder or shape.arch == "llama-embed":
         b.graph.expand(x)
         return
     y = linear(x, weight, b.outer("output.bias"))
-    if shape.logit_scale and shape.arch in _SCALED_LOGITS:
+    if shape.logit_scale and shape.family.scaled_logits:
         y = apply("scale", y)
-    if shape.arch in _CAPPED_LOGITS or (shape.arch == "gemma3" and shape.final_softcap):
+    if shape.family.capped_logits or (shape.arch == "gemma3" and shape.final_softcap):
         y = apply("scale", apply("unary", apply("scale", y)))
     y.is_output = True
     b.graph.expand(y)

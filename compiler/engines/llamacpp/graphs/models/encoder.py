@@ -10,8 +10,6 @@ from compiler.engines.llamacpp.graphs.attention import attend, project
 from compiler.engines.llamacpp.graphs.builder import Build, linear
 from compiler.engines.llamacpp.graphs.feedforward import Router, feed_forward, mixture
 
-_LEARNED_POSITIONS = frozenset({"bert"})
-_ROTARY = frozenset({"nomic-bert", "nomic-bert-moe", "jina-bert-v3"})
 _ROUTER = Router(gating="softmax", normalize=False, scale=False)
 
 
@@ -36,7 +34,7 @@ def _embed(b: Build) -> Tensor:
     if types is not None:
         x = apply("add", x, view(types, (b.job.shape.width,), types.nb))
     positions = b.outer("position_embd.weight")
-    if positions is not None and b.job.shape.arch in _LEARNED_POSITIONS:
+    if positions is not None and b.job.shape.family.learned_positions:
         x = Tensor(x.ne, "f32", "add", (get_rows(positions, b.positions), x))
     weight, bias = b.outer("token_embd_norm.weight"), b.outer("token_embd_norm.bias")
     return b.norm(x, weight, bias, at=0, op="norm")
@@ -45,7 +43,7 @@ def _embed(b: Build) -> Tensor:
 def _layer(b: Build, x: Tensor, at: int, *, last: bool) -> Tensor:
     q, k, v = project(b, x, at)
     q, k = _normalized(b, q, at, "attn_q_norm"), _normalized(b, k, at, "attn_k_norm")
-    if b.job.shape.arch in _ROTARY:
+    if b.job.shape.family.rotary:
         q, k = apply("rope", q, b.positions), apply("rope", k, b.positions)
     y = attend(b, (q, k, v), at)
     y = linear(y, b.get(at, "attn_output"), b.bias(at, "attn_output"))

@@ -14,8 +14,6 @@ from compiler.engines.llamacpp.ggml.tensor import (
 from compiler.engines.llamacpp.graphs.builder import Build, linear
 
 _NONE, _MEAN, _RANK = 0, 1, 4  # llama.h `llama_pooling_type`
-# The scores of the answers are brought to probabilities.
-_SOFTMAX = frozenset({"qwen3", "qwen3vl"})
 
 
 def pool(b: Build, x: Tensor) -> None:
@@ -46,7 +44,7 @@ def _score(b: Build, y: Tensor) -> Tensor:
     output = b.outer("cls.output.weight")
     if output is not None:
         y = linear(y, output, b.outer("cls.output.bias"))
-    return apply("soft_max", y) if b.job.shape.arch in _SOFTMAX else y
+    return apply("soft_max", y) if b.job.shape.family.softmax_scores else y
 
 
 def _widen(b: Build, y: Tensor) -> Tensor:
