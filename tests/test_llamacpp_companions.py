@@ -317,7 +317,7 @@ def test_a_build_with_a_draft_context_a_slot_is_refused() -> None:
     assert "b9842" in problem.detail
 
 
-@pytest.mark.parametrize("kind", ["draft-mtp", "draft-eagle3"])
+@pytest.mark.parametrize("kind", ["draft-dspark", "draft-eagle3"])
 def test_drafts_with_a_graph_of_their_own_are_refused(kind: str) -> None:
     assert one_fault(request(args={"spec_type": kind})).code == "unsupported-argument"
 
@@ -334,7 +334,7 @@ def test_nothing_is_drafted_for_embeddings() -> None:
 @pytest.mark.parametrize(
     ("args", "needed"),
     [
-        ({"cache_type_k_draft": "q8_0"}, "model_draft"), ({"gpu_layers_draft": 3}, "model_draft"),
+        ({"gpu_layers_draft": 8}, "model_draft"), ({"gpu_layers_draft": 3}, "model_draft"),
         ({"image_max_tokens": 100}, "mmproj"), ({"mmproj_offload": False}, "mmproj"),
     ],
 )  # fmt: skip

@@ -61,6 +61,8 @@ class Answer:
     flash_attention: bool = True
     """What `auto` led to."""
     error: str = ""
+    next_tokens: tuple[Sizes, ...] = ()
+    """Of the second context of a model that drafts itself, its output buffer among them."""
 
 
 def ask(
@@ -145,20 +147,31 @@ def question(case: Case, folder: Path) -> dict[str, Any]:
         "kv_on_gpu": options.kv_on_gpu,
         "op_offload": options.op_offload,
         "pooling": options.pooling,
+        "next_tokens": options.next_tokens
+        and {
+            "type_k": options.next_tokens.cache_type_k,
+            "type_v": options.next_tokens.cache_type_v,
+            "rollbacks": options.rollbacks,
+        },
     }
 
 
 def _read(answer: dict[str, Any], gpus: int) -> Answer:
     if "error" in answer:
         return Answer(error=answer["error"])
-    found = [[0, 0, 0] for _ in range(gpus + 1)]
-    names = {f"CUDA{index}": index for index in range(gpus)}
-    for name, sizes in answer["buffers"].items():
-        device = found[names.get(name, gpus)]
-        for part, size in enumerate(sizes):
-            device[part] += size
     return Answer(
-        devices=tuple(Sizes(weights=w, cache=c, compute=x) for w, c, x in found),
+        devices=_sizes(answer["buffers"], gpus),
+        next_tokens=_sizes(answer["next"], gpus) if answer.get("next") else (),
         output_mib=answer["output_mib"],
         flash_attention=answer["flash_attention"],
     )
+
+
+def _sizes(buffers: dict[str, list[int]], gpus: int) -> tuple[Sizes, ...]:
+    found = [[0, 0, 0] for _ in range(gpus + 1)]
+    names = {f"CUDA{index}": index for index in range(gpus)}
+    for name, sizes in buffers.items():
+        device = found[names.get(name, gpus)]
+        for part, size in enumerate(sizes):
+            device[part] += size
+    return tuple(Sizes(weights=w, cache=c, compute=x) for w, c, x in found)

@@ -94,6 +94,7 @@ struct model_arguments {
 void read_model_arguments(const json & question, bool real, model_arguments & result) {
     llama_model_params & params = result.params;
     params.no_alloc = !real;
+    params.load_mtp = !question.at("next_tokens").is_null();
     params.load_mode = real ? LLAMA_LOAD_MODE_MMAP : LLAMA_LOAD_MODE_NONE;
     // Without a GPU a load would repack in RAM what it has mapped.
     params.use_extra_bufts = !real || question.at("gpus").get<bool>();
@@ -137,6 +138,9 @@ llama_context_params context_params(const json & question) {
     params.embeddings = question.at("embeds").get<bool>();
     params.offload_kqv = question.at("kv_on_gpu").get<bool>();
     params.op_offload = question.at("op_offload").get<bool>();
+    if (!question.at("next_tokens").is_null()) {
+        params.n_rs_seq = question.at("next_tokens").at("rollbacks").get<uint32_t>();
+    }
     if (!question.at("pooling").is_null()) {
         params.pooling_type = static_cast<enum llama_pooling_type>(question.at("pooling").get<int>());
     }
@@ -190,6 +194,33 @@ void add_adapters(const json & question, llama_model * model, llama_context * co
     }
 }
 
+// The second context of a model that drafts with its own layers for next tokens, as
+// common/speculative.cpp makes it; the weights are those of the model.
+json next_tokens(const json & question, llama_model * model, llama_context * first) {
+    const json & asked = question.at("next_tokens");
+    if (asked.is_null()) {
+        return nullptr;
+    }
+    llama_context_params params = context_params(question);
+    params.ctx_type = LLAMA_CONTEXT_TYPE_MTP;
+    params.n_ctx = llama_n_ctx(first);
+    params.n_rs_seq = 0;
+    params.n_outputs_max = params.n_seq_max;
+    params.ctx_other = first;
+    params.type_k = type_named(asked.at("type_k"));
+    params.type_v = type_named(asked.at("type_v"));
+    const std::unique_ptr<llama_context, decltype(&llama_free)> second(
+        llama_init_from_model(model, params), llama_free);
+    if (!second) {
+        throw std::runtime_error(first_error());
+    }
+    buffer_sizes sizes = sizes_of(second.get());
+    for (auto & [name, size] : sizes) {
+        size[0] = 0;
+    }
+    return sizes;
+}
+
 json load(const json & question, bool real) {
     log_text.clear();
     model_arguments arguments;
@@ -207,10 +238,12 @@ json load(const json & question, bool real) {
     }
     buffer_sizes sizes = sizes_of(context.get());
     add_adapters(question, model.get(), context.get(), sizes);
+    const json next = next_tokens(question, model.get(), context.get());
     std::smatch output;
     std::regex_search(log_text, output, std::regex("output buffer size = +([0-9.]+) MiB"));
     return {
         {"buffers", sizes},
+        {"next", next},
         {"output_mib", output.empty() ? 0.0 : std::stod(output[1].str())},
         {"pipeline", log_text.find("pipeline parallelism enabled") != std::string::npos},
         {"flash_attention", log_text.find("Flash Attention not supported") == std::string::npos},

@@ -13,6 +13,7 @@ from compiler.engines.llamacpp.launch.requests import pooling_name
 from compiler.engines.llamacpp.memory import host, runtime
 from compiler.engines.llamacpp.memory.extras import Extra, extras, with_extras
 from compiler.engines.llamacpp.memory.law import Usage, usage
+from compiler.engines.llamacpp.memory.next_tokens import is_rebuilt
 from compiler.engines.llamacpp.model.shape import Shape
 from compiler.engines.llamacpp.placed.weights import adapter_bytes_by_device
 from compiler.ir.demand import Breakdown, Demand, Part, Request, Site, Split
@@ -116,6 +117,9 @@ def _on_device(
     layers = found.layout.layers[: len(shape.layers)].count(gpu)
     output = " and the output layer" if found.layout.output == gpu else ""
     weights = f"{layers} of {len(shape.layers)} layers{output}, as in the file"
+    next_layers = found.layout.next_layers.count(gpu) if options.next_tokens else 0
+    if next_layers:
+        weights += f", with {next_layers} for next tokens"
     weights += _adapters_why(shape, options, found, gpu)
     used = found.weights[gpu] or found.compute[gpu] or found.cache.total(gpu)
     used = used or any(each.on(gpu) for each in beside)
@@ -227,7 +231,10 @@ def _cache_why(shape: Shape, options: Options, found: Usage, device: int) -> str
     states = sum(layers[index].recurrent for index in home)
     if states:
         size = shape.state.conv_elements + shape.state.state_elements
-        terms.append(f"{states} layers x {size:,} x {options.slots} slots x f32 state")
+        slots = f"{options.slots} slots"
+        if options.rollbacks:
+            slots += f" x {1 + options.rollbacks} to return to"
+        terms.append(f"{states} layers x {size:,} x {slots} x f32 state")
     return "; ".join(terms)
 
 
@@ -236,6 +243,11 @@ def assumptions(
 ) -> tuple[str, ...]:
     """What the law had to guess, in sentences."""
     sentences = [sentence for each in (shape, shape.draft) if each for sentence in _inexact(each)]
+    if options.next_tokens is not None and not is_rebuilt(shape):
+        sentences.append(
+            f"The layers for next tokens of architecture `{shape.arch}` are taken for layers of a "
+            "known family; the compute buffer of their context has a wide band."
+        )
     projector = shape.projector
     if projector is not None and not projector.exact:
         sentences.append(

@@ -208,4 +208,6 @@ PROJECTOR_STUDIED = 10809
 IMAGE_BATCH_FLAG = 9842  # --mtmd-batch-max-tokens; b8390 has none
 # One draft context for all slots, --spec-type and --spec-draft-n-max; b8390 has a context a slot.
 DRAFT_CONTEXT = 9842
+# --spec-type draft-mtp: PR 22673 of May 2026; a log of b9444 has it. It comes with the above here.
+NEXT_TOKENS_FLAG = DRAFT_CONTEXT
 RERANK_FLAG = 3844  # PR 9510, 2024-09-28

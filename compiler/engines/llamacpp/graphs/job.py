@@ -54,6 +54,7 @@ class Job:
     op_offload: bool
     embeds: bool
     pooling: int
+    rollbacks: int
 
     @property
     def host(self) -> int:
@@ -90,6 +91,7 @@ def job_for(
         op_offload=options.op_offload,
         embeds=options.embeds,
         pooling=shape.pooling if options.pooling is None else options.pooling,
+        rollbacks=options.rollbacks,
     )
 
 

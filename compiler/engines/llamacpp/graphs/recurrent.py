@@ -49,8 +49,9 @@ def _convolve(b: Build, x: Tensor, taps: int, channels: int, state: Tensor) -> T
     slots = b.job.slots
     kept = reshape(read_state(b, state, taps * channels), taps, channels, slots)
     joined = concat(kept, x, 0)
-    tail = view(joined, (taps, channels, slots), joined.nb)
-    b.graph.expand(copy(tail, view(state, (taps * channels, slots), state.nb)))
+    for _ in range(1 + b.job.rollbacks):
+        tail = view(joined, (taps, channels, slots), joined.nb)
+        b.graph.expand(copy(tail, view(state, (taps * channels, slots), state.nb)))
     return joined
 
 
@@ -78,7 +79,8 @@ def delta_net(b: Build, x: Tensor, at: int) -> Tensor:
     q, k = (apply("scale", apply("rms_norm", part)) for part in (q, k))
     if job.shape.arch == "qwen3next" and key_heads != value_heads:
         q, k = (_repeat_heads(b, part) for part in (q, k))
-    rows = job.tokens + head * slots
+    # What may be refused leaves a state behind each token (`build_recurrent_attn`).
+    rows = job.tokens + head * slots * (1 + job.rollbacks)
     result = Tensor((head * value_heads, rows), "f32", "gdn", (q, k, v, decay, beta, current))
     return _delta_output(b, at, result, own_state, z)
 

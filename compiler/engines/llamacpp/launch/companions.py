@@ -12,6 +12,7 @@ from compiler.engines.llamacpp.flags.builds import Build
 from compiler.engines.llamacpp.flags.check import positive
 from compiler.engines.llamacpp.launch.draft import (
     DRAFTING,
+    NEXT_TOKENS,
     OTHER_GRAPHS,
     SPEC_TYPES,
     VOCABULARY_DIFFERENCE,
@@ -39,8 +40,8 @@ _NEEDS: Mapping[str, str] = MappingProxyType(
     {
         **dict.fromkeys(
             (
-                *("gpu_layers_draft", "cache_type_k_draft", "cache_type_v_draft"),
-                *("cpu_moe_draft", "n_cpu_moe_draft", "override_tensor_draft"),
+                *("gpu_layers_draft", "cpu_moe_draft", "n_cpu_moe_draft"),
+                "override_tensor_draft",
             ),
             "model_draft",
         ),
@@ -111,6 +112,11 @@ def _lonely(args: Mapping[str, ArgValue]) -> Iterator[ArgumentProblem]:
     for argument, needed in sorted(_NEEDS.items()):
         if argument in args and needed not in args:
             yield _wrong(argument, f"`{argument}` says nothing without `{needed}`")
+    drafts = "model_draft" in args or NEXT_TOKENS in spec_types(args)
+    for argument in ("cache_type_k_draft", "cache_type_v_draft"):
+        if argument in args and not drafts:
+            detail = f"`{argument}` says nothing without `model_draft` or `{NEXT_TOKENS}`"
+            yield _wrong(argument, detail)
 
 
 def _sources(request: Request, args: Mapping[str, ArgValue]) -> Iterator[ArgumentProblem]:
@@ -166,12 +172,31 @@ def _speculation(
         elif kind not in SPEC_TYPES:
             detail = f"llama-server knows no kind of speculation `{kind[:40]}`"
             yield _wrong("spec_type", detail, hint=f"Choose of {', '.join(SPEC_TYPES)}")
+    yield from _next_tokens(args, shape)
     if (DRAFTING in kinds) != ("model_draft" in args):
         detail = f"`{DRAFTING}` and `model_draft` go together: one drafts with the other"
         yield _wrong(argument, detail)
     yield from override_problems("override_tensor_draft", args.get("override_tensor_draft", []))
     for facts in request.companions.get("model_draft", ()):
         yield from _draft_misfits(facts, shape)
+
+
+def _next_tokens(args: Mapping[str, ArgValue], shape: Shape) -> Iterator[ArgumentProblem]:
+    """What stands against drafting with the model's own layers for next tokens."""
+    if NEXT_TOKENS not in spec_types(args):
+        return
+    if "model_draft" in args:
+        detail = f"`{NEXT_TOKENS}` from a file of its own is not covered by the memory law"
+        yield ArgumentProblem(code="unsupported-argument", argument="spec_type", detail=detail)
+    elif not shape.drafts_itself:
+        detail = (
+            "the file has no layers for next tokens (`nextn`), with which a model drafts itself; "
+            "files named MTP have them"
+        )
+        yield _wrong("spec_type", detail, code="engine-format")
+    elif not shape.family.drafts_itself:
+        detail = f"llama.cpp has no graph for the next tokens of `{shape.arch}`, or none is known"
+        yield ArgumentProblem(code="unsupported-argument", argument="spec_type", detail=detail)
 
 
 def _draft_misfits(facts: ModelFacts, shape: Shape) -> Iterator[ArgumentProblem]:

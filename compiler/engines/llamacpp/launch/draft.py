@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from compiler.engines.llamacpp.launch.options import DraftOptions, Moves, Options
+from compiler.engines.llamacpp.launch.options import DraftOptions, Moves, NextOptions, Options
 from compiler.engines.llamacpp.launch.values import integer_of, overrides_of
 from compiler.engines.llamacpp.model.shape import Shape
 from compiler.ir.demand import Located
@@ -20,6 +20,7 @@ from compiler.ir.spec import ArgValue
 # (common/common.h `common_params_speculative`); ngram-cache has no flag (speculative.cpp).
 _DRAFTED: Mapping[str, tuple[str, int]] = {
     "draft-simple": ("spec_draft_n_max", 3),
+    "draft-mtp": ("spec_draft_n_max", 3),
     "ngram-mod": ("spec_ngram_mod_n_max", 64),
     "ngram-simple": ("spec_ngram_simple_size_m", 48),
     "ngram-map-k": ("spec_ngram_map_k_size_m", 48),
@@ -28,8 +29,10 @@ _DRAFTED: Mapping[str, tuple[str, int]] = {
 }
 SPEC_TYPES = tuple(sorted(_DRAFTED))
 DRAFTING = "draft-simple"
+# The model's own layers for next tokens draft, in a second context on the same weights.
+NEXT_TOKENS = "draft-mtp"
 # Kinds whose draft runs a graph of its own beside the model's.
-OTHER_GRAPHS = ("draft-mtp", "draft-eagle3", "draft-dflash", "draft-dspark")
+OTHER_GRAPHS = ("draft-eagle3", "draft-dflash", "draft-dspark")
 # What speculative.cpp SPEC_VOCAB_MAX_SIZE_DIFFERENCE allows.
 VOCABULARY_DIFFERENCE = 128
 
@@ -70,6 +73,23 @@ def draft_part(args: Mapping[str, ArgValue], draft: Shape | None, gpus: int) -> 
     )
 
 
+def next_part(args: Mapping[str, ArgValue], shape: Shape) -> NextOptions | None:
+    """What the flags ask of the model's layers for next tokens; None where they do not draft."""
+    if NEXT_TOKENS not in spec_types(args) or not shape.next_layers:
+        return None
+    return NextOptions(
+        cache_type_k=str(args.get("cache_type_k_draft", "f16")),
+        cache_type_v=str(args.get("cache_type_v_draft", "f16")),
+    )
+
+
+def rollbacks_of(args: Mapping[str, ArgValue], shape: Shape) -> int:
+    """States that are kept for what may be refused (common.h `need_n_rs_seq`)."""
+    if NEXT_TOKENS not in spec_types(args) or not shape.family.rolls_back:
+        return 0
+    return integer_of(args, *_DRAFTED[NEXT_TOKENS])
+
+
 def options_of_draft(options: Options) -> Options | None:
     """The options under which the draft's context is made; None without a draft."""
     draft = options.draft
@@ -86,6 +106,8 @@ def options_of_draft(options: Options) -> Options | None:
         output_rows=None,
         drafted_tokens=0,
         draft=None,
+        next_tokens=None,
+        rollbacks=0,
         projector=None,
     )
 
@@ -98,6 +120,9 @@ def draft_flags(options: Options, args: Mapping[str, ArgValue], found: Located |
         name, default = _DRAFTED.get(kind, ("", 0))
         if name:
             flags += [f"--{name.replace('_', '-')}", str(integer_of(args, name, default))]
+    if options.next_tokens is not None:
+        flags += ["--cache-type-k-draft", options.next_tokens.cache_type_k]
+        flags += ["--cache-type-v-draft", options.next_tokens.cache_type_v]
     draft = options.draft
     if draft is None or found is None:
         return flags

@@ -52,6 +52,14 @@ class DraftOptions:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class NextOptions:
+    """The context that drafts with the model's own layers for next tokens (draft-mtp)."""
+
+    cache_type_k: str = "f16"
+    cache_type_v: str = "f16"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ProjectorOptions:
     """Where and how large pictures and sound are turned into tokens."""
 
@@ -111,6 +119,10 @@ class Options:
     drafted_tokens: int = 0
     """Tokens that a slot has checked at once beside its own (speculative decoding)."""
     draft: DraftOptions | None = None
+    next_tokens: NextOptions | None = None
+    """Layers for next tokens are loaded, and run in a context of their own."""
+    rollbacks: int = 0
+    """Recurrent states that a slot keeps beside its own, to return to (`n_rs_seq`)."""
     projector: ProjectorOptions | None = None
 
     @property

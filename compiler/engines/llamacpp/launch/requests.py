@@ -7,7 +7,12 @@ from collections.abc import Mapping
 from compiler.engines.llamacpp.flags import builds
 from compiler.engines.llamacpp.flags.builds import Build
 from compiler.engines.llamacpp.flags.check import check_arguments, choice_word, positive
-from compiler.engines.llamacpp.launch.draft import draft_part, drafted_tokens
+from compiler.engines.llamacpp.launch.draft import (
+    draft_part,
+    drafted_tokens,
+    next_part,
+    rollbacks_of,
+)
 from compiler.engines.llamacpp.launch.options import CELL_PADDING, Mode, Moves, Options
 from compiler.engines.llamacpp.launch.projector import projector_part
 from compiler.engines.llamacpp.launch.values import integer_of, override_problems, overrides_of
@@ -84,6 +89,8 @@ def options_for(request: Request, shape: Shape, build: Build, *, gpus: int) -> O
         output_rows=min(batch, request.concurrency * (1 + drafted)) if drafted else None,
         drafted_tokens=drafted,
         draft=draft_part(args, shape.draft, gpus),
+        next_tokens=next_part(args, shape) if mode == "generate" else None,
+        rollbacks=rollbacks_of(args, shape) if mode == "generate" else 0,
         projector=projector_part(args, shape.projector, gpus),
     )
 

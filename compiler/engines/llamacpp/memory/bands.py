@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from compiler.engines.llamacpp.launch.options import Options, ubatch_tokens
 from compiler.engines.llamacpp.model.shape import Shape
 from compiler.engines.llamacpp.placed.cache import CacheBytes, state_bytes
@@ -55,3 +57,10 @@ def scores_bytes(shape: Shape, options: Options) -> int:
     if shape.exact or not shape.indexer.size:
         return 0
     return _SCORES * _F32 * options.cells_per_stream * ubatch_tokens(options, causal=shape.causal)
+
+
+def rollback_bytes(shape: Shape, options: Options) -> int:
+    """What states to return to may take of a compute buffer, where they are not rebuilt."""
+    if shape.family.delta_net:
+        return 0
+    return options.rollbacks * state_bytes(shape, replace(options, rollbacks=0), on_gpu=True)

@@ -18,6 +18,7 @@ from compiler.engines.llamacpp.graphs.models.decoder import decoder, finish
 from compiler.engines.llamacpp.graphs.models.encoder import encoder
 from compiler.engines.llamacpp.graphs.models.gemma import gemma3n, gemma4
 from compiler.engines.llamacpp.graphs.models.minimax import minimax01
+from compiler.engines.llamacpp.graphs.models.next_tokens import next_tokens
 from compiler.engines.llamacpp.graphs.models.pooling import pool
 from compiler.engines.llamacpp.graphs.models.rwkv import rwkv6, rwkv7
 from compiler.engines.llamacpp.graphs.models.t5 import t5_encoder
@@ -152,7 +153,7 @@ def graph_size(job: Job) -> int:
 
 def _built(job: Job) -> Build:
     b = Build(job)
-    x = _MODELS.get(job.shape.arch, decoder)(b)
+    x = next_tokens(b) if job.shape.heads else _MODELS.get(job.shape.arch, decoder)(b)
     if job.embeds:
         pool(b, x)
     return b

@@ -12,6 +12,7 @@ from compiler.engines.llamacpp.launch.options import Options, ProjectorOptions
 from compiler.engines.llamacpp.memory import runtime
 from compiler.engines.llamacpp.memory.host import checkpoint_bytes, vocabulary_bytes
 from compiler.engines.llamacpp.memory.law import usage
+from compiler.engines.llamacpp.memory.next_tokens import NextUsage, next_usage
 from compiler.engines.llamacpp.model.projector import Projector
 from compiler.engines.llamacpp.model.shape import Shape
 from compiler.engines.llamacpp.vision.law import projector_bytes
@@ -55,6 +56,9 @@ def extras(shape: Shape, options: Options, build: Build) -> tuple[Extra, ...]:
     under = options_of_draft(options)
     if shape.draft is not None and under is not None:
         found.append(_draft(shape.draft, under, build))
+    own = next_usage(shape, options, build)
+    if own is not None:
+        found.append(_next(own))
     if shape.projector is not None and options.projector is not None:
         found.append(_projector(shape.projector, options.projector, options, build))
     return tuple(found)
@@ -122,6 +126,22 @@ def _draft(shape: Shape, options: Options, build: Build) -> Extra:
         compute_high=_with(found.compute_high, end, found.output),
         process=vocabulary_bytes(shape) + saved,
         rows=tuple(runtime.rows_of(shape, options, found.layout, gpu) for gpu in range(end)),
+    )
+
+
+def _next(found: NextUsage) -> Extra:
+    nothing = (0,) * len(found.kv)
+    return Extra(
+        name="context for next tokens",
+        sized_for="",
+        weights=nothing,
+        mapped=0,
+        kv=found.kv,
+        compute=found.compute,
+        compute_low=found.compute_low,
+        compute_high=found.compute_high,
+        process=0,
+        rows=found.rows,
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from compiler.engines.llamacpp.launch.options import Options
+from compiler.engines.llamacpp.launch.options import Options, batch_sizes
 from compiler.engines.llamacpp.model import quants
 from compiler.engines.llamacpp.model.shape import Shape
 from compiler.engines.llamacpp.placed.cache import sliding_cells
@@ -22,7 +22,11 @@ def output_bytes(shape: Shape, options: Options) -> int:
     """Logits and embeddings for the answers (llama-context.cpp `output_reserve`)."""
     rows = max(options.slots * (1 + options.drafted_tokens), 1)
     embedding = shape.width_out if options.embeds else 0
-    return (shape.vocabulary + embedding) * rows * 4
+    # The hidden state of every token of a batch goes to the layers for next tokens, and theirs,
+    # of the tokens asked for alone, to the next draft (speculative.cpp).
+    hidden = batch_sizes(options, causal=shape.causal)[0] if options.next_tokens else 0
+    hidden = rows if shape.heads else hidden
+    return ((shape.vocabulary + embedding) * rows + shape.width_out * hidden) * 4
 
 
 def checkpoint_bytes(shape: Shape, options: Options) -> int:

@@ -26,7 +26,7 @@ UNFOLLOWED_PERCENT = 10
 _OLDEST_LOGS = 4900
 _NEVER = 1 << 30
 
-_STUDIED = (Graph(),)
+STUDIED = (Graph(),)
 
 # What simulation of a neighbour's graph is worth: most families differ by a norm or a gate, which
 # moves the buffer by a tenth at most, but encoders took up to twice their neighbour's buffer before
@@ -74,7 +74,7 @@ def _usage(shape: Shape, options: Options, build: Build) -> Usage:
     lowest = tuple(map(min, zip(*sizes, strict=True)))
     percent = _band_percent(shape, build, simulated=all(each.simulated for each in found))
     extra = _newer_bytes(shape, options) if build.newer else 0
-    extra += bands.scores_bytes(shape, options)
+    extra += bands.scores_bytes(shape, options) + bands.rollback_bytes(shape, options)
     weights = _largest([weight_bytes(shape, options, layout) for layout in set(layouts)])
     weights_low, weights_high = bands.weights_band(shape, weights)
     cache = CacheBytes(
@@ -112,7 +112,7 @@ def _band_percent(shape: Shape, build: Build, *, simulated: bool) -> int:
         return NEIGHBOUR_PERCENT
     if not simulated:
         return closed_form.BAND_PERCENT
-    if graphs(build.number) == _STUDIED:
+    if graphs(build.number) == STUDIED:
         return 0
     if shape.family.rewritten_percent:
         return shape.family.rewritten_percent

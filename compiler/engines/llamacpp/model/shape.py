@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from types import MappingProxyType
 
@@ -133,6 +133,15 @@ class Shape:
     projector: Projector | None = None
     """What turns pictures into tokens for it."""
 
+    heads: bool = False
+    """It stands for the layers for next tokens of a model, each of which is one draft."""
+
+    @property
+    def drafts_itself(self) -> bool:
+        """The file has layers for next tokens, and what joins them to the model."""
+        first = len(self.layers)
+        return bool(self.next_layers) and f"blk.{first}.nextn.eh_proj.weight" in self.by_name
+
     @property
     def family(self) -> Architecture:
         """The traits of its architecture."""
@@ -181,6 +190,38 @@ class Identity:
 def read_shape(facts: ModelFacts) -> Shape:
     """The shape of a GGUF model. Raises FactsError when the facts do not describe one."""
     return _read_shape(Identity(facts))
+
+
+@lru_cache(maxsize=256)
+def next_shape(shape: Shape) -> Shape:
+    """The layers for next tokens as a model of their own: of several the first runs at a time."""
+    first = len(shape.layers)
+    layers = tuple(
+        replace(layer, cache_of=number if layer.attention else None)
+        for number, layer in enumerate(shape.next_layers)
+    )
+    weights = tuple(
+        each
+        if each.block is None
+        else replace(
+            each,
+            name=f"blk.{each.block - first}.{each.suffix}",
+            block=each.block - first,
+        )
+        for each in shape.weights
+        if each.block is None or each.block >= first
+    )
+    return replace(
+        shape,
+        layers=layers,
+        next_layers=(),
+        layers_in_file=len(layers),
+        weights=weights,
+        by_name=MappingProxyType({weight.name: weight for weight in weights}),
+        heads=True,
+        draft=None,
+        projector=None,
+    )
 
 
 @lru_cache(maxsize=256)

@@ -115,7 +115,9 @@ def _layer_cache(
 def state_bytes(shape: Shape, options: Options, *, on_gpu: bool) -> int:
     """State of one layer: f32, and one copy a slot even when the KV cache is unified."""
     elements = (shape.state.conv_elements, shape.state.state_elements)
-    return sum(_state_size(count, options.slots, on_gpu=on_gpu) for count in elements)
+    # llama-memory-recurrent.cpp: rows to return to stand beside each slot's own.
+    rows = options.slots * (1 + options.rollbacks)
+    return sum(_state_size(count, rows, on_gpu=on_gpu) for count in elements)
 
 
 def _state_size(elements: int, slots: int, *, on_gpu: bool) -> int:

@@ -84,7 +84,7 @@ def loads(shape: Shape, moves: Moves) -> Loads:
         if weight.block is None:
             outer.append((weight, target))
         elif weight.block < len(inside):
-            # A next-token-prediction layer is loaded for --spec-type draft-mtp only.
+            # A layer for next tokens is none of these (`next_weights`).
             inside[weight.block].append((weight, target))
     likes: dict[object, int] = {}
     return Loads(
@@ -117,8 +117,10 @@ def weight_bytes(shape: Shape, options: Options, layout: Layout) -> tuple[int, .
         totals[device] += padded_bytes(weight, on_gpu=on_gpu)
         if not on_gpu and not tied:
             spans.append(_span(weight))
-    for device, size in _loaded_next(shape, layout):
-        totals[device] += size
+    for weight, device in _loaded_next(shape, options, layout):
+        totals[device] += padded_bytes(weight, on_gpu=device != layout.host)
+        if device == layout.host:
+            spans.append(_span(weight))
     if options.memory_map:
         # Adapters are read into buffers of their own.
         read = adapter_bytes_by_device(shape, options, layout)[layout.host]
@@ -126,19 +128,31 @@ def weight_bytes(shape: Shape, options: Options, layout: Layout) -> tuple[int, .
     return tuple(totals)
 
 
-def _loaded_next(shape: Shape, layout: Layout) -> list[tuple[int, int]]:
-    """Device and bytes of what is loaded of layers for next tokens though they do not run.
+def next_weights(shape: Shape, moves: Moves, layout: Layout) -> list[tuple[Weight, int]]:
+    """The weights of layers for next tokens, each with its device."""
+    rules = _rules(moves)
+    found = []
+    for number, device in enumerate(layout.next_layers, len(shape.layers)):
+        for weight in shape.weights:
+            if weight.block == number:
+                target = _target(weight.name, rules)
+                home = device if target is None else layout.host if target == HOST else target
+                found.append((weight, home))
+    return found
 
-    models/glm-dsa.cpp gives the norm of their indexer's keys no flag to be skipped.
+
+def _loaded_next(shape: Shape, options: Options, layout: Layout) -> list[tuple[Weight, int]]:
+    """What is loaded of layers for next tokens.
+
+    All of it for --spec-type draft-mtp. Without, models/glm-dsa.cpp gives the norm of their
+    indexer's keys no flag to be skipped.
     """
+    found = next_weights(shape, options.moves, layout)
+    if options.next_tokens is not None:
+        return found
     if shape.arch != "glm-dsa":
         return []
-    return [
-        (device, padded_bytes(weight, on_gpu=device != layout.host))
-        for number, device in enumerate(layout.next_layers, len(shape.layers))
-        for weight in shape.weights
-        if weight.block == number and weight.suffix.startswith("indexer.k_norm.")
-    ]
+    return [each for each in found if each[0].suffix.startswith("indexer.k_norm.")]
 
 
 def adapter_bytes_by_device(shape: Shape, options: Options, layout: Layout) -> tuple[int, ...]:

@@ -43,7 +43,7 @@ def decoder(b: Build) -> Tensor:
     if b.job.shape.encoder:
         norm = b.outer("token_embd_norm.weight")
         x = b.norm(x, norm, at=0, op=_norm_op(b)) if norm is not None else x
-    _add_inputs(b)
+    add_inputs(b)
     blocks = b.job.blocks
     for at in range(len(blocks)):
         x = _layer(b, x, at, last=at == len(blocks) - 1)
@@ -53,7 +53,12 @@ def decoder(b: Build) -> Tensor:
     return _last_norm(b, x)
 
 
-def _add_inputs(b: Build) -> None:
+def layer_alone(b: Build, x: Tensor, *, chooses_rows: bool) -> Tensor:
+    """The only layer of a graph, which chooses the rows that give logits, or leaves them all."""
+    return _layer(b, x, 0, last=chooses_rows)
+
+
+def add_inputs(b: Build) -> None:
     """Inputs in the order in which each kind of model asks for them."""
     layers = [b.layer(at) for at in range(len(b.job.blocks))]
     stateful = any(layer.recurrent for layer in layers)
@@ -72,7 +77,8 @@ def _add_inputs(b: Build) -> None:
 
 def _late_rows(b: Build) -> bool:
     arch = b.job.shape.arch
-    return b.job.shape.family.late_rows and b.job.graph.keeps_hidden(arch)
+    late = b.job.shape.family.late_rows and b.job.graph.keeps_hidden(arch)
+    return late and not b.job.shape.heads
 
 
 def _norm_op(b: Build) -> str:
@@ -122,7 +128,8 @@ def _mix(b: Build, x: Tensor, at: int) -> Tensor:
     if not layer.attention and not layer.recurrent:
         return _alone(b, x, at)
     if shape.family.delta_net:
-        b.graph.expand(x)
+        if not shape.heads:
+            b.graph.expand(x)
         return delta_net(b, x, at) if layer.recurrent else gated_attention(b, x, at)
     if shape.family.sparse_latent:
         return sparse_latent(b, x, at)

@@ -24,13 +24,13 @@ ROWS: dict[str, Architecture] = {
     "grok": Architecture(source="models/grok.cpp", proven="neighbour", scaled=True),
     "grovemoe": Architecture(source="models/grovemoe.cpp", proven="neighbour"),
     "hunyuan_vl": Architecture(source="models/hunyuan-vl.cpp", proven="neighbour"),
-    "hy_v3": Architecture(source="models/hy-v3.cpp", proven="neighbour"),
+    "hy_v3": Architecture(source="models/hy-v3.cpp", proven="neighbour", drafts_itself=True),
     "jais": Architecture(source="models/jais.cpp", proven="neighbour", layer_norm=True),
     "jais2": Architecture(
         source="models/jais2.cpp", proven="neighbour", layer_norm=True, squared=True
     ),
     "maple": Architecture(source="models/maple.cpp", proven="neighbour"),
-    "mimo2": Architecture(source="models/mimo2.cpp", proven="neighbour"),
+    "mimo2": Architecture(source="models/mimo2.cpp", proven="neighbour", drafts_itself=True),
     "mistral4": Architecture(source="models/mistral4.cpp", proven="neighbour"),
     "mpt": Architecture(source="models/mpt.cpp", proven="neighbour", layer_norm=True),
     "olmo": Architecture(source="models/olmo.cpp", proven="neighbour", layer_norm=True),

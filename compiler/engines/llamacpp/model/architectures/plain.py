@@ -13,7 +13,10 @@ ROWS: dict[str, Architecture] = {
     ),
     "deepseek": Architecture(source="models/deepseek.cpp", proven="exact", raw_weights=True),
     "deepseek2": Architecture(
-        source="models/deepseek2.cpp", proven="followed", header_normalizes=True
+        source="models/deepseek2.cpp",
+        proven="followed",
+        header_normalizes=True,
+        drafts_itself=True,
     ),
     "dots1": Architecture(source="models/dots1.cpp", proven="exact"),
     "ernie4_5": Architecture(source="models/ernie4-5.cpp", proven="exact"),
@@ -36,6 +39,8 @@ ROWS: dict[str, Architecture] = {
         header_normalizes=True,
         gating=2,
         next_cached=True,
+        drafts_itself=True,
+        next_rows="behind-norm",
     ),
     "granite": Architecture(
         source="models/granite.cpp",
@@ -103,6 +108,8 @@ ROWS: dict[str, Architecture] = {
         late_rows=True,
         kept_before_norm=True,
         keeps_hidden=True,
+        drafts_itself=True,
+        next_rows="before-norm",
     ),
     "xverse": Architecture(source="models/xverse.cpp", proven="exact"),
 }

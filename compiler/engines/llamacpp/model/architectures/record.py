@@ -16,6 +16,10 @@ Proven = Literal["followed", "exact", "neighbour", "unknown"]
 # has biases by distance instead (models/baichuan.cpp).
 Rope = Literal["always", "never", "header", "in-windows", "not-every-fourth", "but-forty-layers"]
 
+# inside: behind attention, as the last layer of the model does. behind-norm: behind the last norm.
+# before-norm: between the layer and that norm.
+NextRows = Literal["", "inside", "behind-norm", "before-norm"]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Architecture:
@@ -125,6 +129,13 @@ class Architecture:
     """Its graph may have 160 nodes a token."""
     drafts_from_hidden: bool = False
     """It drafts from the hidden states of its model and not by itself (src/llama-arch.cpp)."""
+
+    drafts_itself: bool = False
+    """It has a graph for its layers for next tokens (`graph_mtp`)."""
+    next_rows: NextRows = ""
+    """Where that graph chooses the rows that give logits; empty: nobody has compared it."""
+    rolls_back: bool = False
+    """Recurrent states are kept to return to (llama-arch.cpp `llm_arch_supports_rs_rollback`)."""
 
     @property
     def exact(self) -> bool:

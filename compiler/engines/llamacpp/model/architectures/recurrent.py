@@ -56,6 +56,7 @@ ROWS: dict[str, Architecture] = {
         residual_first=True,
         last_residual_first=True,
         hybrid=True,
+        rolls_back=True,
     ),
     "lfm2moe": Architecture(
         source="models/lfm2moe.cpp",
@@ -63,6 +64,7 @@ ROWS: dict[str, Architecture] = {
         residual_first=True,
         last_residual_first=True,
         hybrid=True,
+        rolls_back=True,
     ),
     "mamba": Architecture(source="models/mamba.cpp", proven="exact", recurrent=True),
     "mamba2": Architecture(source="models/mamba2.cpp", proven="followed", recurrent=True),
@@ -83,6 +85,7 @@ ROWS: dict[str, Architecture] = {
         keeps_hidden=True,
         hybrid=True,
         late=True,
+        rolls_back=True,
     ),
     "nemotron_h_moe": Architecture(
         source="models/nemotron-h-moe.cpp",
@@ -95,6 +98,8 @@ ROWS: dict[str, Architecture] = {
         keeps_hidden=True,
         hybrid=True,
         late=True,
+        drafts_itself=True,
+        rolls_back=True,
     ),
     "qwen35": Architecture(
         source="models/qwen35.cpp",
@@ -106,6 +111,9 @@ ROWS: dict[str, Architecture] = {
         delta_net=True,
         full_interval=4,
         large_graph=True,
+        drafts_itself=True,
+        next_rows="behind-norm",
+        rolls_back=True,
     ),
     "qwen35moe": Architecture(
         source="models/qwen35moe.cpp",
@@ -117,6 +125,9 @@ ROWS: dict[str, Architecture] = {
         delta_net=True,
         full_interval=4,
         large_graph=True,
+        drafts_itself=True,
+        next_rows="behind-norm",
+        rolls_back=True,
     ),
     "qwen3next": Architecture(
         source="models/qwen3next.cpp",
@@ -127,6 +138,8 @@ ROWS: dict[str, Architecture] = {
         delta_net=True,
         full_interval=4,
         large_graph=True,
+        drafts_itself=True,
+        next_rows="inside",
     ),
     "qwen4exp": Architecture(
         source="models/qwen4exp.cpp",

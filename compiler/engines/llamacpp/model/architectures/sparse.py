@@ -12,6 +12,7 @@ ROWS: dict[str, Architecture] = {
         sparse_latent=True,
         indexed=True,
         long_lived=True,
+        drafts_itself=True,
     ),
     "deepseek4": Architecture(
         source="models/deepseek4.cpp", proven="neighbour", compressed=True, large_graph=True
@@ -25,6 +26,7 @@ ROWS: dict[str, Architecture] = {
         indexed=True,
         lists_indexers=True,
         long_lived=True,
+        drafts_itself=True,
     ),
     "hy_v4": Architecture(
         source="models/hy-v4.cpp",

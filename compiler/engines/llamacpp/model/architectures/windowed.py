@@ -23,6 +23,7 @@ ROWS: dict[str, Architecture] = {
         next_cached=True,
         sliding_period=4,
         full_layer_first=True,
+        drafts_itself=True,
     ),
     "exaone-moe": Architecture(
         source="models/exaone-moe.cpp",
