@@ -17,11 +17,13 @@ from compiler.engines.vllm.memory.weights import decoder_sizes, index_sizes
 from compiler.engines.vllm.model.config import shape_of
 from compiler.engines.vllm.model.quantization import scheme_of
 from compiler.engines.vllm.versions import Version
+from compiler.ir.demand import Site
 from compiler.ir.facts import HeaderValue, ModelFacts, TensorGroup
+from compiler.ir.inventory import GpuKind
 from compiler.ir.spec import ArgValue
 from compiler.ir.units import GIB, MIB
 from tests.truth.vllm import TRUTH
-from tests.vllm_cases import KINDS, config, demand, facts, gpu, request, site
+from tests.vllm_cases import KINDS, config, demand, facts, gpu, refusal, request, site
 
 CLASSES = json.loads((TRUTH / "vllm_classes.json").read_text(encoding="utf-8"))["models"]
 B200 = gpu("b200", 183359, 182632, (10, 0))
@@ -262,3 +264,37 @@ def test_experts_of_nemotron_are_layers_of_their_own() -> None:
     assert experts.layers == frozenset(range(1, 52, 2))
     assert experts.shared_width == 3712
     assert shape_of({**header, "hybrid_override_pattern": "M*-M" * 13}).experts is None
+
+
+@pytest.mark.parametrize("dtype", ["fp8_per_token_head", "int8_per_token_head"])
+def test_a_cache_with_a_scale_a_head_and_token(dtype: str) -> None:
+    """Qwen3-8B: 36 layers, eight heads of 128, each with four bytes behind it."""
+    found = demand(request("Qwen3-8B", context=8192, args={"kv_cache_dtype": dtype}), "h100-sxm")
+    assert found.devices[0].kv.bytes == 513 * 16 * 36 * 2 * 8 * (128 + 4)
+
+
+@pytest.mark.parametrize(("model", "version"), [("Qwen3-8B", "0.20.2"), ("GLM-5.2", "0.33.0")])
+def test_such_a_cache_is_refused_where_there_is_none(model: str, version: str) -> None:
+    args: dict[str, ArgValue] = {"kv_cache_dtype": "int8_per_token_head"}
+    found = refusal(request(model, context=8192, version=version, args=args), "h100-sxm")
+    assert found.code == "format"
+    assert "int8_per_token_head" in found.detail
+
+
+@pytest.mark.parametrize(
+    ("kind", "version", "row", "keys"),
+    [
+        (KINDS["h200-sxm"], "0.33.0", 656, 21),
+        (B200, "0.33.0", 576, 21),
+        (KINDS["h200-sxm"], "0.18.1", 656, 78),
+        # Eight ranks leave eight heads each, for which 0.18 preferred FlashInfer.
+        (B200, "0.18.1", 576, 78),
+    ],
+)
+def test_sparse_attention_in_fp8_follows_the_gpu(
+    kind: GpuKind, version: str, row: int, keys: int
+) -> None:
+    """GLM-5.2 has 78 rows a token; from 0.22 on an indexer in 21 layers, before in all."""
+    wanted = request("GLM-5.2", context=8192, version=version, args={"kv_cache_dtype": "fp8"})
+    found = estimates_of(wanted, Site(kinds=(kind,) * 8, budgets_bytes=(1 << 40,) * 8))[0]
+    assert found.layout.block_bytes == 64 * (78 * row + keys * 132)

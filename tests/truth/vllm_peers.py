@@ -58,6 +58,27 @@ def llm_d_planner(shape: Shape, estimate: Estimate) -> int:
     return hf_mem(shape, estimate) + _PLANNER_MIB[kind] * MIB + library_bytes
 
 
+def ridgepoint(shape: Shape, estimate: Estimate) -> int:
+    """ridgepoint: weights, KV, and what an A100 held beside them, by the width of the model.
+
+    Activation is shared by the ranks, libraries and graphs are not.
+    """
+    ranks = estimate.options.tensor_parallel
+    width_bytes = GIB * shape.hidden // 4096
+    library_bytes = 717 * MIB if shape.experts else 287 * MIB
+    return hf_mem(shape, estimate) + width_bytes // ranks + library_bytes + width_bytes * 55 // 100
+
+
+def vramscout(shape: Shape, estimate: Estimate) -> int:
+    """vramscout: weights, KV, five hidden states a token, logits, and 3 % for the framework.
+
+    Without the twentieth of the GPU that it keeps in reserve.
+    """
+    scratch_bytes = estimate.options.context * shape.hidden * 2 * 5
+    framework_bytes = max(3 * GIB // 4, file_bytes(shape, estimate) * 3 // 100)
+    return hf_mem(shape, estimate) + scratch_bytes + framework_bytes + shape.vocabulary * 4
+
+
 # 5.5, 8 and 2.5 GiB.
 _PLANNER_MIB = {"dense": 5632, "mixture": 8192, "multimodal": 2560}
 PEERS = {
@@ -65,4 +86,6 @@ PEERS = {
     "hf-mem": hf_mem,
     "aiconfigurator": aiconfigurator,
     "llm-d-planner": llm_d_planner,
+    "ridgepoint": ridgepoint,
+    "vramscout": vramscout,
 }

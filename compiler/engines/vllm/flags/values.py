@@ -10,6 +10,9 @@ from compiler.engines.vllm.flags.table import FlagKind
 from compiler.ir.spec import ArgValue
 
 HINTS: dict[str, str] = {
+    "mm_processor_kwargs": (
+        "Write `max_pixels` to cap pictures, or `limit_mm_per_prompt` to cap their number."
+    ),
     "spec_method": "Write `speculative_config: {method: ..., num_speculative_tokens: ...}`.",
     "spec_tokens": "Write `speculative_config: {method: ..., num_speculative_tokens: ...}`.",
     "speculative_config": (
@@ -31,6 +34,7 @@ for its."""
 _COVERED: dict[str, frozenset[str]] = {
     "kv_cache_dtype": frozenset(
         {"auto", "bfloat16", "float16", "fp8", "fp8_e4m3", "fp8_e5m2", "fp8_ds_mla", "nvfp4"}
+        | {"fp8_per_token_head", "int8_per_token_head"}
     ),
     "quantization": frozenset(
         {"fp8", "bitsandbytes", "awq", "awq_marlin", "gptq", "gptq_marlin", "compressed-tensors"}
@@ -70,7 +74,10 @@ _COMPILATION_KEYS = frozenset(
     | {"cudagraph_num_of_warmups", "full_cuda_graph", "use_cudagraph"}
 )
 # What caps pictures: pixels of the largest, and what does not make them larger.
-_PICTURE_KEYS = frozenset({"max_pixels", "min_pixels", "use_fast", "do_rescale"})
+_PICTURE_KEYS = frozenset(
+    {"max_pixels", "min_pixels", "use_fast", "do_rescale", "rescale_factor", "do_normalize"}
+    | {"image_mean", "image_std", "do_convert_rgb"}
+)
 _DRAFTLESS = frozenset({"ngram", "suffix", "mtp"})
 DRAFTING = frozenset({"draft_model", "eagle", "eagle3", "medusa"})
 """Methods with a model of their own."""

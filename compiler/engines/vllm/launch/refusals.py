@@ -131,6 +131,10 @@ def _cpu_refusal(request: Request, shape: Shape) -> Refusal | None:
     )
 
 
+# The first release of which its source was read that has them (config/cache.py, 0.18 and 0.22).
+_FIRST_HEAD_SCALES = (0, 22, 0)
+
+
 def _compute_refusal(shape: Shape, options: Options, kind: GpuKind) -> Refusal | None:
     shown = f"{kind.compute[0]}.{kind.compute[1]}"
     if kind.compute < _OLDEST_COMPUTE:
@@ -158,6 +162,12 @@ def _compute_refusal(shape: Shape, options: Options, kind: GpuKind) -> Refusal |
             f"float16 for `{shape.model_type}` models."
         )
         return Refusal(code="compute-capability", detail=detail)
+    if options.kv_dtype.endswith("_per_token_head") and (
+        shape.mla or options.version < _FIRST_HEAD_SCALES
+    ):
+        what = "latent attention" if shape.mla else f"vLLM {show_version(options.version)}"
+        detail = f"{what} has no KV cache in {options.kv_dtype}. Use `kv_cache_dtype: fp8`."
+        return Refusal(code="format", detail=detail[0].upper() + detail[1:])
     if options.kv_dtype == "nvfp4" and kind.compute[0] != _BLACKWELL:
         detail = f"A KV cache in nvfp4 needs data centre Blackwell; {kind.name} has {shown}."
         return Refusal(code="compute-capability", detail=detail)

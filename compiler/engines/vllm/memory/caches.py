@@ -18,6 +18,7 @@ CacheKind = Literal["full", "sliding", "state"]
 _PACKED_MLA_BYTES = 656
 # The sparse indexer keeps an fp8 key and one fp32 scale a token.
 _INDEX_SCALE_BYTES = 4
+_HEAD_SCALE_BYTES = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,6 +100,10 @@ def token_bytes(shape: Shape, options: Options, *, is_full: bool) -> int:
     if options.kv_dtype == "nvfp4":
         # Two numbers a byte, and a scale in fp8 for each sixteen (v1/kv_cache_interface.py, 0.33).
         return 2 * heads * (head_dim // 2 + head_dim // 16)
+    if options.kv_dtype.endswith("_per_token_head"):
+        # A scale in 32 bits behind each head's numbers (v1/attention/backends/triton_attn.py
+        # `customize_spec`, 0.33; v1/kv_cache_interface.py, 0.22).
+        return 2 * heads * (head_dim + _HEAD_SCALE_BYTES)
     return 2 * heads * head_dim * kv_number_bytes(options)
 
 
