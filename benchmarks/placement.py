@@ -1,4 +1,4 @@
-"""Places made-up fleets of four sizes at four loads, beside the policies that people use today.
+"""Places made-up fleets of six sizes at four loads, beside the policies that people use today.
 
     .venv/bin/python benchmarks/placement.py S M --loads 60,90,98,110 --seeds 1,2,3,4,5
 
@@ -6,7 +6,9 @@ Prints for each fleet, by priority from the top: replicas placed of the most tha
 given up and points of room missing with their bounds; then CPU seconds and peak memory. Below it
 the same figures for first fit in the order of the spec, for GPUStack's policy (fewest GPUs, then
 the emptiest place, in the order of the spec) and for best fit decreasing on the smallest rung.
-Load is the smallest footprint of all wanted replicas over all budgets. CPU seconds are those of
+S, M, L and XL are 15, 200, 2,000 and 8,000 replicas on 20, 300, 3,000 and 12,000 GPUs; 15/23 and
+30/80 are services and GPUs. Load is the smallest footprint of all wanted replicas over all budgets;
+requests are made so large that it is met. CPU seconds are those of
 this process, whatever else the machine does.
 """
 
@@ -40,8 +42,11 @@ from compiler.place.running import problem_of
 from compiler.place.score import Weights, goals_of, score_of
 from compiler.place.state import State
 
-SIZES = {"S": 5, "M": 50, "L": 500, "XL": 2000}
-"""Hosts."""
+SIZES = {
+    "S": (20, 15, None), "15/23": (23, None, 15), "30/80": (80, None, 30), "M": (300, 200, None),
+    "L": (3000, 2000, None), "XL": (12_000, 8000, None),
+}  # fmt: skip
+"""GPUs, and replicas or services that are wanted."""
 
 # Kind, MiB, GPUs of a host, and how many hosts in a hundred are of it.
 KINDS = (
@@ -71,25 +76,89 @@ class Fleet:
 
 
 def fleet_of(size: str, load: int, seed: int) -> Fleet:
-    """A fleet of a size, with services until the load is reached."""
+    """A fleet of a size, with as many wishes as the size says, so large that the load is met."""
+    gpus, replicas, services = SIZES[size]
     dice = Dice(seed * 1000 + load + len(size))
-    hosts = tuple(_host(number, _drawn(dice, KINDS)) for number in range(SIZES[size]))
+    hosts: list[Host] = []
+    while (left := gpus - sum(len(host.gpus) for host in hosts)) > 0:
+        hosts.append(_host(len(hosts), _drawn(dice, KINDS), left))
     capacity = sum(gpu.budget_bytes for host in hosts for gpu in host.gpus) // MIB
-    by_kind: dict[str, list[Host]] = {}
+    by_shape: dict[tuple[str, int], list[Host]] = {}
     for host in hosts:
-        by_kind.setdefault(host.gpus[0].kind.name, []).append(host)
-    services, options, held = [], {}, 0
-    while held * 100 < capacity * load:
-        service, found, least = _service(dice, len(services), by_kind)
-        if not found:
-            continue
-        services.append(service)
-        options[service.name] = found
-        held += least * service.replicas
-    inventory = Inventory(hosts=hosts)
-    empty: dict[str, tuple[()]] = {service.name: () for service in services}
-    demands = Demands(options=options, too_large=dict(empty), refused=dict(empty))
-    return Fleet(inventory, Spec(services=tuple(services), policy=Policy()), demands)
+        by_shape.setdefault((host.gpus[0].kind.name, len(host.gpus)), []).append(host)
+    shapes = [(of[0].gpus[0].budget_bytes // MIB, len(of[0].gpus)) for of in by_shape.values()]
+    wishes: list[_Wish] = []
+    low, high = 0, 1 << 14
+    while high - low > 1:
+        # A request is so many 64ths of what the model's table says.
+        part = (low + high) // 2
+        wishes = _wishes(Dice(seed * 77 + load), part, shapes, (replicas, services))
+        needed = sum(wish.least(shapes) * wish.replicas for wish in wishes)
+        low, high = (low, part) if needed * 100 > capacity * load else (part, high)
+    found = [_service(number, wish, by_shape) for number, wish in enumerate(wishes)]
+    empty: dict[str, tuple[()]] = {service.name: () for service, _ in found}
+    demands = Demands(
+        options={service.name: options for service, options in found},
+        too_large=dict(empty),
+        refused=dict(empty),
+    )
+    spec = Spec(services=tuple(service for service, _ in found), policy=Policy())
+    return Fleet(Inventory(hosts=tuple(hosts)), spec, demands)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Wish:
+    """A service to be: GiB of weights, MiB of one request, and what is wanted."""
+
+    weights: float
+    request: int
+    rungs: tuple[int, ...]
+    wanted: int
+    replicas: int
+    priority: int
+    apart: bool
+
+    def mib(self, rung: int, size: int) -> int:
+        """On each of so many GPUs, with a cache for one request."""
+        rest = int(self.weights * rung * 1024 / 100) // size + 1500 + (400 if size > 1 else 0)
+        return rest - (-self.request // size)
+
+    def least(self, shapes: list[tuple[int, int]]) -> int:
+        """MiB of the smallest footprint on any host; 0 when none holds it."""
+        return min(
+            (
+                self.mib(rung, size) * size
+                for budget, count in shapes
+                for rung in self.rungs
+                for size in (1, 2, 4, 8)
+                if size <= count and self.mib(rung, size) <= budget
+            ),
+            default=0,
+        )
+
+
+def _wishes(
+    dice: Dice, part: int, shapes: list[tuple[int, int]], many: tuple[int | None, int | None]
+) -> list[_Wish]:
+    """Services until there are as many as wanted; those that no host holds are drawn anew."""
+    found: list[_Wish] = []
+    replicas, services = many
+    count = 0
+    while (services is None or len(found) < services) and (replicas is None or count < replicas):
+        row = _drawn(dice, MODELS)
+        wish = _Wish(
+            weights=float(str(row[0])),
+            request=int(str(row[1])) * part // 64,
+            rungs=RUNGS[dice.below(3)],
+            wanted=(2, 4, 8, 16)[dice.below(4)],
+            replicas=min(1 + dice.below(4), replicas - count if replicas else 4),
+            priority=10 * (1 + dice.below(5)),
+            apart=not dice.below(4),
+        )
+        if wish.least(shapes):
+            found.append(wish)
+            count += wish.replicas
+    return found
 
 
 def _drawn(dice: Dice, table: tuple[tuple[object, ...], ...]) -> tuple[object, ...]:
@@ -101,8 +170,8 @@ def _drawn(dice: Dice, table: tuple[tuple[object, ...], ...]) -> tuple[object, .
     return table[-1]
 
 
-def _host(number: int, row: tuple[object, ...]) -> Host:
-    name, mib, count = str(row[0]), int(str(row[1])), int(str(row[2]))
+def _host(number: int, row: tuple[object, ...], most: int) -> Host:
+    name, mib, count = str(row[0]), int(str(row[1])), min(most, int(str(row[2])))
     kind = GpuKind(name=name, memory_bytes=mib * MIB, cuda_total_bytes=mib * MIB, compute=(8, 0))
     gpus = tuple(
         Gpu(index=n, kind=kind, reserved_bytes=0, utilization_permille=1000, island=0)
@@ -115,55 +184,52 @@ def _host(number: int, row: tuple[object, ...]) -> Host:
 
 
 def _service(
-    dice: Dice, number: int, by_kind: dict[str, list[Host]]
-) -> tuple[Service, tuple[Option, ...], int]:
+    number: int, wish: _Wish, by_shape: dict[tuple[str, int], list[Host]]
+) -> tuple[Service, tuple[Option, ...]]:
     name = f"s{number:04}"
-    row = _drawn(dice, MODELS)
-    weights, request = float(str(row[0])), int(str(row[1]))
-    rungs = RUNGS[dice.below(3)]
-    wanted = (2, 4, 8, 16)[dice.below(4)]
-    found, least = [], 1 << 60
-    for variant, part in enumerate(rungs):
-        for _, hosts in sorted(by_kind.items()):
-            budget, count = hosts[0].gpus[0].budget_bytes // MIB, len(hosts[0].gpus)
+    found = []
+    for variant, rung in enumerate(wish.rungs):
+        for (_, count), hosts in sorted(by_shape.items()):
+            budget = hosts[0].gpus[0].budget_bytes // MIB
             for size in (1, 2, 4, 8):
-                demand = _demand(weights * part / 100, request, wanted, size)
-                mib = demand.devices[0].high_bytes // MIB
-                if size <= count and mib <= budget:
-                    least = min(least, mib * size)
-                    groups = tuple(tuple(range(a, a + size)) for a in range(0, count, size))
+                if size <= count and wish.mib(rung, size) <= budget:
+                    groups = tuple(
+                        tuple(range(first, first + size))
+                        for first in range(0, count - size + 1, size)
+                    )
                     found.append(
                         Option(
                             service=name, variant=variant, groups=groups, one_island=True,
-                            hosts=tuple(host.name for host in hosts), demands=(demand,),
+                            hosts=tuple(host.name for host in hosts),
+                            demands=(_demand(wish, rung, size),),
                         )
                     )  # fmt: skip
     service = Service(
-        name=name, task="generate", replicas=1 + dice.below(4), priority=10 * (1 + dice.below(5)),
-        optional=True, placement=PlacementRules(spread="host" if not dice.below(4) else None),
+        name=name, task="generate", replicas=wish.replicas, priority=wish.priority, optional=True,
+        placement=PlacementRules(spread="host" if wish.apart else None),
         variants=tuple(
             Variant(
-                name=f"v{n}", model="m", engine="vllm", context=1024, concurrency=wanted,
+                name=f"v{n}", model="m", engine="vllm", context=1024, concurrency=wish.wanted,
                 kv_tokens=None, offload="none",
             )
-            for n in range(len(rungs))
+            for n in range(len(wish.rungs))
         ),
     )  # fmt: skip
-    return service, tuple(found), least
+    return service, tuple(found)
 
 
-def _demand(weights: float, request: int, wanted: int, size: int) -> Demand:
-    kv = -(-request // size)
-    rest = int(weights * 1024) // size + 1500 + (400 if size > 1 else 0)
+def _demand(wish: _Wish, rung: int, size: int) -> Demand:
+    kv = -(-wish.request // size)
+    rest = wish.mib(rung, size) - kv
     device = Breakdown(weights=Part.exact(rest * MIB, ""), kv=Part.exact(kv * MIB, ""))
     return Demand(
         request=Request(
             engine="vllm", version="0", facts=FACTS, task="generate", context=1024,
-            concurrency=wanted,
+            concurrency=wish.wanted,
         ),
         site=Site(), split=Split(tensor_parallel=size), devices=(device,) * size,
         host=Breakdown(weights=Part.exact(4 * GIB, "")), kv_tokens=1024,
-        growth=Growth(step_bytes=MIB, max_kv_bytes=kv * wanted * MIB) if kv else None,
+        growth=Growth(step_bytes=MIB, max_kv_bytes=kv * wish.wanted * MIB) if kv else None,
     )  # fmt: skip
 
 

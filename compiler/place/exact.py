@@ -21,8 +21,14 @@ from compiler.place.state import State
 # Several objectives become one weighted sum while it stays below this.
 _LARGEST_SUM = 1 << 50
 
+# Less work than this proves nothing.
+_LEAST_WORK = 0.05
+
 FIRST: tuple[Kind, ...] = ("required", "coverage", "rungs")
 CALM: tuple[Kind, ...] = ("disturbed", "moved")
+
+Cut = tuple[dict[Way, int], list[int], int]
+"""What each way is worth on a GPU, the GPUs that it is about, and the most that one can hold."""
 
 Entry = tuple[Way, int]
 """A way on a place of its family."""
@@ -169,6 +175,18 @@ class Model:
         if most_moves is not None:
             add("max_moves", dict(self._calm["moved"]), most_moves - state.fixed_moves(self._of))
 
+    def add_cuts(self, cuts: Iterable[Cut]) -> None:
+        """Rules that every plan keeps, of what stands on each of some GPUs."""
+        on: dict[int, list[tuple[int, Way]]] = defaultdict(list)
+        for x, (way, n) in enumerate(self.columns):
+            for gpu in self.problem.families[way.family].places[n][1]:
+                on[gpu].append((x, way))
+        for worths, gpus, most in cuts:
+            for gpu in gpus:
+                terms = {x: worths[way] for x, way in on[gpu] if way in worths}
+                if len(terms) > 1:
+                    self.program.at_most("", terms, most)
+
     # Objectives
 
     def sums(self) -> list[Sum]:
@@ -203,12 +221,16 @@ class Model:
         }
         return Sum(("gpus", None), terms, self.wanted.total())
 
+    def hold_sum(self, each: Sum, values: list[int]) -> None:
+        """Keeps what one objective has at the values."""
+        if each.terms:
+            self.program.at_most("", each.terms, value_of(each, values))
+
     def hold(self, kinds: Iterable[Kind], values: list[int]) -> None:
         """Keeps what these objectives have at the values."""
         for each in self.sums():
-            if each.goal[0] in kinds and each.terms:
-                reached = sum(weight * values[x] for x, weight in each.terms.items())
-                self.program.at_most("", each.terms, reached)
+            if each.goal[0] in kinds:
+                self.hold_sum(each, values)
 
     def solve(
         self, kinds: Iterable[Kind], values: list[int], limit: float, *, names: bool = False
@@ -348,12 +370,58 @@ def place_anew(state: State, where: Neighbourhood) -> Proof:
     return proof
 
 
+def place_in_order(
+    state: State,
+    kinds: tuple[Kind, ...],
+    bounds: dict[Goal, int],
+    limit: float,
+    cuts: Callable[[Goal], Iterable[Cut]],
+) -> dict[Goal, int]:
+    """The whole fleet, one objective of these kinds after another, each held for those after it.
+
+    `bounds`: what no plan passes, of each objective; one that is at its bound is held at once.
+    The state is never worse for it. Gives the bounds of all that is proven now.
+    """
+    p = state.problem
+    levels = "room" in kinds
+    entries = [(s.way, s.place) for s in (state.take(key) for key in sorted(state.placed))]
+    if not levels:
+        entries = [(way.ladder[0], n) for way, n in entries]
+    wanted = +Counter(dict(enumerate(p.possible)))
+    every = p.ways if levels else p.least
+    model = Model(state, range(len(p.host_names)), wanted, lambda i: every[i])
+    values = model.values(entries)
+    proven: dict[Goal, int] = {}
+    needed = sum(service.replicas for service in p.services if not service.optional)
+    for each in model.sums():
+        # What is required counts those that are missing, its sum those that are there.
+        missing = needed if each.goal[0] == "required" else 0
+        if each.goal[0] not in kinds or not each.terms:
+            if each.terms and each.goal[0] in FIRST:
+                model.hold_sum(each, values)
+            continue
+        if value_of(each, values) + missing > bounds[each.goal] and limit > _LEAST_WORK:
+            model.add_cuts(cuts(each.goal))
+            values, is_proven, work = improve(model.program, [each.terms], values, limit / 2)
+            limit -= work
+            if is_proven:
+                proven[each.goal] = value_of(each, values) + missing
+        model.hold_sum(each, values)
+    names = model.names()
+    if names.terms:
+        values, _, _ = improve(model.program, [names.terms], values, _LEAST_WORK)
+    for way, n in model.chosen(values):
+        state.put(way, n)
+    return proven
+
+
+def value_of(each: Sum, values: list[int]) -> int:
+    """What an objective has at these values."""
+    return sum(weight * values[x] for x, weight in each.terms.items())
+
+
 def _reached(model: Model, kinds: tuple[Kind, ...], values: list[int]) -> list[int]:
-    return [
-        sum(weight * values[x] for x, weight in each.terms.items())
-        for each in model.sums()
-        if each.goal[0] in kinds
-    ]
+    return [value_of(each, values) for each in model.sums() if each.goal[0] in kinds]
 
 
 def _ways(

@@ -7,12 +7,13 @@ begins with an answer, and what is at its bound already is not searched for.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from math import gcd
 
 from compiler.ir.progress import Effort, Reporter, Step
 from compiler.place.construct import SMALLEST, Prices, Taste, climb, construct, realise
-from compiler.place.exact import Neighbourhood, cover_all, place_anew
+from compiler.place.exact import FIRST, Cut, cover_all, place_in_order
 from compiler.place.patterns import Patterns
 from compiler.place.problem import Problem
 from compiler.place.score import Goal, Kind, Score, Weights, goals_of, score_of
@@ -23,10 +24,16 @@ from compiler.place.state import State
 _QUARTERS: dict[Effort, int] = {"low": 1, "normal": 4, "high": 16}
 
 # Up to so many GPUs and replicas one exact program is the whole fleet.
-_SMALL_GPUS, _SMALL_REPLICAS = 24, 20
+_SMALL_GPUS, _SMALL_REPLICAS = 32, 60
+
+# With so few the program proves most, so that less is searched for before it.
+_FEW_REPLICAS = 20
 
 # A bound from fewer rounds of the linear program is too weak to be told.
 _FEWEST_ROUNDS = 10
+
+# Work of the solver before anything else is tried on them.
+_AT_ONCE = 0.2
 
 # More columns than this CP-SAT cannot look at within its limit.
 _SMALL_COLUMNS = 4000
@@ -53,9 +60,10 @@ class Budget:
         steps = ((40, 240_000, 40, 8), (400, 300_000, 30, 4), (6000, 2_500_000, 25, 2))
         found = next((each for each in steps if n <= each[0]), (0, 12_000_000, 10, 2))
         part = _QUARTERS[effort]
+        few = n <= _SMALL_GPUS and sum(problem.possible) <= _FEW_REPLICAS
         return Budget(
             questions=found[1] * part // 4,
-            solver=0.6 * part / 4,
+            solver=(2.0 if few else 0.6) * part / 4,
             rounds=max(10, 15 * part),
             bounds=max(20, 10 * part) * (3 if n <= steps[0][0] else 1),
             trials=max(4, found[2] * part // 4),
@@ -151,6 +159,7 @@ class Fresh:
         state = construct(problem, self.weights, self.flat, Taste(factor=0))
         self.best = Best(problem, state, score_of(state), list(self.ideal), report)
         columns = sum(len(problem.families[w.family].places) for ways in problem.ways for w in ways)
+        self.is_tiny = sum(problem.possible) <= _FEW_REPLICAS
         self.is_small = (
             len(problem.gpu_host) <= _SMALL_GPUS
             and sum(problem.possible) <= _SMALL_REPLICAS
@@ -167,36 +176,52 @@ class Fresh:
             if self._first(best.consider(state)) == self._first(self.ideal):
                 break
         best.tell("first answer")
-        is_ideal = self._first(best.score) == self._first(self.ideal)
-        if not is_ideal and not (self.is_small and self._exact(room=False)):
-            self._search_places()
+        if self._first(best.score) != self._first(self.ideal):
+            n = 1 + len(p.priorities)
+            # The ideal of what comes later is that of replicas that are all placed.
+            self._forget(n)
+            if not self._exact_at_once(0, self.n_first):
+                self._search_places()
+            if self._first(best.score) == self._first(self.ideal):
+                best.bounds = list(self.ideal)
         self._room()
         return best
 
     def _first(self, score: Score | list[int]) -> tuple[int, ...]:
         return tuple(score[: self.n_first])
 
-    def _exact(self, *, room: bool) -> bool:
-        """A small fleet as one program; True when that proves it."""
+    def _exact_at_once(self, low: int, high: int) -> bool:
+        """A few replicas as one program, without prices and search; True when that proves it."""
+        if self.is_small and self.is_tiny:
+            self._exact(lambda _: (), _AT_ONCE, room=low > 0)
+        return not self._has_gap(low, high)
+
+    def _exact(self, cuts: Callable[[Goal], Iterable[Cut]], limit: float, *, room: bool) -> None:
+        """A small fleet as one program, objective by objective, from the best plan there is."""
         best = self.best
-        state = best.state.copy(least=not room)
         best.tell("exact")
-        where = Neighbourhood(
-            hosts=tuple(range(len(self.problem.host_names))),
-            limit=self.budget.solver,
-            first=not room,
-            room=room,
-        )
-        proof = place_anew(state, where)
-        best.consider(state)
-        if room and proof.room:
-            best.bounds[self.n_first :] = best.score[self.n_first :]
-        if not room and proof.first:
-            best.bounds[: self.n_first] = best.score[: self.n_first]
-            if self._first(best.score) != self._first(self.ideal):
-                # The ideal of room is that of replicas that are all on their best rung.
-                best.bounds[self.n_first :] = [0] * (len(best.bounds) - self.n_first)
-        return proof.room if room else proof.first
+        kinds: tuple[Kind, ...] = ("room", "gpus") if room else FIRST
+        state = best.state.copy()
+        before = best.score
+        bounds = dict(zip(best.goals, best.bounds, strict=True))
+        proven = place_in_order(state, kinds, bounds, limit, cuts)
+        if not room:
+            # What the best plan had room for, it has at a better rung no more.
+            _raise(state)
+        score = score_of(state)
+        if score <= best.score:
+            best.state, best.score = state, score
+        for at, goal in enumerate(best.goals):
+            if goal in proven and best.score[at] == proven[goal]:
+                best.bounds[at] = proven[goal]
+        if self._first(best.score) != self._first(before):
+            self._forget(self.n_first)
+
+    def _forget(self, since: int) -> None:
+        """Of room and GPUs no more is known than that none of them is negative."""
+        bounds = self.best.bounds
+        bounds[since:] = [0] * (len(bounds) - since)
+        bounds[-1] = self._fewest_gpus()
 
     def _guide(self, *, levels: bool) -> tuple[Patterns, Prices]:
         patterns = Patterns(self.problem, levels=levels)
@@ -221,15 +246,22 @@ class Fresh:
         if not full and len(p.gpu_host) <= _SMALL_GPUS:
             best.tell("coverage")
             proven = cover(p, prices, budget.questions // 32, 1)
-            if cover_all(proven, budget.solver * 2):
+            if cover_all(proven, 1.0):
                 best.bounds[:n] = score_of(proven)[:n]
             best.consider(proven)
         self._starts(guided, proven, prices, full=full)
         self._prove(patterns, 0, self.n_first)
+        if self.is_small and self._has_gap(0, self.n_first):
+            self._exact(patterns.cuts, budget.solver, room=False)
+
+    def _has_gap(self, low: int, high: int) -> bool:
+        best = self.best
+        return best.score[low:high] != tuple(best.bounds[low:high])
 
     def _starts(self, guided: State, proven: State | None, prices: Prices, *, full: bool) -> None:
         """Searches from several starts; each round keeps half of them, with twice as much each."""
         p, best, budget = self.problem, self.best, self.budget
+        questions = budget.questions // (3 if self.is_small and self.is_tiny else 1)
         climbed: Prices | None = None
         searches = []
         for seed in range(1, budget.starts + 1):
@@ -241,13 +273,13 @@ class Fresh:
             elif seed % 2:
                 climbed, state = climb(p, prices, budget.trials, seed)
             else:
-                share = budget.questions // (4 * budget.starts)
+                share = questions // (4 * budget.starts)
                 state = cover(p, climbed or prices, share, seed)
             state.questions = 0
             searches.append(Search(state, self.weights, prices, seed))
         while True:
             for search in searches:
-                search.run(budget.questions // (4 * len(searches)))
+                search.run(questions // (4 * len(searches)))
                 if self._first(best.consider(search.state)) == self._first(self.ideal):
                     return
                 best.tell("search")
@@ -271,12 +303,8 @@ class Fresh:
                 _raise(state)
                 if list(best.consider(state)) == self.ideal:
                     return
-        if self.is_small:
-            search = Search(best.state.copy(), self.weights, self.flat, levels=True)
-            search.run(6000)
-            best.consider(search.state)
-            if self._exact(room=True):
-                return
+        if self._exact_at_once(self.n_first, len(self.ideal)):
+            return
         patterns, prices = self._guide(levels=True)
         for factor in (4, 16, 64):
             state = construct(p, self.weights, prices, Taste(factor=factor, levels=True))
@@ -288,11 +316,13 @@ class Fresh:
         best.consider(state)
         search = Search(best.state.copy(), self.weights, prices, levels=True)
         for _ in range(4):
-            search.run(budget.questions // 8)
+            search.run(budget.questions // (24 if self.is_small and self.is_tiny else 8))
             if list(best.consider(search.state)) == self.ideal:
                 return
             best.tell("room")
         self._prove(patterns, self.n_first, len(self.ideal))
+        if self.is_small and self._has_gap(self.n_first, len(self.ideal)):
+            self._exact(patterns.cuts, budget.solver, room=True)
 
     # Bounds
 
@@ -306,11 +336,9 @@ class Fresh:
         score, bounds = best.score, best.bounds
         # The ideal of what comes later is that of replicas that are all placed.
         if low == 0 and score[1:n] != tuple(self.ideal[1:n]):
-            bounds[n:] = [0] * (len(bounds) - n)
-            bounds[-1] = self._fewest_gpus()
+            self._forget(n)
         elif low == 0 and self._first(score) != self._first(self.ideal):
-            bounds[self.n_first :] = [0] * (len(bounds) - self.n_first)
-            bounds[-1] = self._fewest_gpus()
+            self._forget(self.n_first)
         patterns.seed(best.state)
         needed = sum(s.replicas for s in p.services if not s.optional)
         end = patterns.rounds + (self.budget.bounds if low == 0 else self.budget.bounds // 2)

@@ -22,6 +22,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from compiler.place.exact import Cut
 from compiler.place.linear import Linear
 from compiler.place.problem import Problem, Way
 from compiler.place.score import SCALE, Goal
@@ -34,6 +35,9 @@ _S = 1 << 20
 
 # A knapsack has at most so many units; demand and budget both round down, which keeps the bound.
 _UNITS = 2048
+
+# Worths in a cut are at most this.
+_COARSE = 1000
 
 # Rounds in which every kind of GPU is priced.
 _WHOLE_AT_FIRST, _WHOLE_EVERY = 3, 6
@@ -102,6 +106,8 @@ class Patterns:
         self._value: Numbers = np.zeros(len(self.items), dtype=np.int64)
         self._prices_of_kinds = [0.0] * len(self._kinds)
         self.rounds = 0
+        self._solved: dict[Goal, Numbers] = {}
+        """Worths of parts at the best prices of the bound of each objective."""
         for n, way in enumerate(self.items):
             if not way.size:
                 self._add(None, {n: 1})
@@ -286,7 +292,45 @@ class Patterns:
                 break
             if stop_at is not None and goal is not None and now < stop_at + 1 - 1e-7:
                 break
-        return None if best is None else best[0] // _S
+        if best is None:
+            return None
+        if goal is not None:
+            self._solved[goal] = self._profit(best[1])
+        return best[0] // _S
+
+    def cuts(self, goal: Goal) -> list[Cut]:
+        """For an objective, what no pattern of one GPU passes.
+
+        The prices at which a bound was found say what each way is worth; as rules on each GPU they
+        tell a solver of single places what the program of patterns knows.
+        """
+        found: list[Cut] = []
+        profit = self._solved.get(goal)
+        if profit is None:
+            return found
+        gpus: dict[int, list[int]] = defaultdict(list)
+        for gpu, kind in self._of_gpu.items():
+            gpus[kind.number].append(gpu)
+        for kind in self._kinds:
+            mine = profit[kind.items]
+            coarse = mine * _COARSE // max(1, int(mine.max(initial=0)))
+            most, _ = _knapsack(kind, coarse)
+            terms = {
+                self.items[n]: value
+                for n, value in zip(kind.items.tolist(), coarse.tolist(), strict=True)
+                if value > 0
+            }
+            if terms:
+                found.append((terms, gpus[kind.number], most))
+        return found
+
+    def _profit(self, duals: _Duals) -> Numbers:
+        """What a part of each item is worth at these prices."""
+        total = self._value * _S
+        for goal, price in duals.eta.items():
+            total = total + self._held[goal][1] * price
+        own = total - duals.mu[self._service]
+        return -((-own) // self._size)
 
     def _duals(self) -> _Duals:
         linear = self._linear
