@@ -10,7 +10,7 @@ from ruamel.yaml import YAML
 
 from compiler.engines.llamacpp.demand.demands import _whole
 from compiler.engines.llamacpp.engine import ENGINE
-from compiler.engines.llamacpp.flags.builds import Graph, parse_build
+from compiler.engines.llamacpp.flags.builds import Era, parse_build
 from compiler.engines.llamacpp.memory.nodes import graph_tensors, largest_graph
 from compiler.engines.llamacpp.model import knowledge
 from compiler.engines.llamacpp.model.architectures import (
@@ -140,7 +140,7 @@ def test_the_limit_is_the_next_prime_behind_eight_nodes_a_tensor() -> None:
     )
     options = _whole(asked, site(RTX_4090), shape, build)
     assert largest_graph(shape, 512) == 2053
-    assert graph_tensors(shape, options, Graph()) == 2058
+    assert graph_tensors(shape, options, Era()) == 2058
 
 
 def test_slots_that_share_a_pool_start() -> None:

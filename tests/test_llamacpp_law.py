@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from compiler.engines.llamacpp.flags.builds import Graph
+from compiler.engines.llamacpp.flags.builds import Era
 from compiler.engines.llamacpp.ggml.steps import Arena
 from compiler.engines.llamacpp.graphs.job import stack_for
 from compiler.engines.llamacpp.graphs.stack import Stack
@@ -29,8 +29,8 @@ MIXED = (
 def check_abridged(shape: Shape, options: Options) -> Stack:
     """The layers that were simulated, if all of them take the same."""
     layout = lay_out(shape, options)
-    whole = compute_bytes(shape, options, layout, Graph(), abridge=False)
-    assert compute_bytes(shape, options, layout, Graph()) == whole
+    whole = compute_bytes(shape, options, layout, Era(), abridge=False)
+    assert compute_bytes(shape, options, layout, Era()) == whole
     return stack_for(shape, options, layout)
 
 
@@ -102,10 +102,10 @@ def test_layers_in_other_places_are_abridged(model: str, flags: str, gpus: int) 
     options = options_of(shape, flags, gpus)
     layout = lay_out(shape, options)
     simulate.cache_clear()
-    found = compute_bytes(shape, options, layout, Graph())
+    found = compute_bytes(shape, options, layout, Era())
     # A prompt and a decode step, and neither was simulated whole.
     assert simulate.cache_info().misses <= 2
-    assert found == compute_bytes(shape, options, layout, Graph(), abridge=False)
+    assert found == compute_bytes(shape, options, layout, Era(), abridge=False)
 
 
 @pytest.mark.parametrize(("model", "flags"), [("gemma3n-e4b", "ngl=10"), ("gemma4-e4b", "ngl=12")])

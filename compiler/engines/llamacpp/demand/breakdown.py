@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from compiler.engines.llamacpp.demand.reads import experts_on_host, host_permille
-from compiler.engines.llamacpp.flags.builds import Build, graphs
+from compiler.engines.llamacpp.flags.builds import Build, eras_of
 from compiler.engines.llamacpp.launch.options import Options
 from compiler.engines.llamacpp.launch.requests import pooling_name
 from compiler.engines.llamacpp.memory import host, runtime
@@ -105,7 +105,7 @@ def taken(shape: Shape, options: Options, build: Build, expert_layers: int | Non
         ),
         host_layers=host_layers,
         host_experts=experts_on_host(shape, options, found.layout),
-        host_permille=host_permille(shape, options, found.layout, graphs(build.number)[-1])
+        host_permille=host_permille(shape, options, found.layout, eras_of(build.number)[-1])
         if chosen
         else 0,
     )

@@ -16,7 +16,7 @@ from compiler.engines.llamacpp.demand.breakdown import (
 from compiler.engines.llamacpp.demand.reads import is_expert
 from compiler.engines.llamacpp.demand.splits import best_split, budgets_of, next_split, too_large
 from compiler.engines.llamacpp.flags import builds
-from compiler.engines.llamacpp.flags.builds import Build, graphs
+from compiler.engines.llamacpp.flags.builds import Build, eras_of
 from compiler.engines.llamacpp.flags.check import choice_word
 from compiler.engines.llamacpp.ggml.cuda import attention_runs
 from compiler.engines.llamacpp.graphs.job import telling_capabilities
@@ -239,7 +239,7 @@ def _unstartable(shape: Shape, options: Options, build: Build) -> Refusal | None
             "differ, and latent attention keeps one row for both"
         )
         return Refusal(code="cache-types", detail=detail)
-    *_, graph = graphs(build.number)
+    *_, graph = eras_of(build.number)
     # The limit is that of the builds that rotate a quantized cache; before, graphs were smaller.
     if graph.rotation and too_many_nodes(shape, options, graph):
         detail = (

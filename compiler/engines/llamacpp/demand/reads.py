@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from compiler.engines.llamacpp.flags.builds import Graph
+from compiler.engines.llamacpp.flags.builds import Era
 from compiler.engines.llamacpp.launch.options import Moves, Options
 from compiler.engines.llamacpp.model.shape import Shape
 from compiler.engines.llamacpp.placed.cache import layer_cache
@@ -14,7 +14,7 @@ from compiler.engines.llamacpp.placed.weights import HOST, loads, outer_weights
 _WHOLE = 1000
 
 
-def host_permille(shape: Shape, options: Options, layout: Layout, graph: Graph) -> int:
+def host_permille(shape: Shape, options: Options, layout: Layout, era: Era) -> int:
     """Of the bytes that a token reads, the thousandths in RAM; 1 to 999 where there are any.
 
     The speed of a decode step is that of the memory from which it reads its weights and its cache,
@@ -22,7 +22,7 @@ def host_permille(shape: Shape, options: Options, layout: Layout, graph: Graph) 
     size. The cache counts as that of one full slot.
     """
     host, total = 0, 0
-    cached = layer_cache(shape, options, graph, on_gpu=True)
+    cached = layer_cache(shape, options, era, on_gpu=True)
     rows = zip(layout.layers, _reads(shape, options.moves), cached, strict=False)
     for device, (own, moved), (kv, state) in rows:
         cache = (kv + state) // options.slots

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from compiler.engines.llamacpp.flags.builds import Build, graphs
+from compiler.engines.llamacpp.flags.builds import Build, eras_of
 from compiler.engines.llamacpp.launch.options import Options
 from compiler.engines.llamacpp.memory import runtime
 from compiler.engines.llamacpp.memory.extras import extra_high_bytes, extras
@@ -73,7 +73,7 @@ def budgets_of(site: Site) -> list[int]:
 
 def _layer_costs(shape: Shape, options: Options, build: Build) -> list[int]:
     """Bytes that each layer on a GPU, and last the output, brings to the GPU that takes it."""
-    graph = graphs(build.number)[-1]
+    graph = eras_of(build.number)[-1]
     active = min(options.gpu_layers, shape.layers_in_file + 1)
     cached = layer_cache(shape, options, graph, on_gpu=True)
     costs = []

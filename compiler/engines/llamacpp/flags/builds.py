@@ -34,7 +34,7 @@ _RELEASES = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Graph:
+class Era:
     """How the graph code of a build differs from that of 2026-10-01, where all but the last hold.
 
     Each was read off the logs of its time; the table in docs/memory-llamacpp.md names them.
@@ -166,10 +166,10 @@ def known_release(text: str) -> int | None:
 
 
 @lru_cache(maxsize=512)
-def graphs(number: int) -> tuple[Graph, ...]:
+def eras_of(number: int) -> tuple[Era, ...]:
     """The graph code of a build; two where the build lies between known ones: older, newer."""
-    older, newer = Graph(), Graph()
-    for field in fields(Graph):
+    older, newer = Era(), Era()
+    for field in fields(Era):
         without, known = _CHANGES[field.name]
         default = getattr(older, field.name)
         if number < known:

@@ -19,7 +19,7 @@ from compiler.engines.llamacpp.ggml.tensor import (
     transpose,
     view,
 )
-from compiler.engines.llamacpp.graphs.builder import Build, CacheInputs, linear
+from compiler.engines.llamacpp.graphs.builder import CacheInputs, GraphBuilder, linear
 from compiler.engines.llamacpp.model.quants import block, row_bytes
 
 _F32 = 4  # bytes
@@ -43,7 +43,7 @@ PLAIN = Extras()
 
 
 def project(
-    b: Build, x: Tensor, at: int, query_head: int | None = None
+    b: GraphBuilder, x: Tensor, at: int, query_head: int | None = None
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Q, K and V of a block, by head (llama-graph.cpp `build_qkv`)."""
     layer = b.layer(at)
@@ -66,7 +66,7 @@ def project(
     )
 
 
-def project_flat(b: Build, x: Tensor, at: int) -> tuple[Tensor, Tensor, Tensor]:
+def project_flat(b: GraphBuilder, x: Tensor, at: int) -> tuple[Tensor, Tensor, Tensor]:
     """Q, K and V of a block as rows; a model without V uses K."""
     q = linear(x, b.get(at, "attn_q"), b.bias(at, "attn_q"))
     k = linear(x, b.get(at, "attn_k"), b.bias(at, "attn_k"))
@@ -76,7 +76,7 @@ def project_flat(b: Build, x: Tensor, at: int) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def project_normed(
-    b: Build, x: Tensor, at: int, norms: tuple[Tensor, Tensor | None]
+    b: GraphBuilder, x: Tensor, at: int, norms: tuple[Tensor, Tensor | None]
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Q, K and V of a block, by head, where Q and K are normalized over all heads."""
     layer, tokens = b.layer(at), b.job.tokens
@@ -89,16 +89,16 @@ def project_normed(
     )
 
 
-def _head_view(b: Build, y: Tensor, head: int, heads: int) -> Tensor:
+def _head_view(b: GraphBuilder, y: Tensor, head: int, heads: int) -> Tensor:
     tokens = b.job.tokens
     part = view(y, (head, heads, tokens), (_F32, _F32 * head, y.nb[1], y.nb[1] * tokens))
-    if b.job.graph.fused_qkv_views:
+    if b.job.era.fused_qkv_views:
         return part
     return reshape(cont(part, head * heads, tokens), head, heads, tokens)
 
 
 def attend(
-    b: Build,
+    b: GraphBuilder,
     qkv: tuple[Tensor, Tensor | None, Tensor | None],
     at: int,
     extras: Extras = PLAIN,
@@ -132,7 +132,7 @@ def attend(
 
 
 def attention(
-    b: Build, qkv: tuple[Tensor, Tensor, Tensor], mask: Tensor, extras: Extras = PLAIN
+    b: GraphBuilder, qkv: tuple[Tensor, Tensor, Tensor], mask: Tensor, extras: Extras = PLAIN
 ) -> Tensor:
     """Scores, softmax and the weighted sum, fused or not (`build_attn_mha`)."""
     q, k, v = qkv
@@ -188,19 +188,19 @@ def _rotate(x: Tensor, rotation: Tensor) -> Tensor:
     return reshape(matmul(rotation, flat), *x.ne)
 
 
-def _caches(b: Build, at: int, cells: int) -> tuple[Tensor, Tensor | None]:
+def _caches(b: GraphBuilder, at: int, cells: int) -> tuple[Tensor, Tensor | None]:
     job = b.job
     layer = b.layer(at)
     device = b.device_of_state(at)
     key = resident((layer.k_width, cells, job.streams), job.type_k, device, weight=False)
-    if job.shape.latent.absorbed and job.graph.latent_rows:
+    if job.shape.latent.absorbed and job.era.latent_rows:
         return key, None
     width = layer.v_width if job.flash_attention else b.widest_v()
     return key, resident((width, cells, job.streams), job.type_v, device, weight=False)
 
 
 def _write(
-    b: Build,
+    b: GraphBuilder,
     inputs: CacheInputs,
     values: tuple[Tensor, Tensor],
     caches: tuple[Tensor, Tensor | None],
@@ -229,12 +229,12 @@ def _write(
     b.graph.expand(set_rows(column, reshape(flat, 1, flat.elements), inputs.v_ids))
 
 
-def write_key(b: Build, key: Tensor, cache: Tensor, ids: Tensor) -> None:
+def write_key(b: GraphBuilder, key: Tensor, cache: Tensor, ids: Tensor) -> None:
     """Keys written to the rows of a cache (`cpy_k`)."""
     b.graph.expand(set_rows(_flat(cache), _row_view(key), ids))
 
 
-def _write_by_copy(b: Build, value: Tensor, cache: Tensor) -> None:
+def _write_by_copy(b: GraphBuilder, value: Tensor, cache: Tensor) -> None:
     """Until August 2025 K and V were copied to a view of the cache."""
     count = value.ne[0] * value.ne[1] * b.job.tokens
     span = row_bytes(cache.dtype, count)
@@ -255,7 +255,7 @@ def _row_view(value: Tensor) -> Tensor:
 
 
 def _cache_views(
-    b: Build, at: int, cells: int, k_cache: Tensor, v_cache: Tensor | None
+    b: GraphBuilder, at: int, cells: int, k_cache: Tensor, v_cache: Tensor | None
 ) -> tuple[Tensor, Tensor]:
     job = b.job
     layer = b.layer(at)
@@ -283,7 +283,7 @@ def _cache_views(
 
 
 def latent(
-    b: Build, x: Tensor, at: int, *, low: Tensor | None = None, mask: Tensor | None = None
+    b: GraphBuilder, x: Tensor, at: int, *, low: Tensor | None = None, mask: Tensor | None = None
 ) -> Tensor:
     """Multi-head latent attention with absorbed matrices (models/deepseek2.cpp).
 
@@ -316,16 +316,16 @@ def latent(
     return matmul(b.get(at, "attn_output"), attend(b, (query, key, compressed), at, extras))
 
 
-def _tempered(b: Build, q: Tensor) -> Tensor:
+def _tempered(b: GraphBuilder, q: Tensor) -> Tensor:
     return apply("mul", q, b.attention_scale) if b.job.shape.temperature else q
 
 
-def low_rank_query(b: Build, x: Tensor, at: int) -> Tensor:
+def low_rank_query(b: GraphBuilder, x: Tensor, at: int) -> Tensor:
     """Q before it is widened."""
     return b.norm(matmul(b.get(at, "attn_q_a"), x), b.find(at, "attn_q_a_norm"), at=at)
 
 
-def expanded_latent(b: Build, x: Tensor, at: int) -> Tensor:
+def expanded_latent(b: GraphBuilder, x: Tensor, at: int) -> Tensor:
     """Latent attention whose K and V are written out (models/deepseek2.cpp, not `is_mla`)."""
     shape, layer = b.job.shape, b.layer(at)
     heads, tokens, rank, rope = layer.heads, b.job.tokens, shape.latent.rank, shape.rotary

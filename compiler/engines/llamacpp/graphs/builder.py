@@ -60,7 +60,7 @@ class IndexerInputs:
     chosen: Tensor | None = None
 
 
-class Build:
+class GraphBuilder:
     """A graph being built for a job. Mutable: tensors are added as the model's code would."""
 
     __slots__ = (
@@ -200,7 +200,7 @@ class Build:
         if self.job.shape.embedding_scale:
             x = apply("scale", x)
         self.graph.expand(x)
-        if self.job.graph.embedding_input:
+        if self.job.era.embedding_input:
             self.graph.expand(given)
         return x
 
@@ -213,9 +213,9 @@ class Build:
             self.sliding = self._no_cache_inputs() if windowed else None
             return
         self.cache = self._cache_inputs(job.cells)
-        if windowed and not job.graph.sliding_cache:
+        if windowed and not job.era.sliding_cache:
             self.second_mask = self._mask(job.cells)
-        if windowed and job.graph.sliding_cache:
+        if windowed and job.era.sliding_cache:
             self.sliding = self._cache_inputs(job.sliding_cells)
         self._add_rotations(self.cache, sliding=False)
         if self.sliding is not None:
@@ -230,9 +230,9 @@ class Build:
     def _cache_inputs(self, cells: int) -> CacheInputs:
         job = self.job
         k_ids = v_ids = None
-        if job.graph.row_indices:
+        if job.era.row_indices:
             k_ids = new_input((job.tokens,), "i64")
-            if not (job.shape.latent.absorbed and job.graph.latent_rows):
+            if not (job.shape.latent.absorbed and job.era.latent_rows):
                 count = 1 if job.flash_attention else self.widest_v()
                 v_ids = new_input((job.tokens * count,), "i64")
         return CacheInputs(k_ids=k_ids, v_ids=v_ids, mask=self._mask(cells), cells=cells)
@@ -250,7 +250,7 @@ class Build:
 
     def _mask(self, cells: int) -> Tensor:
         job = self.job
-        half = job.flash_attention and job.graph.half_mask
+        half = job.flash_attention and job.era.half_mask
         streams = 1 if job.streams == 1 else job.sequences
         ne = (cells, job.tokens // streams, 1, streams)
         mask = new_input(ne, "f16" if half else "f32")
@@ -260,7 +260,7 @@ class Build:
         job = self.job
         layers = [layer for layer in self._layers if layer.attention]
         own = [layer for layer in layers if layer.sliding == sliding] or layers
-        if not own or not job.graph.rotation or job.shape.latent.absorbed:
+        if not own or not job.era.rotation or job.shape.latent.absorbed:
             return
         inputs.k_rotation = _rotation(job.type_k, own[0].head_k, grows=True)
         inputs.v_rotation = _rotation(job.type_v, own[0].head_v, grows=False)

@@ -16,7 +16,7 @@ from compiler.engines.llamacpp.ggml.tensor import (
     set_rows,
     view,
 )
-from compiler.engines.llamacpp.graphs.builder import Build, linear
+from compiler.engines.llamacpp.graphs.builder import GraphBuilder, linear
 
 Gating = Literal["softmax", "sigmoid", "softmax_weight"]
 
@@ -50,7 +50,7 @@ class Router:
 
 
 def feed_forward(
-    b: Build, x: Tensor, at: int, suffix: str = "", *, prefix: str = "", halved: bool = False
+    b: GraphBuilder, x: Tensor, at: int, suffix: str = "", *, prefix: str = "", halved: bool = False
 ) -> Tensor:
     """Gated or plain feed-forward; `halved`: gate and up are one matrix (`build_ffn`)."""
     name = prefix + "ffn_{}" + suffix
@@ -65,19 +65,21 @@ def feed_forward(
     return linear(y, b.get(at, name.format("down")), b.bias(at, name.format("down")))
 
 
-def _activated(b: Build, x: Tensor) -> Tensor:
+def _activated(b: GraphBuilder, x: Tensor) -> Tensor:
     y = apply("unary", x)
     return apply("sqr", y) if b.job.shape.family.squared else y
 
 
-def gated(b: Build, gate: Tensor, up: Tensor) -> Tensor:
+def gated(b: GraphBuilder, gate: Tensor, up: Tensor) -> Tensor:
     """The activated gate times the other half."""
-    if b.job.graph.fused_glu:
+    if b.job.era.fused_glu:
         return Tensor(gate.ne, gate.dtype, "glu", (gate, up))
     return apply("mul", apply("unary", gate), up)
 
 
-def mixture(b: Build, x: Tensor, at: int, router: Router, logits: Tensor | None = None) -> Tensor:
+def mixture(
+    b: GraphBuilder, x: Tensor, at: int, router: Router, logits: Tensor | None = None
+) -> Tensor:
     """Routed experts and their weighted sum (`build_moe_ffn`); `logits` if not from x."""
     used = b.layer(at).experts_used
     count = b.job.shape.experts.count
@@ -104,7 +106,9 @@ def mixture(b: Build, x: Tensor, at: int, router: Router, logits: Tensor | None 
     return _sum(b, experts, None if router.weight_first else [raw, weights], used)
 
 
-def _route(b: Build, logits: Tensor, at: int, router: Router) -> tuple[Tensor, Tensor, Tensor]:
+def _route(
+    b: GraphBuilder, logits: Tensor, at: int, router: Router
+) -> tuple[Tensor, Tensor, Tensor]:
     used = b.layer(at).experts_used
     count = b.job.shape.experts.count
     tokens = logits.ne[1]
@@ -131,7 +135,7 @@ def _route(b: Build, logits: Tensor, at: int, router: Router) -> tuple[Tensor, T
     return probs, ids, weights
 
 
-def _limit_groups(b: Build, scores: Tensor, router: Router, count: int) -> Tensor:
+def _limit_groups(b: GraphBuilder, scores: Tensor, router: Router, count: int) -> Tensor:
     """Only experts of the best groups stay in the choice (DeepSeek 3)."""
     tokens = b.job.tokens
     size = count // router.groups
@@ -144,7 +148,7 @@ def _limit_groups(b: Build, scores: Tensor, router: Router, count: int) -> Tenso
     return reshape(set_rows(apply("fill", grouped), taken, groups), count, tokens)
 
 
-def _expert_hidden(b: Build, x: Tensor, ids: Tensor, at: int, used: int) -> Tensor:
+def _expert_hidden(b: GraphBuilder, x: Tensor, ids: Tensor, at: int, used: int) -> Tensor:
     tokens = x.ne[2]
     if b.find(at, "ffn_gate_up_exps") is not None:
         both = _expert_product(b, "ffn_gate_up_exps", x, ids, at)
@@ -157,7 +161,7 @@ def _expert_hidden(b: Build, x: Tensor, ids: Tensor, at: int, used: int) -> Tens
     return gated(b, _expert_product(b, "ffn_gate_exps", x, ids, at), up)
 
 
-def _expert_product(b: Build, name: str, x: Tensor, ids: Tensor, at: int) -> Tensor:
+def _expert_product(b: GraphBuilder, name: str, x: Tensor, ids: Tensor, at: int) -> Tensor:
     y = matmul_id(b.get(at, name), x, ids)
     scales = b.find(at, f"{name}.scale")
     if scales is not None:
@@ -170,7 +174,7 @@ def _expert_product(b: Build, name: str, x: Tensor, ids: Tensor, at: int) -> Ten
     return apply("add_id", y, bias, ids) if bias is not None else y
 
 
-def _sum(b: Build, experts: Tensor, fused: list[Tensor] | None, used: int) -> Tensor:
+def _sum(b: GraphBuilder, experts: Tensor, fused: list[Tensor] | None, used: int) -> Tensor:
     width, tokens = experts.ne[0], experts.ne[2]
     end = experts.nb[2] * tokens
     parts = []

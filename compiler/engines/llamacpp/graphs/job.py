@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from compiler.engines.llamacpp.flags.builds import Graph
+from compiler.engines.llamacpp.flags.builds import Era
 from compiler.engines.llamacpp.ggml.cuda import (
     KERNEL_TYPES,
     MOST_VECTOR_TOKENS,
@@ -27,7 +27,7 @@ class Job:
     """A graph to be simulated."""
 
     shape: Shape
-    graph: Graph
+    era: Era
     blocks: tuple[Block, ...]
     moves: Moves
     first_device: int
@@ -63,12 +63,12 @@ class Job:
 
 
 def job_for(
-    shape: Shape, options: Options, layout: Layout, graph: Graph, rows: int, stack: Stack
+    shape: Shape, options: Options, layout: Layout, era: Era, rows: int, stack: Stack
 ) -> Job:
     """The job of a model under explicit options."""
     return Job(
         shape=shape,
-        graph=_telling(shape, options, graph),
+        era=_relevant(shape, options, era),
         blocks=stack.abridged,
         moves=options.moves,
         first_device=layout.layers[0],
@@ -104,23 +104,23 @@ def telling_capabilities(shape: Shape, options: Options) -> tuple[int, ...]:
     return options.capabilities or (_ADA,) * options.gpus
 
 
-def _telling(shape: Shape, options: Options, graph: Graph) -> Graph:
+def _relevant(shape: Shape, options: Options, era: Era) -> Era:
     """The era without what makes no difference here, so that jobs of neighbouring eras are one."""
     quantized = is_quantized(options.cache_type_k) or is_quantized(options.cache_type_v)
     plain = options.cache_type_k == options.cache_type_v == "f16"
-    hidden = graph.keeps_hidden(shape.arch) or not shape.family.keeps_hidden
+    hidden = era.keeps_hidden(shape.arch) or not shape.family.keeps_hidden
     return replace(
-        graph,
+        era,
         hidden_qwen35=hidden,
         hidden_gemma4=hidden,
         hidden_output=hidden,
-        latent_rows=graph.latent_rows or not shape.latent.absorbed,
-        rotation=graph.rotation or not quantized,
-        attention_copies=graph.attention_copies or plain,
-        reduction_holds=graph.reduction_holds or not shape.experts.count,
-        fusion_holds=graph.fusion_holds or not shape.experts.count,
-        idle_inputs=graph.idle_inputs or not pipelined(shape, options),
-        sliding_cache=graph.sliding_cache or not shape.window,
+        latent_rows=era.latent_rows or not shape.latent.absorbed,
+        rotation=era.rotation or not quantized,
+        attention_copies=era.attention_copies or plain,
+        reduction_holds=era.reduction_holds or not shape.experts.count,
+        fusion_holds=era.fusion_holds or not shape.experts.count,
+        idle_inputs=era.idle_inputs or not pipelined(shape, options),
+        sliding_cache=era.sliding_cache or not shape.window,
         output_limit=True,
         output_counts=True,
         streams=True,

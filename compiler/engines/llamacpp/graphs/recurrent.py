@@ -18,19 +18,19 @@ from compiler.engines.llamacpp.ggml.tensor import (
     view,
 )
 from compiler.engines.llamacpp.graphs.attention import attend, project_flat
-from compiler.engines.llamacpp.graphs.builder import Build
+from compiler.engines.llamacpp.graphs.builder import GraphBuilder
 
 _F32 = 4  # bytes
 
 
-def state_tensor(b: Build, at: int, elements: int) -> Tensor:
+def state_tensor(b: GraphBuilder, at: int, elements: int) -> Tensor:
     """The state of a layer, one row a slot, in its cache buffer."""
     device = b.device_of_state(at)
     return resident((elements, b.job.slots), "f32", device, weight=False)
 
 
 def read_state(
-    b: Build, state: Tensor, size: int, read: Callable[[Tensor, Tensor], Tensor] = get_rows
+    b: GraphBuilder, state: Tensor, size: int, read: Callable[[Tensor, Tensor], Tensor] = get_rows
 ) -> Tensor:
     """The states of the batch's sequences; the others are moved (`build_rs`)."""
     rows = reshape(state, size, state.ne[1])
@@ -44,7 +44,7 @@ def read_state(
     return found
 
 
-def _convolve(b: Build, x: Tensor, taps: int, channels: int, state: Tensor) -> Tensor:
+def _convolve(b: GraphBuilder, x: Tensor, taps: int, channels: int, state: Tensor) -> Tensor:
     """The convolution's window: the kept state before the new columns, and the state anew."""
     slots = b.job.slots
     kept = reshape(read_state(b, state, taps * channels), taps, channels, slots)
@@ -55,7 +55,7 @@ def _convolve(b: Build, x: Tensor, taps: int, channels: int, state: Tensor) -> T
     return joined
 
 
-def delta_net(b: Build, x: Tensor, at: int) -> Tensor:
+def delta_net(b: GraphBuilder, x: Tensor, at: int) -> Tensor:
     """A gated delta net (models/qwen3next.cpp, models/qwen35.cpp, models/delta-net-base.cpp)."""
     job, state = b.job, b.job.shape.state
     tokens, slots = b.seq_tokens, job.slots
@@ -85,7 +85,7 @@ def delta_net(b: Build, x: Tensor, at: int) -> Tensor:
     return _delta_output(b, at, result, own_state, z)
 
 
-def _delta_gates(b: Build, x: Tensor, at: int) -> tuple[Tensor, Tensor]:
+def _delta_gates(b: GraphBuilder, x: Tensor, at: int) -> tuple[Tensor, Tensor]:
     state, tokens, slots = b.job.shape.state, b.seq_tokens, b.job.slots
     value_heads = state.rank
     if b.job.shape.arch == "qwen3next":
@@ -112,13 +112,13 @@ def _channel_view(x: Tensor, head: int, heads: int, tokens: int, slots: int) -> 
     return view(x, (head, heads, tokens, slots), (_F32, head * _F32, row, row * tokens))
 
 
-def _delta_heads(b: Build, mixed: Tensor, size: int, heads: int, channels: int) -> Tensor:
+def _delta_heads(b: GraphBuilder, mixed: Tensor, size: int, heads: int, channels: int) -> Tensor:
     row = channels * _F32
     ne = (size, heads, b.seq_tokens, b.job.slots)
     return view(mixed, ne, (_F32, size * _F32, row, row * b.seq_tokens))
 
 
-def _repeat_heads(b: Build, x: Tensor) -> Tensor:
+def _repeat_heads(b: GraphBuilder, x: Tensor) -> Tensor:
     """Key heads repeated to the number of value heads."""
     state, tokens = b.job.shape.state, b.job.tokens
     factor = state.rank // max(1, state.groups)
@@ -127,7 +127,7 @@ def _repeat_heads(b: Build, x: Tensor) -> Tensor:
     return reshape(wide, state.size, state.rank, b.seq_tokens, b.job.slots)
 
 
-def _delta_output(b: Build, at: int, result: Tensor, state: Tensor, z: Tensor) -> Tensor:
+def _delta_output(b: GraphBuilder, at: int, result: Tensor, state: Tensor, z: Tensor) -> Tensor:
     sizes, tokens, slots = b.job.shape.state, b.seq_tokens, b.job.slots
     heads = sizes.rank
     head = sizes.inner // max(1, heads)
@@ -143,7 +143,7 @@ def _delta_output(b: Build, at: int, result: Tensor, state: Tensor, z: Tensor) -
     return reshape(y, b.job.shape.width, b.job.tokens)
 
 
-def gated_attention(b: Build, x: Tensor, at: int) -> Tensor:
+def gated_attention(b: GraphBuilder, x: Tensor, at: int) -> Tensor:
     """The full attention layers between delta nets: Q carries a gate of its own size."""
     layer, tokens = b.layer(at), b.job.tokens
     heads, heads_kv, head = layer.heads, layer.heads_kv, layer.head_k
@@ -170,7 +170,7 @@ def gated_attention(b: Build, x: Tensor, at: int) -> Tensor:
     return matmul(b.get(at, "attn_output"), apply("mul", x, apply("unary", gate)))
 
 
-def short_convolution(b: Build, x: Tensor, at: int) -> Tensor:
+def short_convolution(b: GraphBuilder, x: Tensor, at: int) -> Tensor:
     """A gated short convolution (models/lfm2.cpp)."""
     shape, tokens, slots = b.job.shape, b.seq_tokens, b.job.slots
     width, taps = shape.width, shape.state.short_conv - 1
@@ -185,7 +185,7 @@ def short_convolution(b: Build, x: Tensor, at: int) -> Tensor:
     return reshape(y, width, b.job.tokens)
 
 
-def mamba2(b: Build, x: Tensor, at: int) -> Tensor:
+def mamba2(b: GraphBuilder, x: Tensor, at: int) -> Tensor:
     """A Mamba 2 layer (models/mamba-base.cpp `build_mamba2_layer`)."""
     job, sizes = b.job, b.job.shape.state
     tokens, slots = b.seq_tokens, job.slots
@@ -231,7 +231,7 @@ def mamba2(b: Build, x: Tensor, at: int) -> Tensor:
     return _mamba2_output(b, at, y, values, z)
 
 
-def _mamba2_output(b: Build, at: int, y: Tensor, values: Tensor, z: Tensor) -> Tensor:
+def _mamba2_output(b: GraphBuilder, at: int, y: Tensor, values: Tensor, z: Tensor) -> Tensor:
     sizes, tokens, slots = b.job.shape.state, b.seq_tokens, b.job.slots
     inner, heads = sizes.inner, sizes.rank
     head = inner // max(1, heads)
@@ -248,7 +248,7 @@ def _mamba2_output(b: Build, at: int, y: Tensor, values: Tensor, z: Tensor) -> T
     return matmul(b.get(at, "ssm_out"), reshape(y, inner, b.job.tokens))
 
 
-def mamba(b: Build, x: Tensor, at: int) -> Tensor:
+def mamba(b: GraphBuilder, x: Tensor, at: int) -> Tensor:
     """A Mamba layer of the first kind (models/mamba-base.cpp `build_mamba_layer`)."""
     sizes, tokens, slots = b.job.shape.state, b.seq_tokens, b.job.slots
     inner, size, rank, taps = sizes.inner, sizes.size, sizes.rank, sizes.conv - 1

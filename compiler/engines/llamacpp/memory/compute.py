@@ -7,12 +7,12 @@ from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from types import MappingProxyType
 
-from compiler.engines.llamacpp.flags.builds import Graph
+from compiler.engines.llamacpp.flags.builds import Era
 from compiler.engines.llamacpp.ggml.scheduler import OFFLOAD_TOKENS, Devices, script_of
 from compiler.engines.llamacpp.ggml.steps import Script, Sizes
 from compiler.engines.llamacpp.ggml.tensor import Tensor
 from compiler.engines.llamacpp.graphs import closed_form
-from compiler.engines.llamacpp.graphs.builder import Build, GraphError, weight_of
+from compiler.engines.llamacpp.graphs.builder import GraphBuilder, GraphError, weight_of
 from compiler.engines.llamacpp.graphs.job import Job, job_for, stack_for
 from compiler.engines.llamacpp.graphs.models.decoder import decoder, finish
 from compiler.engines.llamacpp.graphs.models.encoder import encoder
@@ -28,7 +28,7 @@ from compiler.engines.llamacpp.model.architectures import with_trait
 from compiler.engines.llamacpp.model.shape import Shape
 from compiler.engines.llamacpp.placed.layers import Layout
 
-_MODELS: Mapping[str, Callable[[Build], Tensor]] = MappingProxyType(
+_MODELS: Mapping[str, Callable[[GraphBuilder], Tensor]] = MappingProxyType(
     {
         **dict.fromkeys(with_trait("post_norm"), encoder),
         "t5encoder": t5_encoder,
@@ -53,11 +53,11 @@ class Compute:
     simulated: bool
 
 
-def output_rows(shape: Shape, options: Options, graph: Graph) -> int:
+def output_rows(shape: Shape, options: Options, era: Era) -> int:
     """Tokens of the worst graph that give logits (server-context.cpp `server_output_limits`)."""
     batch, ubatch = batch_sizes(options, causal=shape.causal)
     tokens = min(options.all_cells, ubatch)
-    if not graph.output_limit or shape.family.encoder_blocks:
+    if not era.output_limit or shape.family.encoder_blocks:
         return tokens
     limit = options.output_rows
     if limit is None:
@@ -66,16 +66,16 @@ def output_rows(shape: Shape, options: Options, graph: Graph) -> int:
 
 
 def compute_bytes(
-    shape: Shape, options: Options, layout: Layout, graph: Graph, *, abridge: bool = True
+    shape: Shape, options: Options, layout: Layout, era: Era, *, abridge: bool = True
 ) -> Compute:
     """Compute buffers under one era of the graph code.
 
     `abridge`: equal layers are simulated once for all of them, which makes no difference.
     """
-    rows = output_rows(shape, options, graph)
+    rows = output_rows(shape, options, era)
     try:
         stack = stack_for(shape, options, layout, abridge=abridge)
-        job = job_for(shape, options, layout, graph, rows, stack)
+        job = job_for(shape, options, layout, era, rows, stack)
         sizes = _reserve_all(job, stack)
         if not _small(job) and _moves_to_host(job):
             stack = stack_for(shape, options, layout, in_place=True, abridge=abridge)
@@ -137,10 +137,10 @@ def simulate(job: Job) -> Script:
         capabilities=job.capabilities,
         copies=job.copies,
         op_offload=job.op_offload,
-        attention_copies=job.graph.attention_copies,
-        reduction_holds=job.graph.reduction_holds,
-        fusion_holds=job.graph.fusion_holds,
-        idle_inputs=job.graph.idle_inputs,
+        attention_copies=job.era.attention_copies,
+        reduction_holds=job.era.reduction_holds,
+        fusion_holds=job.era.fusion_holds,
+        idle_inputs=job.era.idle_inputs,
     )
     return script_of(b.graph, devices, b.starts, partial(weight_of, job.shape, job.moves))
 
@@ -151,8 +151,8 @@ def graph_size(job: Job) -> int:
     return len(graph.nodes) + len(graph.leafs)
 
 
-def _built(job: Job) -> Build:
-    b = Build(job)
+def _built(job: Job) -> GraphBuilder:
+    b = GraphBuilder(job)
     x = next_tokens(b) if job.shape.heads else _MODELS.get(job.shape.arch, decoder)(b)
     if job.embeds:
         pool(b, x)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
-from compiler.engines.llamacpp.flags.builds import Build, Graph, graphs
+from compiler.engines.llamacpp.flags.builds import Build, Era, eras_of
 from compiler.engines.llamacpp.graphs import closed_form
 from compiler.engines.llamacpp.graphs.job import telling_capabilities
 from compiler.engines.llamacpp.launch.options import Options, ubatch_tokens
@@ -26,7 +26,7 @@ UNFOLLOWED_PERCENT = 10
 _OLDEST_LOGS = 4900
 _NEVER = 1 << 30
 
-STUDIED = (Graph(),)
+STUDIED = (Era(),)
 
 # What simulation of a neighbour's graph is worth: most families differ by a norm or a gate, which
 # moves the buffer by a tenth at most, but encoders took up to twice their neighbour's buffer before
@@ -64,7 +64,7 @@ def usage(shape: Shape, options: Options, build: Build) -> Usage:
 
 @lru_cache(maxsize=8192)
 def _usage(shape: Shape, options: Options, build: Build) -> Usage:
-    eras = graphs(build.number)
+    eras = eras_of(build.number)
     layouts = [lay_out(shape, options, output_counts=era.output_counts) for era in eras]
     under = list(zip(layouts, eras, strict=True))
     found = [compute.compute_bytes(shape, options, layout, era) for layout, era in under]
@@ -112,7 +112,7 @@ def _band_percent(shape: Shape, build: Build, *, simulated: bool) -> int:
         return NEIGHBOUR_PERCENT
     if not simulated:
         return closed_form.BAND_PERCENT
-    if graphs(build.number) == STUDIED:
+    if eras_of(build.number) == STUDIED:
         return 0
     if shape.family.rewritten_percent:
         return shape.family.rewritten_percent

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 
-from compiler.engines.llamacpp.flags.builds import Build, graphs
+from compiler.engines.llamacpp.flags.builds import Build, eras_of
 from compiler.engines.llamacpp.launch.options import Moves, NextOptions, Options, Override
 from compiler.engines.llamacpp.memory import compute, runtime
 from compiler.engines.llamacpp.memory.host import output_bytes
@@ -42,7 +42,7 @@ def next_usage(shape: Shape, options: Options, build: Build) -> NextUsage | None
     asked = options.next_tokens
     if asked is None or not shape.next_layers:
         return None
-    eras = graphs(build.number)
+    eras = eras_of(build.number)
     whole = lay_out(shape, options, output_counts=eras[-1].output_counts)
     layout = Layout(host=whole.host, layers=whole.next_layers, output=whole.output)
     head = next_shape(shape)

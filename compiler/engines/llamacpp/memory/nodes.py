@@ -6,7 +6,7 @@ from bisect import bisect_left
 from dataclasses import replace
 from functools import lru_cache
 
-from compiler.engines.llamacpp.flags.builds import Graph
+from compiler.engines.llamacpp.flags.builds import Era
 from compiler.engines.llamacpp.graphs.builder import GraphError
 from compiler.engines.llamacpp.graphs.job import job_for, stack_for
 from compiler.engines.llamacpp.launch.options import NO_MOVES, Options, ubatch_tokens
@@ -35,7 +35,7 @@ def largest_graph(shape: Shape, tokens: int) -> int:
     return _PRIMES[min(bisect_left(_PRIMES, nodes), len(_PRIMES) - 1)]
 
 
-def graph_tensors(shape: Shape, options: Options, graph: Graph) -> int:
+def graph_tensors(shape: Shape, options: Options, era: Era) -> int:
     """Tensors of the graph of a whole ubatch: nodes, inputs, weights; 0 where it is not known."""
     if not shape.exact:
         return 0
@@ -52,20 +52,20 @@ def graph_tensors(shape: Shape, options: Options, graph: Graph) -> int:
         draft=None,
         projector=None,
     )
-    return _tensors(shape, alike, graph)
+    return _tensors(shape, alike, era)
 
 
-def too_large(shape: Shape, options: Options, graph: Graph) -> bool:
+def too_large(shape: Shape, options: Options, era: Era) -> bool:
     """Whether llama.cpp would abort while it reserves its buffers (ggml-impl.h, hash set full)."""
     tokens = ubatch_tokens(options, causal=shape.causal)
-    return graph_tensors(shape, options, graph) > largest_graph(shape, tokens)
+    return graph_tensors(shape, options, era) > largest_graph(shape, tokens)
 
 
 @lru_cache(maxsize=512)
-def _tensors(shape: Shape, options: Options, graph: Graph) -> int:
+def _tensors(shape: Shape, options: Options, era: Era) -> int:
     layout = lay_out(shape, options)
     stack = stack_for(shape, options, layout, abridge=False)
     try:
-        return graph_size(job_for(shape, options, layout, graph, options.slots, stack))
+        return graph_size(job_for(shape, options, layout, era, options.slots, stack))
     except (GraphError, IndexError, ZeroDivisionError):
         return 0

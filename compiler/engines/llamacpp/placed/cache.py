@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
-from compiler.engines.llamacpp.flags.builds import Graph
+from compiler.engines.llamacpp.flags.builds import Era
 from compiler.engines.llamacpp.launch.options import CELL_PADDING, Options, batch_sizes
 from compiler.engines.llamacpp.model import quants
 from compiler.engines.llamacpp.model.layer_kinds import Layer
@@ -41,29 +41,29 @@ def sliding_cells(shape: Shape, options: Options) -> int:
     return round_up(cells, CELL_PADDING)
 
 
-def has_cache(shape: Shape, graph: Graph) -> bool:
+def has_cache(shape: Shape, era: Era) -> bool:
     """Whether llama.cpp makes a cache for this model at all (llama-model.cpp `create_memory`)."""
-    return not shape.encoder or graph.encoder_cache
+    return not shape.encoder or era.encoder_cache
 
 
-def cached_layers(shape: Shape, graph: Graph) -> tuple[Layer, ...]:
+def cached_layers(shape: Shape, era: Era) -> tuple[Layer, ...]:
     """The layers that a cache is made for: those that run, and in some builds all of the file."""
-    return shape.layers + (shape.next_layers if graph.caches_next(shape.arch) else ())
+    return shape.layers + (shape.next_layers if era.caches_next(shape.arch) else ())
 
 
-def cache_bytes(shape: Shape, options: Options, layout: Layout, graph: Graph) -> CacheBytes:
+def cache_bytes(shape: Shape, options: Options, layout: Layout, era: Era) -> CacheBytes:
     """KV cache and recurrent state (llama-kv-cache.cpp, llama-memory-recurrent.cpp)."""
     host = layout.host
     kv, state = [0] * (host + 1), [0] * (host + 1)
     anywhere = _anywhere(options)
-    on_gpu = _layer_cache(shape, anywhere, graph, on_gpu=True)
-    on_host = _layer_cache(shape, anywhere, graph, on_gpu=False)
+    on_gpu = _layer_cache(shape, anywhere, era, on_gpu=True)
+    on_host = _layer_cache(shape, anywhere, era, on_gpu=False)
     homes = layout.layers + layout.next_layers if options.kv_on_gpu else (host,) * len(on_gpu)
     for device, gpu_bytes, host_bytes in zip(homes, on_gpu, on_host, strict=False):
         layer_kv, layer_state = host_bytes if device == host else gpu_bytes
         kv[device] += layer_kv
         state[device] += layer_state
-    latent_values = shape.latent.absorbed and not graph.latent_rows
+    latent_values = shape.latent.absorbed and not era.latent_rows
     return CacheBytes(
         kv=tuple(kv),
         state=tuple(state),
@@ -73,10 +73,10 @@ def cache_bytes(shape: Shape, options: Options, layout: Layout, graph: Graph) ->
 
 
 def layer_cache(
-    shape: Shape, options: Options, graph: Graph, *, on_gpu: bool
+    shape: Shape, options: Options, era: Era, *, on_gpu: bool
 ) -> tuple[tuple[int, int], ...]:
     """KV and state bytes of each cached layer, were it on a GPU or on the host."""
-    return _layer_cache(shape, _anywhere(options), graph, on_gpu=on_gpu)
+    return _layer_cache(shape, _anywhere(options), era, on_gpu=on_gpu)
 
 
 def _anywhere(options: Options) -> Options:
@@ -86,15 +86,15 @@ def _anywhere(options: Options) -> Options:
 
 @lru_cache(maxsize=4096)
 def _layer_cache(
-    shape: Shape, options: Options, graph: Graph, *, on_gpu: bool
+    shape: Shape, options: Options, era: Era, *, on_gpu: bool
 ) -> tuple[tuple[int, int], ...]:
-    if not has_cache(shape, graph):
+    if not has_cache(shape, era):
         return ((0, 0),) * len(shape.layers)
     if shape.family.compressed:
         return compressed.layer_cache(shape, options, on_gpu=on_gpu)
-    layers = cached_layers(shape, graph)
+    layers = cached_layers(shape, era)
     widest = max((layer.v_width for layer in layers), default=0)
-    has_values = not (shape.latent.absorbed and graph.latent_rows)
+    has_values = not (shape.latent.absorbed and era.latent_rows)
     windowed = sliding_cells(shape, options)
     found = []
     for index, layer in enumerate(layers):
@@ -103,7 +103,7 @@ def _layer_cache(
         if layer.history:
             state += _state_size(layer.history, options.slots, on_gpu=on_gpu)
         if layer.attention and layer.cache_of == index:
-            cells = windowed if layer.sliding and graph.sliding_cache else options.cells_per_stream
+            cells = windowed if layer.sliding and era.sliding_cache else options.cells_per_stream
             v_width = layer.v_width if options.flash_attention else widest
             for dtype, width in _rows(options, layer, v_width if has_values else 0):
                 size = quants.row_bytes(dtype, width) * cells * options.streams

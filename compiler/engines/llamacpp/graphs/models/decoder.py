@@ -15,7 +15,7 @@ from compiler.engines.llamacpp.graphs.attention import (
     project,
     project_normed,
 )
-from compiler.engines.llamacpp.graphs.builder import Build, GraphError, linear
+from compiler.engines.llamacpp.graphs.builder import GraphBuilder, GraphError, linear
 from compiler.engines.llamacpp.graphs.feedforward import Gating, Router, feed_forward, mixture
 from compiler.engines.llamacpp.graphs.models.kimi import delta_attention, latent_attention
 from compiler.engines.llamacpp.graphs.models.sparse import sparse_latent
@@ -34,7 +34,7 @@ _LAST_NORMS = ("output_norm", "enc.output_norm", "token_embd_norm")
 _MAVERICK_EXPERTS = 128
 
 
-def decoder(b: Build) -> Tensor:
+def decoder(b: GraphBuilder) -> Tensor:
     """The whole decoder; gives the embeddings, and expands the logits."""
     x = b.embed()
     arch = b.job.shape.arch
@@ -53,12 +53,12 @@ def decoder(b: Build) -> Tensor:
     return _last_norm(b, x)
 
 
-def layer_alone(b: Build, x: Tensor, *, chooses_rows: bool) -> Tensor:
+def layer_alone(b: GraphBuilder, x: Tensor, *, chooses_rows: bool) -> Tensor:
     """The only layer of a graph, which chooses the rows that give logits, or leaves them all."""
     return _layer(b, x, 0, last=chooses_rows)
 
 
-def add_inputs(b: Build) -> None:
+def add_inputs(b: GraphBuilder) -> None:
     """Inputs in the order in which each kind of model asks for them."""
     layers = [b.layer(at) for at in range(len(b.job.blocks))]
     stateful = any(layer.recurrent for layer in layers)
@@ -75,17 +75,17 @@ def add_inputs(b: Build) -> None:
     b.rows = new_input((b.job.rows,), "i32")
 
 
-def _late_rows(b: Build) -> bool:
+def _late_rows(b: GraphBuilder) -> bool:
     arch = b.job.shape.arch
-    late = b.job.shape.family.late_rows and b.job.graph.keeps_hidden(arch)
+    late = b.job.shape.family.late_rows and b.job.era.keeps_hidden(arch)
     return late and not b.job.shape.heads
 
 
-def _norm_op(b: Build) -> str:
+def _norm_op(b: GraphBuilder) -> str:
     return "norm" if b.job.shape.family.layer_norm else "rms_norm"
 
 
-def _layer(b: Build, x: Tensor, at: int, *, last: bool) -> Tensor:
+def _layer(b: GraphBuilder, x: Tensor, at: int, *, last: bool) -> Tensor:
     arch = b.job.shape.arch
     op = _norm_op(b)
     weight = b.find(at, "attn_norm")
@@ -122,7 +122,7 @@ def _layer(b: Build, x: Tensor, at: int, *, last: bool) -> Tensor:
     return _forward(b, joined, at, "ffn_norm" if own else "post_attention_norm")
 
 
-def _mix(b: Build, x: Tensor, at: int) -> Tensor:
+def _mix(b: GraphBuilder, x: Tensor, at: int) -> Tensor:
     """Attention, or what stands in its place."""
     shape, layer = b.job.shape, b.layer(at)
     if not layer.attention and not layer.recurrent:
@@ -145,20 +145,20 @@ def _mix(b: Build, x: Tensor, at: int) -> Tensor:
     return _attention(b, x, at)
 
 
-def _recurrent(b: Build, x: Tensor, at: int) -> Tensor:
+def _recurrent(b: GraphBuilder, x: Tensor, at: int) -> Tensor:
     if b.job.shape.state.short_conv:
         return short_convolution(b, x, at)
     return mamba(b, x, at) if b.find(at, "ssm_x") is not None else mamba2(b, x, at)
 
 
-def _alone(b: Build, x: Tensor, at: int) -> Tensor:
+def _alone(b: GraphBuilder, x: Tensor, at: int) -> Tensor:
     """A layer that is feed-forward only (models/nemotron-h.cpp)."""
     if not b.job.shape.arch.startswith("nemotron_h"):
         raise GraphError("attention")
     return _experts(b, x, at) if b.find(at, "ffn_gate_inp") is not None else feed_forward(b, x, at)
 
 
-def _attention(b: Build, x: Tensor, at: int) -> Tensor:
+def _attention(b: GraphBuilder, x: Tensor, at: int) -> Tensor:
     arch = b.job.shape.arch
     if arch == "llama4":
         return _llama4_attention(b, x, at)
@@ -185,7 +185,7 @@ def _attention(b: Build, x: Tensor, at: int) -> Tensor:
     return linear(y, b.get(at, "attn_output"), b.bias(at, "attn_output"))
 
 
-def _gated_by_head(b: Build, x: Tensor, y: Tensor, at: int) -> Tensor:
+def _gated_by_head(b: GraphBuilder, x: Tensor, y: Tensor, at: int) -> Tensor:
     """What attention gives, times a gate for each head (models/step35.cpp)."""
     weight, layer = b.find(at, "attn_gate"), b.layer(at)
     if weight is None:
@@ -197,7 +197,7 @@ def _gated_by_head(b: Build, x: Tensor, y: Tensor, at: int) -> Tensor:
 
 
 def _normed_and_turned(
-    b: Build, x: Tensor, norm: Tensor | None, at: int, turns: tuple[Tensor, ...]
+    b: GraphBuilder, x: Tensor, norm: Tensor | None, at: int, turns: tuple[Tensor, ...]
 ) -> Tensor:
     """Q or K normalized by head and turned by position, or the other way round."""
     turns_first = b.job.shape.family.norm_behind_rope
@@ -208,7 +208,7 @@ def _normed_and_turned(
     return apply("rope", x, *turns) if turns and not turns_first else x
 
 
-def _llama4_attention(b: Build, x: Tensor, at: int) -> Tensor:
+def _llama4_attention(b: GraphBuilder, x: Tensor, at: int) -> Tensor:
     """Rope and a norm in chunked layers, a scale by position in the others (llama4.cpp)."""
     q, k, v = project(b, x, at)
     if b.layer(at).sliding:
@@ -222,12 +222,14 @@ def _llama4_attention(b: Build, x: Tensor, at: int) -> Tensor:
     return linear(x, b.get(at, "attn_output"), b.bias(at, "attn_output"))
 
 
-def _scales_residual(b: Build) -> bool:
+def _scales_residual(b: GraphBuilder) -> bool:
     arch = b.job.shape.arch
     return arch == "minicpm3" or (b.job.shape.residual_scale and b.job.shape.family.scaled_residual)
 
 
-def _parallel(b: Build, x: Tensor, normed: Tensor, mixed: Tensor, at: int, *, last: bool) -> Tensor:
+def _parallel(
+    b: GraphBuilder, x: Tensor, normed: Tensor, mixed: Tensor, at: int, *, last: bool
+) -> Tensor:
     """Attention and feed-forward side by side (models/command-r.cpp)."""
     if last:
         mixed, x, normed = (b.select_rows(part) for part in (mixed, x, normed))
@@ -235,7 +237,7 @@ def _parallel(b: Build, x: Tensor, normed: Tensor, mixed: Tensor, at: int, *, la
     return apply("add", apply("add", forward, x), mixed)
 
 
-def _forward(b: Build, x: Tensor, at: int, name: str) -> Tensor:
+def _forward(b: GraphBuilder, x: Tensor, at: int, name: str) -> Tensor:
     """The feed-forward part; `name` is that of the norm before it, if it has one."""
     after, norm = b.find(at, "post_ffw_norm"), b.find(at, name)
     normed = x
@@ -255,12 +257,12 @@ def _forward(b: Build, x: Tensor, at: int, name: str) -> Tensor:
     return apply("add", y, x)
 
 
-def _halved(b: Build, at: int) -> bool:
+def _halved(b: GraphBuilder, at: int) -> bool:
     """Gate and up are one matrix when up is twice as wide as down is deep."""
     return b.get(at, "ffn_up").ne[1] == 2 * b.get(at, "ffn_down").ne[0]
 
 
-def _experts(b: Build, x: Tensor, at: int) -> Tensor:
+def _experts(b: GraphBuilder, x: Tensor, at: int) -> Tensor:
     logits, inner = None, x
     narrow = b.find(at, "ffn_latent_down")
     if b.job.shape.arch == "nemotron_h_moe":
@@ -280,7 +282,7 @@ def _experts(b: Build, x: Tensor, at: int) -> Tensor:
     return apply("add", y, shared)
 
 
-def _router(b: Build) -> Router:
+def _router(b: GraphBuilder) -> Router:
     arch, experts = b.job.shape.arch, b.job.shape.experts
     gating: Gating = "softmax"
     if arch == "gpt-oss":
@@ -298,7 +300,7 @@ def _router(b: Build) -> Router:
     )
 
 
-def _last_norm(b: Build, x: Tensor) -> Tensor:
+def _last_norm(b: GraphBuilder, x: Tensor) -> Tensor:
     late, hidden = _late_rows(b), x
     if late and b.job.shape.family.kept_before_norm:
         x = b.select_rows(x)
@@ -313,7 +315,7 @@ def _last_norm(b: Build, x: Tensor) -> Tensor:
     return finish(b, x)
 
 
-def finish(b: Build, x: Tensor) -> Tensor:
+def finish(b: GraphBuilder, x: Tensor) -> Tensor:
     """Mark the embeddings and add the logits."""
     x.is_output = True
     if b.job.shape.arch == "minicpm3":
@@ -325,7 +327,7 @@ def finish(b: Build, x: Tensor) -> Tensor:
     return x
 
 
-def _logits(b: Build, x: Tensor) -> None:
+def _logits(b: GraphBuilder, x: Tensor) -> None:
     shape = b.job.shape
     weight = b.outer("output.weight")
     if weight is None or shape.family.encoder or shape.arch == "llama-embed":

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from compiler.engines.llamacpp.ggml.tensor import Tensor, apply, get_rows, new_input, reshape, view
 from compiler.engines.llamacpp.graphs.attention import attend, project
-from compiler.engines.llamacpp.graphs.builder import Build, linear
+from compiler.engines.llamacpp.graphs.builder import GraphBuilder, linear
 from compiler.engines.llamacpp.graphs.feedforward import Router, feed_forward, mixture
 
 _ROUTER = Router(gating="softmax", normalize=False, scale=False)
 
 
-def encoder(b: Build) -> Tensor:
+def encoder(b: GraphBuilder) -> Tensor:
     """The whole encoder; gives the embeddings of all tokens."""
     job = b.job
     b.positions = new_input((job.tokens,), "i32")
@@ -28,7 +28,7 @@ def encoder(b: Build) -> Tensor:
     return x
 
 
-def _embed(b: Build) -> Tensor:
+def _embed(b: GraphBuilder) -> Tensor:
     x = b.embed()
     types = b.outer("token_types.weight")
     if types is not None:
@@ -40,7 +40,7 @@ def _embed(b: Build) -> Tensor:
     return b.norm(x, weight, bias, at=0, op="norm")
 
 
-def _layer(b: Build, x: Tensor, at: int, *, last: bool) -> Tensor:
+def _layer(b: GraphBuilder, x: Tensor, at: int, *, last: bool) -> Tensor:
     q, k, v = project(b, x, at)
     q, k = _normalized(b, q, at, "attn_q_norm"), _normalized(b, k, at, "attn_k_norm")
     if b.job.shape.family.rotary:
@@ -56,7 +56,7 @@ def _layer(b: Build, x: Tensor, at: int, *, last: bool) -> Tensor:
     return _norm(b, forward, at, "layer_output_norm")
 
 
-def _forward(b: Build, x: Tensor, at: int) -> Tensor:
+def _forward(b: GraphBuilder, x: Tensor, at: int) -> Tensor:
     if b.find(at, "ffn_gate_inp") is not None:
         return mixture(b, x, at, _ROUTER)
     halved = b.find(at, "ffn_gate") is None and (
@@ -65,7 +65,7 @@ def _forward(b: Build, x: Tensor, at: int) -> Tensor:
     return feed_forward(b, x, at, halved=halved)
 
 
-def _normalized(b: Build, x: Tensor, at: int, name: str) -> Tensor:
+def _normalized(b: GraphBuilder, x: Tensor, at: int, name: str) -> Tensor:
     """Q or K normalized over all heads at once."""
     if b.find(at, name) is None:
         return x
@@ -73,5 +73,5 @@ def _normalized(b: Build, x: Tensor, at: int, name: str) -> Tensor:
     return reshape(flat, *x.ne)
 
 
-def _norm(b: Build, x: Tensor, at: int, name: str) -> Tensor:
+def _norm(b: GraphBuilder, x: Tensor, at: int, name: str) -> Tensor:
     return b.norm(x, b.find(at, name), b.bias(at, name), at=at, op="norm")

@@ -19,21 +19,21 @@ from compiler.engines.llamacpp.ggml.tensor import (
     view,
 )
 from compiler.engines.llamacpp.graphs.attention import attend
-from compiler.engines.llamacpp.graphs.builder import Build, GraphError, linear
+from compiler.engines.llamacpp.graphs.builder import GraphBuilder, GraphError, linear
 from compiler.engines.llamacpp.graphs.feedforward import Router, feed_forward, mixture
 
 ROUTER = Router(gating="softmax", normalize=True, scale=False)
 _F32 = 4  # bytes
 
 
-def gemma4(b: Build) -> Tensor:
+def gemma4(b: GraphBuilder) -> Tensor:
     """Gemma 4; gives the embeddings, logits not yet made."""
     x = apply("scale", b.embed())
     b.positions = new_input((b.job.tokens,), "i32")
     b.add_cache_inputs()
     b.rows = new_input((b.job.rows,), "i32")
     given = _layer_inputs(b, x) if b.outer("per_layer_token_embd.weight") is not None else None
-    late = b.job.graph.keeps_hidden("gemma4")
+    late = b.job.era.keeps_hidden("gemma4")
     for at in range(len(b.job.blocks)):
         x = _gemma4_layer(b, x, at, given, cut=at == len(b.job.blocks) - 1 and not late)
     x = b.norm(x, b.outer("output_norm.weight"))
@@ -43,7 +43,7 @@ def gemma4(b: Build) -> Tensor:
     return b.select_rows(x)
 
 
-def _layer_inputs(b: Build, x: Tensor) -> Tensor:
+def _layer_inputs(b: GraphBuilder, x: Tensor) -> Tensor:
     """An embedding of every token for every layer (`project_per_layer_inputs`)."""
     table, projection = _outer(b, "per_layer_token_embd"), _outer(b, "per_layer_model_proj")
     layers, tokens = len(b.job.shape.layers), b.job.tokens
@@ -59,14 +59,16 @@ def _layer_inputs(b: Build, x: Tensor) -> Tensor:
     return given
 
 
-def _outer(b: Build, name: str) -> Tensor:
+def _outer(b: GraphBuilder, name: str) -> Tensor:
     found = b.outer(f"{name}.weight")
     if found is None:
         raise GraphError(name)
     return found
 
 
-def _gemma4_layer(b: Build, x: Tensor, at: int, given: Tensor | None, *, cut: bool) -> Tensor:
+def _gemma4_layer(
+    b: GraphBuilder, x: Tensor, at: int, given: Tensor | None, *, cut: bool
+) -> Tensor:
     """One layer; `cut` is whether only the rows that give logits go on behind its attention."""
     normed = b.norm(x, b.find(at, "attn_norm"), at=at)
     freqs = () if b.layer(at).sliding else b.freqs(at)
@@ -88,7 +90,7 @@ def _gemma4_layer(b: Build, x: Tensor, at: int, given: Tensor | None, *, cut: bo
     return apply("mul", y, scale) if scale is not None else y
 
 
-def _experts(b: Build, x: Tensor, at: int) -> Tensor:
+def _experts(b: GraphBuilder, x: Tensor, at: int) -> Tensor:
     """A dense layer and routed experts side by side."""
     dense = feed_forward(b, b.norm(x, b.find(at, "ffn_norm"), at=at), at)
     dense = b.norm(dense, b.find(at, "post_ffw_norm_1"), at=at)
@@ -100,7 +102,7 @@ def _experts(b: Build, x: Tensor, at: int) -> Tensor:
     return apply("add", dense, b.norm(routed, b.find(at, "post_ffw_norm_2"), at=at))
 
 
-def _attention(b: Build, x: Tensor, at: int, freqs: tuple[Tensor, ...]) -> Tensor:
+def _attention(b: GraphBuilder, x: Tensor, at: int, freqs: tuple[Tensor, ...]) -> Tensor:
     layer, tokens = b.layer(at), b.job.tokens
     q = reshape(matmul(b.get(at, "attn_q"), x), layer.head_k, layer.heads, tokens)
     q = b.norm(q, b.find(at, "attn_q_norm"), at=at)
@@ -124,7 +126,7 @@ def _slice(x: Tensor) -> Tensor:
     return view(x, (x.ne[0], x.ne[1]), (_F32, x.nb[1], plane, plane))
 
 
-def gemma3n(b: Build) -> Tensor:
+def gemma3n(b: GraphBuilder) -> Tensor:
     """Gemma 3n; gives the embeddings, logits not yet made."""
     x = apply("scale", b.embed())
     b.positions = new_input((b.job.tokens,), "i32")
@@ -165,7 +167,7 @@ def _rest(x: Tensor) -> Tensor:
     return view(x, (x.ne[0], x.ne[1], x.ne[2] - 1), x.nb)
 
 
-def _gemma3n_layer(b: Build, x: Tensor, at: int, given: Tensor) -> Tensor:
+def _gemma3n_layer(b: GraphBuilder, x: Tensor, at: int, given: Tensor) -> Tensor:
     predicted = _predict(b, x, at)
     active = _slice(predicted)
     normed = b.norm(active, b.find(at, "attn_norm"), at=at)
@@ -185,7 +187,7 @@ def _gemma3n_layer(b: Build, x: Tensor, at: int, given: Tensor) -> Tensor:
     return concat(_slice(corrected), Tensor(rest.ne, "f32", "add", (rest, first)), 2)
 
 
-def _thin_forward(b: Build, x: Tensor, at: int) -> Tensor:
+def _thin_forward(b: GraphBuilder, x: Tensor, at: int) -> Tensor:
     up, gate = linear(x, b.get(at, "ffn_up")), linear(x, b.get(at, "ffn_gate"))
     if b.layer(at).thinned:
         mean = Tensor((1, gate.ne[1]), "f32", "mean", (gate,))
@@ -197,12 +199,12 @@ def _thin_forward(b: Build, x: Tensor, at: int) -> Tensor:
     return linear(apply("mul", up, apply("unary", gate)), b.get(at, "ffn_down"))
 
 
-def _modalities(b: Build, x: Tensor, at: int) -> Tensor:
+def _modalities(b: GraphBuilder, x: Tensor, at: int) -> Tensor:
     routed = apply("scale", b.norm(x, b.find(at, "altup_router_norm"), at=at))
     return apply("unary", matmul(b.get(at, "altup_router"), routed))
 
 
-def _predict(b: Build, x: Tensor, at: int) -> Tensor:
+def _predict(b: GraphBuilder, x: Tensor, at: int) -> Tensor:
     """Every stream as a mix of all (`altup_predict`)."""
     streams, tokens = x.ne[2], b.job.tokens
     coefficients = matmul(b.get(at, "altup_predict_coef"), _modalities(b, _slice(x), at))
@@ -212,7 +214,7 @@ def _predict(b: Build, x: Tensor, at: int) -> Tensor:
     return apply("add", mixed, x)
 
 
-def _correct(b: Build, predicted: Tensor, y: Tensor, at: int) -> Tensor:
+def _correct(b: GraphBuilder, predicted: Tensor, y: Tensor, at: int) -> Tensor:
     """The active stream's surprise spread over all (`altup_correct`)."""
     streams, tokens = predicted.ne[2], b.job.tokens
     modalities = _modalities(b, y, at)

@@ -18,14 +18,14 @@ from compiler.engines.llamacpp.ggml.tensor import (
     view,
 )
 from compiler.engines.llamacpp.graphs.attention import Extras, attend
-from compiler.engines.llamacpp.graphs.builder import Build
+from compiler.engines.llamacpp.graphs.builder import GraphBuilder
 from compiler.engines.llamacpp.graphs.recurrent import read_state, state_tensor
 
 _F32 = 4  # bytes
 _PARTS = ("q", "k", "v")
 
 
-def delta_attention(b: Build, x: Tensor, at: int) -> Tensor:
+def delta_attention(b: GraphBuilder, x: Tensor, at: int) -> Tensor:
     """Kimi delta attention: a delta net whose decay differs from channel to channel."""
     sizes, tokens, slots = b.job.shape.state, b.seq_tokens, b.job.sequences
     head, heads = sizes.delta_head, sizes.delta_heads
@@ -53,11 +53,13 @@ def delta_attention(b: Build, x: Tensor, at: int) -> Tensor:
     return _gated_output(b, at, out, wide)
 
 
-def _decay_scale(b: Build, at: int, heads: int) -> Tensor:
+def _decay_scale(b: GraphBuilder, at: int, heads: int) -> Tensor:
     return reshape(b.get(at, "ssm_a"), 1, heads, 1)
 
 
-def _convolved(b: Build, x: Tensor, at: int, part: str, states: tuple[Tensor, Tensor]) -> Tensor:
+def _convolved(
+    b: GraphBuilder, x: Tensor, at: int, part: str, states: tuple[Tensor, Tensor]
+) -> Tensor:
     """Q, K or V behind its own convolution; each has a third of the state (`causal_conv1d`)."""
     sizes, tokens, slots = b.job.shape.state, b.seq_tokens, b.job.sequences
     taps, inner = sizes.conv - 1, sizes.delta_head * sizes.delta_heads
@@ -74,7 +76,7 @@ def _convolved(b: Build, x: Tensor, at: int, part: str, states: tuple[Tensor, Te
     return reshape(y, sizes.delta_head, sizes.delta_heads, tokens, slots)
 
 
-def _gated_output(b: Build, at: int, out: Tensor, x: Tensor) -> Tensor:
+def _gated_output(b: GraphBuilder, at: int, out: Tensor, x: Tensor) -> Tensor:
     sizes, tokens = b.job.shape.state, b.job.tokens
     head, heads = sizes.delta_head, sizes.delta_heads
     flat = reshape(x, x.ne[0], tokens)
@@ -85,7 +87,7 @@ def _gated_output(b: Build, at: int, out: Tensor, x: Tensor) -> Tensor:
     return matmul(b.get(at, "attn_output"), cont(gated, head * heads, tokens))
 
 
-def latent_attention(b: Build, x: Tensor, at: int) -> Tensor:
+def latent_attention(b: GraphBuilder, x: Tensor, at: int) -> Tensor:
     """Latent attention with absorbed matrices; positions come from the delta layers."""
     shape, heads, tokens = b.job.shape, b.layer(at).heads, b.job.tokens
     rank, rope, head = shape.latent.rank, shape.rotary, shape.latent.key_length

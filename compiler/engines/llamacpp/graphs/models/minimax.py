@@ -19,7 +19,7 @@ from compiler.engines.llamacpp.ggml.tensor import (
     view,
 )
 from compiler.engines.llamacpp.graphs.attention import attend, project
-from compiler.engines.llamacpp.graphs.builder import Build, linear
+from compiler.engines.llamacpp.graphs.builder import GraphBuilder, linear
 from compiler.engines.llamacpp.graphs.feedforward import Router, mixture
 from compiler.engines.llamacpp.graphs.recurrent import read_state, state_tensor
 
@@ -36,7 +36,7 @@ class _Decay:
     diagonal: Tensor
 
 
-def minimax01(b: Build) -> Tensor:
+def minimax01(b: GraphBuilder) -> Tensor:
     """MiniMax 01; gives the embeddings, logits not yet made."""
     x = b.embed()
     b.add_cache_inputs()
@@ -50,7 +50,7 @@ def minimax01(b: Build) -> Tensor:
     return b.norm(x, b.outer("output_norm.weight"))
 
 
-def _decay_inputs(b: Build) -> _Decay:
+def _decay_inputs(b: GraphBuilder) -> _Decay:
     heads, tokens, slots = b.job.shape.layers[0].heads, b.seq_tokens, b.job.sequences
     return _Decay(
         slopes=new_input((heads,)),
@@ -60,7 +60,7 @@ def _decay_inputs(b: Build) -> _Decay:
     )
 
 
-def _layer(b: Build, x: Tensor, at: int, decay: _Decay, *, last: bool) -> Tensor:
+def _layer(b: GraphBuilder, x: Tensor, at: int, decay: _Decay, *, last: bool) -> Tensor:
     """The residual is what was normalized, not what came in."""
     normed = b.norm(x, b.find(at, "attn_norm"), at=at)
     mixed = _lightning(b, normed, at, decay) if b.layer(at).recurrent else _full(b, normed, at)
@@ -72,13 +72,13 @@ def _layer(b: Build, x: Tensor, at: int, decay: _Decay, *, last: bool) -> Tensor
     return apply("add", mixture(b, normed, at, router), apply("scale", normed))
 
 
-def _full(b: Build, x: Tensor, at: int) -> Tensor:
+def _full(b: GraphBuilder, x: Tensor, at: int) -> Tensor:
     q, k, v = project(b, x, at)
     q, k = apply("rope", q, b.positions), apply("rope", k, b.positions)
     return linear(attend(b, (q, k, v), at), b.get(at, "attn_output"))
 
 
-def _lightning(b: Build, x: Tensor, at: int, decay: _Decay) -> Tensor:
+def _lightning(b: GraphBuilder, x: Tensor, at: int, decay: _Decay) -> Tensor:
     layer, sizes, tokens, slots = b.layer(at), b.job.shape.state, b.seq_tokens, b.job.sequences
     head, heads = layer.head_k, layer.heads
     # The model has no convolution, and its empty state is read all the same.

@@ -7,11 +7,11 @@ model behind that, with the model's embedding and output unless it brings its ow
 from __future__ import annotations
 
 from compiler.engines.llamacpp.ggml.tensor import Tensor, get_rows, matmul, new_input
-from compiler.engines.llamacpp.graphs.builder import Build, GraphError
+from compiler.engines.llamacpp.graphs.builder import GraphBuilder, GraphError
 from compiler.engines.llamacpp.graphs.models.decoder import add_inputs, layer_alone
 
 
-def next_tokens(b: Build) -> Tensor:
+def next_tokens(b: GraphBuilder) -> Tensor:
     """One draft; of several layers one runs at a time."""
     width, tokens = b.job.shape.width, b.job.tokens
     table = b.find(0, "nextn.embed_tokens") or b.outer("token_embd.weight")

@@ -11,12 +11,12 @@ from compiler.engines.llamacpp.ggml.tensor import (
     new_input,
     transpose,
 )
-from compiler.engines.llamacpp.graphs.builder import Build, linear
+from compiler.engines.llamacpp.graphs.builder import GraphBuilder, linear
 
 _NONE, _MEAN, _RANK = 0, 1, 4  # llama.h `llama_pooling_type`
 
 
-def pool(b: Build, x: Tensor) -> None:
+def pool(b: GraphBuilder, x: Tensor) -> None:
     """Expand the pooled result of a sequence."""
     kind = b.job.pooling
     y = x
@@ -34,7 +34,7 @@ def pool(b: Build, x: Tensor) -> None:
     b.graph.expand(y)
 
 
-def _score(b: Build, y: Tensor) -> Tensor:
+def _score(b: GraphBuilder, y: Tensor) -> Tensor:
     dense = b.outer("cls.weight")
     if dense is not None:
         y = apply("unary", linear(y, dense, b.outer("cls.bias")))
@@ -47,7 +47,7 @@ def _score(b: Build, y: Tensor) -> Tensor:
     return apply("soft_max", y) if b.job.shape.family.softmax_scores else y
 
 
-def _widen(b: Build, y: Tensor) -> Tensor:
+def _widen(b: GraphBuilder, y: Tensor) -> Tensor:
     """Dense layers of a sentence transformer behind the pooling (`build_dense_out`)."""
     second, bias, third = (
         b.outer(name) for name in ("dense_2.weight", "dense_2.bias", "dense_3.weight")

@@ -20,27 +20,27 @@ from compiler.engines.llamacpp.ggml.tensor import (
     reshape,
     view,
 )
-from compiler.engines.llamacpp.graphs.builder import Build, linear
+from compiler.engines.llamacpp.graphs.builder import GraphBuilder, linear
 from compiler.engines.llamacpp.graphs.feedforward import feed_forward
 from compiler.engines.llamacpp.graphs.recurrent import read_state, state_tensor
 
 _F32 = 4  # bytes
 _MIXED = ("w", "k", "v", "r", "g")
-_TimeMix = Callable[[Build, Tensor, Tensor, int], Tensor]
+_TimeMix = Callable[[GraphBuilder, Tensor, Tensor, int], Tensor]
 
 
-def rwkv6(b: Build) -> Tensor:
+def rwkv6(b: GraphBuilder) -> Tensor:
     """RWKV 6, or a Qwen 2 with its time mix; gives the embeddings, logits not yet made."""
     return _whole(b, _time_mix6)
 
 
-def rwkv7(b: Build) -> Tensor:
+def rwkv7(b: GraphBuilder) -> Tensor:
     """RWKV 7, or a Qwen 2 with its time mix; gives the embeddings, logits not yet made."""
     first: list[Tensor] = []
     return _whole(b, lambda b, x, before, at: _time_mix7(b, x, before, at, first))
 
 
-def _whole(b: Build, time_mix: _TimeMix) -> Tensor:
+def _whole(b: GraphBuilder, time_mix: _TimeMix) -> Tensor:
     x = b.embed()
     weight, bias = b.outer("token_embd_norm.weight"), b.outer("token_embd_norm.bias")
     if weight is not None:
@@ -58,7 +58,7 @@ def _whole(b: Build, time_mix: _TimeMix) -> Tensor:
     return b.norm(x, b.outer("output_norm.weight"), b.outer("output_norm.bias"), op=op)
 
 
-def _layer(b: Build, x: Tensor, at: int, time_mix: _TimeMix, *, last: bool) -> Tensor:
+def _layer(b: GraphBuilder, x: Tensor, at: int, time_mix: _TimeMix, *, last: bool) -> Tensor:
     width, tokens, slots = b.job.shape.width, b.seq_tokens, b.job.slots
     x = reshape(x, width, tokens, slots)
     shift_state = state_tensor(b, at, b.job.shape.state.conv_elements)
@@ -78,7 +78,7 @@ def _layer(b: Build, x: Tensor, at: int, time_mix: _TimeMix, *, last: bool) -> T
     return apply("add", _channel_mix(b, forward, before, at), joined)
 
 
-def _qwen_layer(b: Build, x: Tensor, at: int, time_mix: _TimeMix, *, last: bool) -> Tensor:
+def _qwen_layer(b: GraphBuilder, x: Tensor, at: int, time_mix: _TimeMix, *, last: bool) -> Tensor:
     width, tokens, slots = b.job.shape.width, b.seq_tokens, b.job.slots
     x = reshape(x, width, tokens, slots)
     shift_state = state_tensor(b, at, b.job.shape.state.conv_elements)
@@ -94,20 +94,20 @@ def _qwen_layer(b: Build, x: Tensor, at: int, time_mix: _TimeMix, *, last: bool)
     return apply("add", feed_forward(b, forward, at), joined)
 
 
-def _before(b: Build, shifts: Tensor, x: Tensor) -> Tensor:
+def _before(b: GraphBuilder, shifts: Tensor, x: Tensor) -> Tensor:
     """Each token's predecessor; that of the first is kept in the state."""
     width, tokens, slots = b.job.shape.width, b.seq_tokens, b.job.slots
     kept = view(shifts, (width, 1, slots), shifts.nb)
     return concat(kept, view(x, (width, tokens - 1, slots), x.nb), 1)
 
 
-def _store_shift(b: Build, shift: Tensor, state: Tensor) -> None:
+def _store_shift(b: GraphBuilder, shift: Tensor, state: Tensor) -> None:
     count = shift.elements
     span = (_F32, count * _F32)
     b.graph.expand(copy(view(shift, (count,), span), view(state, (count,), span)))
 
 
-def _channel_mix(b: Build, x: Tensor, before: Tensor, at: int) -> Tensor:
+def _channel_mix(b: GraphBuilder, x: Tensor, before: Tensor, at: int) -> Tensor:
     change = apply("sub", before, x)
 
     def moved(name: str) -> Tensor:
@@ -121,7 +121,7 @@ def _channel_mix(b: Build, x: Tensor, before: Tensor, at: int) -> Tensor:
     return apply("mul", apply("unary", matmul(gate, moved("r"))), value)
 
 
-def _time_mix6(b: Build, x: Tensor, before: Tensor, at: int) -> Tensor:
+def _time_mix6(b: GraphBuilder, x: Tensor, before: Tensor, at: int) -> Tensor:
     width, tokens, head = b.job.shape.width, b.job.tokens, b.job.shape.state.wkv_head
     heads = width // head
     gated = b.find(at, "time_mix_first") is None
@@ -152,7 +152,7 @@ def _time_mix6(b: Build, x: Tensor, before: Tensor, at: int) -> Tensor:
     return reshape(y, width, b.seq_tokens, b.job.slots)
 
 
-def _mixed6(b: Build, change: Tensor, x: Tensor, at: int) -> dict[str, Tensor]:
+def _mixed6(b: GraphBuilder, change: Tensor, x: Tensor, at: int) -> dict[str, Tensor]:
     """Five mixes of each token with its predecessor."""
     width, tokens = b.job.shape.width, b.job.tokens
     first, second = b.get(at, "time_mix_w1"), b.get(at, "time_mix_w2")
@@ -180,7 +180,7 @@ def _repeated(x: Tensor, head: int, heads: int, heads_kv: int, tokens: int) -> T
     return Tensor((head, heads // heads_kv, heads_kv, tokens), "f32", "repeat", (one,))
 
 
-def _time_mix7(b: Build, x: Tensor, before: Tensor, at: int, first: list[Tensor]) -> Tensor:
+def _time_mix7(b: GraphBuilder, x: Tensor, before: Tensor, at: int, first: list[Tensor]) -> Tensor:
     width, tokens, head = b.job.shape.width, b.job.tokens, b.job.shape.state.wkv_head
     heads = width // head
     gated = b.find(at, "time_mix_g1") is not None and b.find(at, "time_mix_g2") is not None
@@ -218,7 +218,7 @@ def _time_mix7(b: Build, x: Tensor, before: Tensor, at: int, first: list[Tensor]
     return reshape(matmul(b.get(at, "time_mix_output"), y), width, b.seq_tokens, b.job.slots)
 
 
-def _value7(b: Build, x: Tensor, at: int, first: list[Tensor]) -> Tensor:
+def _value7(b: GraphBuilder, x: Tensor, at: int, first: list[Tensor]) -> Tensor:
     """The value, drawn towards that of the first layer."""
     v = matmul(b.get(at, "time_mix_value"), x)
     if not first:
@@ -228,12 +228,12 @@ def _value7(b: Build, x: Tensor, at: int, first: list[Tensor]) -> Tensor:
     return apply("add", v, apply("mul", apply("sub", first[0], v), pull))
 
 
-def _low_rank(b: Build, x: Tensor, at: int, name: str) -> Tensor:
+def _low_rank(b: GraphBuilder, x: Tensor, at: int, name: str) -> Tensor:
     low = matmul(b.get(at, f"time_mix_{name}1"), x)
     return apply("add", matmul(b.get(at, f"time_mix_{name}2"), low), b.get(at, f"time_mix_{name}0"))
 
 
-def _scan(b: Build, at: int, op: str, sources: tuple[Tensor, ...]) -> Tensor:
+def _scan(b: GraphBuilder, at: int, op: str, sources: tuple[Tensor, ...]) -> Tensor:
     """The state's pass over the tokens."""
     width, tokens, slots = b.job.shape.width, b.job.tokens, b.job.slots
     elements = b.job.shape.state.state_elements
@@ -248,7 +248,7 @@ def _scan(b: Build, at: int, op: str, sources: tuple[Tensor, ...]) -> Tensor:
     return y
 
 
-def _group_norm(b: Build, x: Tensor, at: int) -> Tensor:
+def _group_norm(b: GraphBuilder, x: Tensor, at: int) -> Tensor:
     width, tokens, head = b.job.shape.width, b.job.tokens, b.job.shape.state.wkv_head
     x = apply("norm", reshape(x, head, width // head, tokens))
     x = apply("mul", reshape(x, width, tokens), b.get(at, "time_mix_ln"))

@@ -16,11 +16,11 @@ from compiler.engines.llamacpp.ggml.tensor import (
     view,
 )
 from compiler.engines.llamacpp.graphs.attention import latent, low_rank_query, write_key
-from compiler.engines.llamacpp.graphs.builder import Build
+from compiler.engines.llamacpp.graphs.builder import GraphBuilder
 from compiler.engines.llamacpp.model.quants import block, row_bytes
 
 
-def sparse_latent(b: Build, x: Tensor, at: int) -> Tensor:
+def sparse_latent(b: GraphBuilder, x: Tensor, at: int) -> Tensor:
     """Latent attention; a layer without an indexer sees what the one before it chose."""
     low = low_rank_query(b, x, at)
     if b.layer(at).indexer:
@@ -30,7 +30,7 @@ def sparse_latent(b: Build, x: Tensor, at: int) -> Tensor:
     return latent(b, x, at, low=low, mask=mask)
 
 
-def _choose(b: Build, x: Tensor, low: Tensor, at: int) -> Tensor:
+def _choose(b: GraphBuilder, x: Tensor, low: Tensor, at: int) -> Tensor:
     """The cells with the highest scores, of which the keys of all are kept in a cache."""
     job, sizes = b.job, b.job.shape.indexer
     tokens, streams = job.tokens, job.streams
@@ -64,13 +64,13 @@ def _choose(b: Build, x: Tensor, low: Tensor, at: int) -> Tensor:
     return cont(Tensor((count, *ne[1:]), "i32", "top_k", (score,)))
 
 
-def _key_cache(b: Build, at: int) -> Tensor:
+def _key_cache(b: GraphBuilder, at: int) -> Tensor:
     job = b.job
     ne = (b.layer(at).indexer, job.cells, job.streams)
     return resident(ne, job.type_k, b.device_of_state(at), weight=False)
 
 
-def _mask_of(b: Build, chosen: Tensor) -> Tensor:
+def _mask_of(b: GraphBuilder, chosen: Tensor) -> Tensor:
     """The cache's mask with all but the chosen cells hidden (`build_attn`, DSA)."""
     mask = b.cache.mask
     hidden = apply("fill", mask)

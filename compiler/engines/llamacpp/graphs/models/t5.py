@@ -13,11 +13,11 @@ from compiler.engines.llamacpp.ggml.tensor import (
     reshape,
 )
 from compiler.engines.llamacpp.graphs.attention import Extras, attention
-from compiler.engines.llamacpp.graphs.builder import Build
+from compiler.engines.llamacpp.graphs.builder import GraphBuilder
 from compiler.engines.llamacpp.graphs.feedforward import feed_forward
 
 
-def t5_encoder(b: Build) -> Tensor:
+def t5_encoder(b: GraphBuilder) -> Tensor:
     """The whole encoder; gives the embeddings of all tokens."""
     job = b.job
     x = b.embed()
@@ -33,7 +33,9 @@ def t5_encoder(b: Build) -> Tensor:
     return x
 
 
-def _layer(b: Build, x: Tensor, at: int, inputs: tuple[Tensor, Tensor], *, last: bool) -> Tensor:
+def _layer(
+    b: GraphBuilder, x: Tensor, at: int, inputs: tuple[Tensor, Tensor], *, last: bool
+) -> Tensor:
     buckets, mask = inputs
     normed = b.norm(x, b.find(at, "enc.attn_norm"), at=at)
     y = _attention(b, normed, at, mask, _bias(b, buckets, at))
@@ -44,7 +46,7 @@ def _layer(b: Build, x: Tensor, at: int, inputs: tuple[Tensor, Tensor], *, last:
     return apply("add", feed_forward(b, normed, at, prefix="enc."), joined)
 
 
-def _attention(b: Build, x: Tensor, at: int, mask: Tensor, bias: Tensor) -> Tensor:
+def _attention(b: GraphBuilder, x: Tensor, at: int, mask: Tensor, bias: Tensor) -> Tensor:
     layer, tokens = b.layer(at), b.job.tokens
     q, k, v = (
         reshape(matmul(b.get(at, f"enc.attn_{name}"), x), head, heads, tokens)
@@ -60,7 +62,7 @@ def _attention(b: Build, x: Tensor, at: int, mask: Tensor, bias: Tensor) -> Tens
     return matmul(b.get(at, "enc.attn_o"), y)
 
 
-def _bias(b: Build, buckets: Tensor, at: int) -> Tensor:
+def _bias(b: GraphBuilder, buckets: Tensor, at: int) -> Tensor:
     """A bias for each pair of tokens and head; layers without a table use the first layer's."""
     table = b.find(at, "enc.attn_rel_b") or b.get(0, "enc.attn_rel_b")
     bias = get_rows(table, reshape(buckets, buckets.elements))
