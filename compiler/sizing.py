@@ -47,7 +47,12 @@ def sizes(
             ]
         )
     spec = _with_full_room(loaded.spec)
-    makes = [(known[kind], count) for kind in kinds for count in per_host]
+    # A GPU without memory of its own is the only one of its host.
+    makes = [
+        (known[kind], count)
+        for kind in kinds
+        for count in ((1,) if known[kind].unified else per_host)
+    ]
     found = []
     for number, (kind, count) in enumerate(makes):
         report(Step(stage="size", item=kind.name, done=number, total=len(makes)))

@@ -286,6 +286,8 @@ def _with_added(inventory: Inventory, added: Iterable[str], kinds: dict[str, Gpu
             raise CompileError([_unreadable(text)])
         if match[2] not in kinds:
             raise CompileError([_no_kind(match[2], kinds)])
+        if kinds[match[2]].unified and int(match[1] or 1) > 1:
+            raise CompileError([_alone(match[2])])
         like = _host_like(inventory, match[3], kinds[match[2]])
         hosts.append(_new_host(like, kinds[match[2]], int(match[1] or 1), f"new-{number}"))
     return Inventory(hosts=tuple(hosts))
@@ -296,6 +298,14 @@ def _unreadable(text: str) -> Diagnostic:
         code="wrong-value",
         detail=f"`--add {text}` is no number of GPUs of a kind.",
         hints=("Write for example `--add 2xrtx-4090`, or `--add 2xrtx-4090@HOST` like a host.",),
+    )
+
+
+def _alone(kind: str) -> Diagnostic:
+    return Diagnostic(
+        code="wrong-value",
+        detail=f"`{kind}` is the only GPU of its host: its memory is the RAM.",
+        hints=(f"Write `--add {kind} --add {kind}` for two such hosts.",),
     )
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 import textwrap
 from pathlib import Path
 
 import pytest
 
+from compiler.cli import run
 from compiler.diagnostics import CompileError
 from compiler.discover.kinds import kind_of
 from compiler.discover.machine import FoundGpu
@@ -145,6 +148,17 @@ def test_one_kind_alone_counts_both() -> None:
     demand, _ = estimate_single(question)
     assert demand.taken_bytes == (demand.devices[0].high_bytes + demand.host.high_bytes,)
     assert demand.ram_high_bytes == 0
+
+
+def test_hosts_that_might_be_added_have_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = shutil.copytree(GOLDEN, tmp_path / "spark")
+    assert run(["whatif", "--add", "2xgb10", "-C", str(folder)]) == 1
+    assert "the only GPU of its host" in capsys.readouterr().err
+    assert run(["size", "--kind", "gb10", "-C", str(folder), "--format", "json"]) == 0
+    (found,) = json.loads(capsys.readouterr().out)["sizes"]
+    assert (found["per_host"], found["hosts"]) == (1, found["gpus"])
 
 
 def gpu(name: str, mib: int, compute: tuple[int, int] | None) -> FoundGpu:
