@@ -28,6 +28,7 @@ from compiler.ir.inventory import GpuKind
 from compiler.ir.units import MIB
 from tests.generators import gguf_truth
 from tests.generators.gguf_shapes import facts
+from tests.truth import unsloth_studio
 
 TRUTH = Path(__file__).parent
 STUDIED = Build(number=STUDIED_BUILD, text=f"b{STUDIED_BUILD}")
@@ -180,6 +181,25 @@ def used_errors() -> Iterator[tuple[str, float, float, float, float]]:
                 ours + (end - part.bytes) / MIB for end in (part.low_bytes, part.high_bytes)
             )
             yield f"{row['id']} GPU{device}", float(gpu["used"]), ours, low, high
+
+
+def unsloth_errors() -> Iterator[float]:
+    """How far Unsloth Studio's formula is off on the total of each GPU that it speaks of."""
+    for row in (*libllama_rows(), *libllama_rows("llamacpp_flags")):
+        shape = read_shape(facts(row.model))
+        options = options_of(shape, row.flags, len(row.gpus))
+        if unsloth_studio.speaks_of(shape, options):
+            truth = sum(row.gpus[0])
+            yield (unsloth_studio.total_bytes(shape, options) - truth) / truth
+
+
+def _unsloth_line() -> str:
+    errors = sorted(map(abs, unsloth_errors()))
+    median, p95 = (errors[int(len(errors) * part)] for part in (0.5, 0.95))
+    return (
+        f"  Unsloth Studio's formula          one GPU median {median:.1%}, p95 {p95:.0%},  "
+        f"worst {errors[-1]:.0%} ({len(errors)} rows)"
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -403,6 +423,7 @@ def main() -> int:
     """Print everything; 1 when a target is missed."""
     met = [report_libllama(), report_logs(), report_late()]
     print(OTHERS)
+    print(_unsloth_line())
     return 0 if all(met) else 1
 
 
