@@ -62,7 +62,7 @@ WORLD = ("cli.py", "commands/", "workspace/", *NETWORK)
 # A place is a file, or a folder with all that is in it.
 HOMES = {
     "click": ("cli.py", "commands/"),
-    "numpy": ("place/patterns.py",),
+    "numpy": ("place/patterns.py", "place/knapsack.py"),
     "ortools": ("place/solver.py", "place/linear.py"),
     "pynvml": ("discover/",),
     "rich": ("commands/", "views/"),
@@ -75,7 +75,7 @@ ENVIRONMENT = {"environ", "environb", "getenv", "getenvb"}
 # Slow to import: `modelc --help` must not wait for them.
 HEAVY = {"gguf", "huggingface_hub", "numpy", "ortools", "pynvml", "transformers"}
 HEAVY_HOMES = {
-    "numpy": ("place/patterns.py",),
+    "numpy": ("place/patterns.py", "place/knapsack.py"),
     "ortools": ("place/solver.py", "place/linear.py"),
 }
 

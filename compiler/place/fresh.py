@@ -13,12 +13,13 @@ from math import gcd
 
 from compiler.ir.progress import Effort, Reporter, Step
 from compiler.place.construct import SMALLEST, Prices, Taste, climb, construct, realise
-from compiler.place.exact import FIRST, Cut, cover_all, place_in_order
+from compiler.place.exact import FIRST, Cut
 from compiler.place.patterns import Patterns
 from compiler.place.problem import Problem
 from compiler.place.score import Goal, Kind, Score, Weights, goals_of, score_of
 from compiler.place.search import Search, cover
 from compiler.place.state import State
+from compiler.place.whole import cover_all, place_in_order
 
 # Of the normal work, in quarters.
 _QUARTERS: dict[Effort, int] = {"low": 1, "normal": 4, "high": 16}

@@ -14,21 +14,18 @@ whatever the floats of the linear solver say:
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from compiler.place.exact import Cut
+from compiler.place.knapsack import Kind, Numbers, knapsack
 from compiler.place.linear import Linear
 from compiler.place.problem import Problem, Way
 from compiler.place.score import SCALE, Goal
 from compiler.place.state import State
-
-Numbers = NDArray[np.int64]
 
 # Duals are rounded to so many parts of one.
 _S = 1 << 20
@@ -46,25 +43,6 @@ _NOTHING = 1e-9
 
 # A point of room in thousandths of a rung, for prices alone.
 _POINT = 50
-
-
-@dataclass(slots=True, eq=False)
-class _Kind:
-    """GPUs that are the same for every way: in the same families, with the same memory."""
-
-    number: int
-    count: int
-    hosts: int
-    row: int
-    cap: int
-    items: Numbers
-    need: Numbers
-    """Units of each item."""
-    size: Numbers
-    service: Numbers
-    copies: list[int]
-    side: dict[int, int] = field(default_factory=dict)
-    """Row number, in `_sides`, of services that spread over hosts."""
 
 
 @dataclass(slots=True, eq=False)
@@ -97,11 +75,11 @@ class Patterns:
         self._linear = Linear()
         self._rows = [self._linear.at_most(n) for n in problem.possible]
         self._sides: list[tuple[int, int]] = []
-        self._kinds: list[_Kind] = []
-        self._of_gpu: dict[int, _Kind] = {}
+        self._kinds: list[Kind] = []
+        self._of_gpu: dict[int, Kind] = {}
         self._add_kinds()
         self._held: dict[Goal, tuple[int, Numbers, int]] = {}
-        self._columns: list[tuple[_Kind | None, tuple[tuple[int, int], ...], int]] = []
+        self._columns: list[tuple[Kind | None, tuple[tuple[int, int], ...], int]] = []
         self._known: set[object] = set()
         self._value: Numbers = np.zeros(len(self.items), dtype=np.int64)
         self._prices_of_kinds = [0.0] * len(self._kinds)
@@ -138,7 +116,7 @@ class Patterns:
     def _add_kind(self, here: list[int], budget: int, gpus: list[int]) -> None:
         unit = -(-budget // _UNITS)
         items = _array(here)
-        kind = _Kind(
+        kind = Kind(
             number=len(self._kinds),
             count=len(gpus),
             hosts=len({self.problem.gpu_host[gpu] for gpu in gpus}),
@@ -181,7 +159,7 @@ class Patterns:
     def _share(self, values: Numbers, pattern: Mapping[int, int]) -> float:
         return sum(n * int(values[item]) / int(self._size[item]) for item, n in pattern.items())
 
-    def _add(self, kind: _Kind | None, pattern: Mapping[int, int]) -> bool:
+    def _add(self, kind: Kind | None, pattern: Mapping[int, int]) -> bool:
         told = tuple(sorted(pattern.items()))
         key = (kind.number if kind else -1, told)
         if not told or key in self._known:
@@ -314,7 +292,7 @@ class Patterns:
         for kind in self._kinds:
             mine = profit[kind.items]
             coarse = mine * _COARSE // max(1, int(mine.max(initial=0)))
-            most, _ = _knapsack(kind, coarse)
+            most, _ = knapsack(kind, coarse)
             terms = {
                 self.items[n]: value
                 for n, value in zip(kind.items.tolist(), coarse.tolist(), strict=True)
@@ -344,7 +322,7 @@ class Patterns:
 
     def _lagrange(
         self, duals: _Duals, some: set[int] | None
-    ) -> tuple[int, list[tuple[_Kind, dict[int, int]]]]:
+    ) -> tuple[int, list[tuple[Kind, dict[int, int]]]]:
         """The bound times _S, and the best pattern of each kind of GPU."""
         total = self._value * _S
         for goal, price in duals.eta.items():
@@ -367,12 +345,12 @@ class Patterns:
                     duals.nu[kind.side[i]] if i in kind.side else 0 for i in kind.service.tolist()
                 )
                 profit = profit - cut // kind.size
-            value, pattern = _knapsack(kind, profit)
+            value, pattern = knapsack(kind, profit)
             bound += kind.count * value
             found.append((kind, pattern))
         return bound, found
 
-    def _take(self, found: list[tuple[_Kind, dict[int, int]]], duals: _Duals) -> bool:
+    def _take(self, found: list[tuple[Kind, dict[int, int]]], duals: _Duals) -> bool:
         """Adds patterns that are worth more than their GPU's price."""
         added = False
         for kind, pattern in found:
@@ -430,53 +408,3 @@ def _between(first: _Duals, second: _Duals) -> _Duals:
         nu=[(a + b) // 2 for a, b in zip(first.nu, second.nu, strict=True)],
         sigma=second.sigma,
     )
-
-
-def _knapsack(kind: _Kind, profit: Numbers) -> tuple[int, dict[int, int]]:
-    """The most that one GPU of a kind can hold at these profits, and the pattern that does.
-
-    Bounded, with copies by binary splitting; an item is left out when those before it, no larger
-    and worth no less, leave no room for it.
-    """
-    keep = np.nonzero(profit > 0)[0]
-    order = keep[np.lexsort((-profit[keep], kind.need[keep]))]
-    best = np.zeros(kind.cap + 1, dtype=np.int64)
-    history: list[tuple[int, int, int, Numbers]] = []
-    # Of items that are kept, by falling worth: what they are worth, and units of all up to each.
-    worths: list[int] = []
-    units_to: list[int] = []
-    told = zip(order.tolist(), profit[order].tolist(), kind.need[order].tolist(), strict=True)
-    for x, value, need in told:
-        at = bisect_right(worths, -value)
-        beside = units_to[at - 1] if at else 0
-        if beside + need > kind.cap:
-            continue
-        copies = min(kind.copies[x], kind.cap // need if need else kind.copies[x])
-        worths.insert(at, -value)
-        units_to.insert(at, beside)
-        for later in range(at, len(units_to)):
-            units_to[later] += copies * need
-        step = 1
-        while copies > 0:
-            times = min(step, copies)
-            copies -= times
-            step *= 2
-            units = need * times
-            if units > kind.cap:
-                break
-            after = best.copy()
-            np.maximum(
-                best[units:], best[: kind.cap + 1 - units] + value * times, out=after[units:]
-            )
-            history.append((x, times, units, best))
-            best = after
-    value = int(best[kind.cap])
-    pattern: dict[int, int] = {}
-    room = kind.cap
-    for x, times, units, before in reversed(history):
-        if best[room] != before[room]:
-            item = int(kind.items[x])
-            pattern[item] = pattern.get(item, 0) + times
-            room -= units
-        best = before
-    return value, pattern
