@@ -50,8 +50,6 @@ _ODD = {
     "mistral_large_3": "keeps whole heads where latent attention keeps rows",
     "minicpm3": "keeps whole heads where latent attention keeps rows",
 }
-# Classes that stand in one module with a known one, and are built otherwise.
-_OTHERWISE = frozenset({"KimiK3ForConditionalGeneration", "KimiK3MTPModel"})
 # Modules that read config.json: a word that they name is a key that has been looked at.
 _READERS = ("config", "mixtures", "recurrent", "rope", "audio", "vision", "decide", "drafts")
 _FEW_FAMILIES = 5
@@ -172,8 +170,7 @@ def studied_classes(registry: str) -> list[str]:
         name for header in known_headers().values() for name in header.get("architectures") or []
     }
     known = {modules[name] for name in own if name in modules}
-    beside = {name for name, module in modules.items() if module in known} - _OTHERWISE
-    return sorted(own | beside)
+    return sorted(own | {name for name, module in modules.items() if module in known})
 
 
 def main() -> None:

@@ -65,8 +65,11 @@ def _kimi_delta(
     yield from linear("self_attn.q_proj", 3 * inner, hidden)
     yield from linear("self_attn.f_a_proj", head, hidden)
     yield from linear("self_attn.f_b_proj", inner, head)
-    yield from linear("self_attn.g_a_proj", head, hidden)
-    yield from linear("self_attn.g_b_proj", inner, head)
+    if recurrent.full_gate:
+        yield from linear("self_attn.g_proj", inner, hidden)
+    else:
+        yield from linear("self_attn.g_a_proj", head, hidden)
+        yield from linear("self_attn.g_b_proj", inner, head)
     yield from linear("self_attn.b_proj", recurrent.value_heads // ranks, hidden)
     yield 3 * inner * recurrent.kernel * number
     yield from (inner * _FLOAT_BYTES, recurrent.value_heads // ranks * _FLOAT_BYTES)

@@ -108,7 +108,7 @@ def layer_sizes(
     yield from chain(
         _attention_sizes(shape, options, linear, layer, kind),
         _mlp_sizes(shape, options, linear, layer, kind),
-        [shape.hidden * shape.dtype_bytes] * shape.norms,
+        [shape.hidden * shape.dtype_bytes] * (shape.norms + 4 * shape.residual_gates),
         per_layer_sizes(shape),
     )
 
@@ -201,6 +201,8 @@ def _mla_sizes(
         rows = mla.query_rank + mla.kv_rank + mla.rope_dim
         yield from linear("self_attn.fused_qkv_a_proj", rows, hidden)
         yield mla.query_rank * number
+        if mla.gated:
+            yield from linear("self_attn.g_proj", heads * mla.value_dim, hidden)
         yield from linear("self_attn.q_b_proj", query, mla.query_rank)
     else:
         yield from linear("self_attn.q_proj", query, hidden)
@@ -317,6 +319,12 @@ def _expert_sizes(
 ) -> Iterator[int]:
     """Experts lie in two stacked tensors; the router is replicated (layers/fused_moe/layer.py)."""
     hidden, number, ranks = shape.hidden, shape.dtype_bytes, options.tensor_parallel
+    # Kimi K3's experts work between two projections (models/kimi_k3/nvidia/model.py, 0.32).
+    inner = experts.hidden or hidden
+    if experts.hidden:
+        yield from linear("mlp.routed_expert_down_proj", inner, hidden)
+        yield from linear("mlp.routed_expert_up_proj", hidden, inner)
+        yield from [inner * number] * experts.hidden_norm
     yield experts.count * hidden * (4 if shape.model_type in FLOAT_ROUTERS else number)
     count = -(-experts.count // options.expert_ranks)
     width = experts.width // options.expert_shards
@@ -326,15 +334,15 @@ def _expert_sizes(
         yield from mxfp4_sizes(hidden, width, count, mxfp4_backend(options, kind))
     else:
         for size in (
-            *scheme.sizes(into * width, hidden, number),
-            *scheme.sizes(hidden, width, number),
+            *scheme.sizes(into * width, inner, number),
+            *scheme.sizes(inner, width, number),
         ):
             yield count * size
         if scheme.kind == "gptq" and not scheme.zero_points:
             # Unused zero points in the scales' type, in 32 bits of eight each from 0.28 on
             # (quantization/gptq_marlin.py `w13_qzeros`, auto_gptq.py).
             number_bytes = 4 if options.rules.gptq_zeros_are_whole else 2
-            for rows, columns in ((into * width, hidden), (hidden, width)):
+            for rows, columns in ((into * width, inner), (inner, width)):
                 groups = -(-columns // (scheme.group or columns))
                 yield count * groups * (rows * scheme.bits // 32) * number_bytes
         if scheme.kind == "nvfp4":

@@ -46,12 +46,14 @@ def experts_of(text: Header, model_type: str, layers: int) -> Experts | None:
         active=active,
         width=width,
         shared_width=shared,
+        hidden=whole(text, "routed_expert_hidden_size"),
+        hidden_norm=text.get("latent_moe_use_norm") is True,
         beside_dense=model_type.startswith("gemma4"),
         picture_width=whole(text, "picture_expert_width"),
         shared_gate=bool(shared) and model_type.startswith("qwen"),
         router_bias=text.get("topk_method") == "noaux_tc"
         or text.get("scoring_func") in {"sigmoid", "sqrtsoftplus"}
-        or model_type == "gpt_oss",
+        or model_type in {"gpt_oss", "kimi_linear"},
         layers=found,
     )
 

@@ -174,6 +174,7 @@ def _linear(text: Header, model_type: str, hidden: int) -> Recurrent:
             or first_whole(text, ("linear_conv_kernel_dim", "short_conv_kernel_size"))
             or 4,
             state_bytes=_state_bytes(text, model_type),
+            full_gate=kimi.get("use_full_rank_gate") is True,
         )
     return Recurrent(
         key_heads=whole(text, "linear_num_key_heads"),

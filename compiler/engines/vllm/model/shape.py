@@ -30,6 +30,8 @@ class Mla:
     """The indexer rotates in another order than attention, from a cache of its own."""
     borrowing: frozenset[int] = frozenset()
     """Layers that read what an earlier indexer picked; from 0.22 on they have none of their own."""
+    gated: bool = False
+    """Kimi K3: outputs are gated head by head, by a projection of the hidden state."""
     expanded: bool = False
     """The class keeps whole heads in its cache instead of latent vectors."""
 
@@ -102,6 +104,8 @@ class Recurrent:
     """Tokens of a chunk of the state space kernels; Mamba has none and takes this."""
     norms: bool = False
     """Jamba: norms of time step, B and C."""
+    full_gate: bool = False
+    """Kimi K3: the output's gate is one matrix, not two of low rank."""
 
     @property
     def inner(self) -> int:
@@ -123,6 +127,10 @@ class Experts:
     width: int
     shared_width: int
     shared_gate: bool
+    hidden: int = 0
+    """Kimi K3: width between two projections in which experts work; 0 for the hidden size."""
+    hidden_norm: bool = False
+    """Their outputs are normed there."""
     beside_dense: bool = False
     """The layers have a dense MLP as well (Gemma 4)."""
     picture_width: int = 0
@@ -266,6 +274,8 @@ class Shape:
     """Layers that read the KV of others have an MLP twice as wide (Gemma 4)."""
     second_embedding: bool = False
     """The class has an embedding beside that of its language model (Phi-3.5-vision)."""
+    residual_gates: bool = False
+    """Kimi K3: each layer weighs earlier ones by two norms and two rows, the model by one."""
     shared_blocks: int = 0
     """Zamba2: attention blocks with an MLP that its hybrid layers share in turn."""
     adapter_rank: int = 0

@@ -133,6 +133,34 @@ def kimi_vision(picture: Picture) -> Vision:
     return vision_with(picture, tower, projector, merge=merge)
 
 
+def kimi_k3_vision(picture: Picture) -> Vision:
+    """models/kimi_k3/nvidia/model.py: attention of its own width, and no biases anywhere."""
+    found = {key.removeprefix("vt_"): value for key, value in picture.section.items()}
+    picture = replace(picture, section=found)
+    rows = whole(found, "init_pos_emb_height") * whole(found, "init_pos_emb_width")
+    plain = tower_of(picture)
+    heads = whole(found, "num_attention_heads") or 12
+    tower = replace(
+        plain,
+        heads=heads,
+        positions=rows or 64 * 64,
+        head_dim=(whole(found, "qkv_hidden_size") or plain.width) // heads,
+        patch_bias=False,
+        qkv_bias=False,
+        bias=False,
+        vectors_a_norm=1,
+        outer_vectors=1,
+    )
+    merge = side(found, "merge_kernel_size") or 2
+    merged = tower.width * merge**2
+    projector = (
+        Part((whole(found, "init_pos_emb_time") or 4) * tower.width, number_bytes=4),
+        *two_layers(merged, merged, picture.hidden, cut=False, bias=False),
+        Part(picture.hidden),
+    )
+    return vision_with(picture, tower, projector, merge=merge)
+
+
 def dots_vision(picture: Picture) -> Vision:
     """models/dots_ocr.py: the width is embed_dim, and hidden_size what comes out."""
     found = picture.section
