@@ -9,6 +9,7 @@ import sys
 import click
 
 from compiler import __version__
+from compiler.commands.apply import apply_command, rollback_command
 from compiler.commands.common import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, report
 from compiler.commands.compile import compile_command
 from compiler.commands.completion import completion_command
@@ -23,11 +24,16 @@ from compiler.commands.lock import lock_command
 from compiler.commands.reporting import Findings, report_option, write_reports
 from compiler.commands.schema import schema_command
 from compiler.commands.size import size_command
+from compiler.commands.status import drift_command, status_command
 from compiler.commands.whatif import whatif_command
 
 COMMANDS = (
     compile_command,
     diff_command,
+    apply_command,
+    status_command,
+    drift_command,
+    rollback_command,
     lock_command,
     init_command,
     discover_command,

@@ -11,8 +11,10 @@ from compiler.assemble.frozen import Edited, with_frozen_anew
 from compiler.diagnostics import CompileError, Diagnostic, Group, Severity, did_you_mean
 from compiler.diff import diff
 from compiler.emit import emit, manifest_of
+from compiler.emit.ansible import FOLDER as ANSIBLE_FOLDER
+from compiler.emit.ansible import emit_ansible
 from compiler.emit.releases import releases_of
-from compiler.emit.rendering import load_templates
+from compiler.emit.rendering import Templates, load_templates
 from compiler.estimate import estimate
 from compiler.inputs import Inputs, Loaded, errors, load
 from compiler.ir.artifact import Artifact
@@ -147,7 +149,8 @@ def finish(
     faults += objective_faults(loaded.spec, plan, loaded.previous)
     _must_be_sound(faults)
     artifacts = emit(plan)
-    releases = releases_of(plan, artifacts, load_templates())
+    templates = load_templates()
+    releases = releases_of(plan, artifacts, templates)
     plan = plan.model_copy(update={"releases": releases})
     plan = plan.model_copy(update={"rollout": rollout(running, plan, loaded.spec)})
     if running and plan.rollout is running.rollout:
@@ -161,7 +164,7 @@ def finish(
             plan,
             barred=barred_replicas(loaded.previous, loaded.spec, loaded.inventory),
         ),
-        artifacts=(*_overview(plan), *artifacts),
+        artifacts=(*_overview(plan), *artifacts, *_project(plan, artifacts, templates)),
         warnings=(*loaded.warnings, *_warnings(plan, loaded, demands, running)),
         demands=demands,
         placements=placements,
@@ -289,6 +292,14 @@ def _overview(plan: Plan) -> tuple[Artifact, ...]:
         Artifact(path=path, text=text, semantic_digest=digest(text)) for path, text in texts.items()
     )
     return (*written, manifest_of("", written))
+
+
+def _project(
+    plan: Plan, artifacts: tuple[Artifact, ...], templates: Templates
+) -> tuple[Artifact, ...]:
+    """The playbooks that carry the plan out."""
+    written = tuple(emit_ansible(plan, artifacts, templates))
+    return (*written, manifest_of(f"{ANSIBLE_FOLDER}/", written))
 
 
 def _warnings(

@@ -83,14 +83,14 @@ def compile_command(
     print_diff(compilation.diff, style)
     if stale:
         return EXIT_FAILED
-    n_hosts = len({each.path.partition("/")[0] for each in artifacts if "/" in each.path})
+    n_hosts = len(compilation.plan.hosts)
     if written:
         files = f"{counted(len(artifacts), 'file')} for {counted(n_hosts, 'host')}"
         say(f"\n{compiled.as_posix()}/ is written: {files}.")
         if out is None:
             say(
-                "Next: commit it, have it reviewed, and bring each host its folder "
-                "(docs/targets.md says how)."
+                "Next: commit it, have it reviewed, and `modelc apply` it (docs/apply.md; by hand: "
+                "docs/targets.md)."
             )
     else:
         say(f"\n{compiled.as_posix()}/ is up to date.")

@@ -37,6 +37,9 @@ _WAYS_OUT = (
 )
 
 # Safe as a folder, in the name of a unit (which systemd limits to 255 bytes) and as a YAML key.
+# Names of modelc's own in compiled/, and what Ansible calls all of its hosts.
+_TAKEN = (MANIFEST_NAME, OVERVIEW_NAME, PLAN_NAME, "ansible", "all", "ungrouped")
+
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
 
 
@@ -93,6 +96,6 @@ def _unsafe_names(plan: Plan) -> Iterator[Diagnostic]:
     """Names become paths, so they are looked at before any path is made."""
     names = [host.host for host in plan.hosts] + [replica.name for replica in plan.replicas]
     for name in names:
-        if not _NAME.fullmatch(name) or name in (MANIFEST_NAME, OVERVIEW_NAME, PLAN_NAME):
+        if not _NAME.fullmatch(name) or name in _TAKEN:
             detail = f"{name[:60]!r} cannot be the name of a folder and of a unit."
             yield Diagnostic(code="unsafe-path", detail=detail)

@@ -29,7 +29,17 @@ TEMPLATE_NAMES = (
     "script/stop.sh",
     "script/status.sh",
     "script/run.sh",
+    "ansible/ansible.cfg",
+    "ansible/deliver.yml",
+    "ansible/status.yml",
+    "ansible/rollback.yml",
+    "ansible/roles/modelc/defaults/main.yml",
+    "ansible/roles/modelc/meta/main.yml",
+    "ansible/roles/modelc/tasks/main.yml",
 )
+
+# A program, and no template: what is in it that looks like one stays as it is.
+HOST_PROGRAM = "ansible/roles/modelc/files/modelc_host.py"
 
 # Inside the package once installed, beside it in a checkout.
 _FOLDERS = (Path(__file__).parents[1] / "templates", Path(__file__).parents[2] / "templates")
@@ -47,6 +57,8 @@ class Templates:
     semantic: Mapping[str, Template]
     """The same without what is for people only, so that another modelc with other comments restarts
     nothing. It is taken out before any value is put in: a `#` or an empty line of a value stays."""
+    host_program: str
+    """The program that changes a host."""
 
 
 def load_templates() -> Templates:
@@ -64,6 +76,7 @@ def load_templates() -> Templates:
     )
     sources = {name: loader.get_source(environment, f"{name}.j2")[0] for name in TEMPLATE_NAMES}
     return Templates(
+        host_program=loader.get_source(environment, HOST_PROGRAM)[0],
         full={name: environment.from_string(source) for name, source in sources.items()},
         semantic={
             name: environment.from_string(meaning(source)) for name, source in sources.items()

@@ -63,6 +63,11 @@ class Traits:
     """Arguments that name a file or a folder that is written."""
     logs: str = ""
     """Of these the one that is a log, which the service has anyhow; empty without one."""
+    tokens_line: str = ""
+    """What it logs at its start of the tokens that its KV cache holds: a regular expression with a
+    group for the number; empty for one that does not say it."""
+    layers_line: str = ""
+    """The same of the layers that it has put on GPUs."""
     aliases: tuple[str, ...] = ()
     """What people write for its name, in lower case."""
 

@@ -179,6 +179,18 @@ def _quoted(text: str) -> str:
     return f'"{escaped}"'
 
 
+def commit_of(folder: Path) -> str | None:
+    """The last commit that has changed a folder; None where git does not tell."""
+    try:
+        checkout = _checkout(folder)
+        path = os.path.relpath(folder.resolve(), checkout.top)
+        with tempfile.TemporaryDirectory(prefix="modelc-git-") as place:
+            repository = _borrow(checkout, Path(place).resolve())
+            return _git(repository, "log", "-1", "--format=%H", "HEAD", "--", path) or None
+    except (_GitError, OSError, CompileError):
+        return None
+
+
 def _blob(repository: Path, blob: str, shown: str) -> TextFile:
     try:
         size = int(_git(repository, "cat-file", "-s", blob))

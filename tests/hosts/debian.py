@@ -20,6 +20,8 @@ PACKAGES = (
     *("systemd", "systemd-sysv", "dbus", "curl"),
     # What the tests look with, the interpreter of the stand-in engine, libraries of the engines.
     *("iproute2", "procps", "python3", "libgomp1", "libnuma1", "libstdc++6"),
+    # How changes are delivered to it.
+    "openssh-server",
     *("docker.io", "docker-cli", "docker-compose", "iptables"),
     *("podman", "crun", "netavark", "aardvark-dns", "catatonit", "nftables"),
 )

@@ -31,6 +31,9 @@ TRAITS = Traits(
     ),
     writes=("log_file", "slot_save_path"),
     logs="log_file",
+    # src/llama-context.cpp and src/llama-model.cpp
+    tokens_line=r"llama_context: n_ctx +=+ ([0-9]+)",
+    layers_line=r"offloaded ([0-9]+)/[0-9]+ layers to GPU",
     aliases=(
         *("llamacpp", "llama-cpp", "llama_cpp", "llama", "llama-server", "llama.cpp-server"),
         *("ollama", "gguf", "ggml"),

@@ -33,5 +33,7 @@ TRAITS = Traits(
     ),
     paths_or_names=frozenset({"generation_config", "lora_modules", "tokenizer"}),
     writes=("download_dir", "mm_encoder_fp8_scale_save_path"),
+    # vllm/v1/core/kv_cache_utils.py
+    tokens_line=r"GPU KV cache size: ([0-9,]+) tokens",
     aliases=("vllm-openai", "v-llm", "vllm-v1"),
 )

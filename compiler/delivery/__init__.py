@@ -1,0 +1,1 @@
+"""Carrying a plan to its hosts: runs the emitted playbooks and judges what the hosts answer."""
