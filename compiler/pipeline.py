@@ -202,7 +202,7 @@ def _no_replica(plan: Plan, service: str, host: str | None) -> Diagnostic:
         )
     if elsewhere := {each.host for each in plan.replicas if each.service == service}:
         return Diagnostic(
-            code="unknown-host",
+            code="service-elsewhere",
             detail=f"The plan has no replica of `{service}` on `{host}`.",
             hints=(f"It stands on `{folded(sorted(elsewhere, key=natural_key))}`.",),
         )
@@ -313,8 +313,8 @@ def _warnings(
         gaps = "; ".join(gap_lines(plan))
         yield Diagnostic(
             code="not-optimal",
-            detail=f"This plan satisfies every rule. A better one may exist: {gaps}. Each of these "
-            "counts beside a plan that is as good in all before it.",
+            detail="This plan satisfies every rule, but a better one may exist. What that could "
+            f"have, the most important first: {gaps}.",
             hints=("`--effort high` looks longer.",),
             severity=Severity.WARNING,
         )

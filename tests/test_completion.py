@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import pty
+import select
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -111,24 +114,79 @@ def test_it_is_written_where_the_shell_looks(
     assert f"{shell}_complete" in (tmp_path / place).read_text(encoding="utf-8")
 
 
-def test_a_real_bash_completes(fleet: Path, tmp_path: Path) -> None:
-    """With the script that is printed, bash itself fills in COMPREPLY."""
-    bash = require_tool("bash")
+@pytest.fixture
+def shell(fleet: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A place in the fleet where `modelc` is on PATH and completion is installed for all shells."""
     folder = tmp_path / "bin"
     folder.mkdir()
     program = folder / "modelc"
     program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m compiler "$@"\n')
     program.chmod(0o755)
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("TERM", "dumb")
+    for name in ("bash", "zsh", "fish"):
+        assert run(["completion", name, "--install"]) == 0
+    return fleet
+
+
+def said(command: list[str], folder: Path) -> str:
+    return subprocess.run(
+        command, cwd=folder, capture_output=True, text=True, check=True, timeout=60
+    ).stdout
+
+
+def test_a_real_bash_completes(shell: Path) -> None:
+    """With the script that is printed, bash itself fills in COMPREPLY."""
     script = (
         'eval "$(modelc completion bash)"; COMP_WORDS=(modelc explain ch); COMP_CWORD=2; '
         '_modelc_completion modelc; printf "%s\\n" "${COMPREPLY[@]}"'
     )
-    done = subprocess.run(
-        [bash, "-c", script],
-        cwd=fleet,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "PATH": f"{folder}:{os.environ['PATH']}"},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert done.stdout == "chat\n"
+    assert said([require_tool("bash"), "-c", script], shell) == "chat\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "offered"),
+    [("modelc explain ch", "chat"), ("modelc kin", "kinds"), ("modelc compile inv", "inventory")],
+)
+def test_a_real_fish_completes(shell: Path, words: str, offered: str) -> None:
+    """It finds the installed script by itself, and says what it would offer."""
+    (shell / "inventory").mkdir()
+    found = said([require_tool("fish"), "-c", f"complete -C '{words}'"], shell)
+    assert offered in {line.split("\t")[0].rstrip("/") for line in found.splitlines()}
+
+
+@pytest.mark.parametrize(
+    ("typed", "completed"),
+    [("modelc explain ch", "modelc explain chat"), ("modelc kin", "modelc kinds")],
+)
+def test_a_real_zsh_completes(shell: Path, typed: str, completed: str) -> None:
+    """A zsh at a terminal, where the installed script is on fpath, and somebody presses Tab."""
+    zsh = require_tool("zsh")
+    script = shell / "data" / "zsh" / "site-functions"
+    begin = f"fpath=({script} $fpath); autoload -Uz compinit; compinit -u -D; PS1=; echo rea''dy"
+    pid, terminal = pty.fork()
+    if pid == 0:  # pragma: no cover (becomes zsh)
+        os.chdir(shell)
+        os.execv(zsh, [zsh, "-f", "-i"])  # noqa: S606
+    try:
+        os.write(terminal, f"{begin}\n".encode())
+        until(terminal, "ready")
+        os.write(terminal, f"{typed}\t".encode())
+        until(terminal, completed)
+    finally:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        os.close(terminal)
+
+
+def until(terminal: int, text: str) -> None:
+    """Reads what the shell shows until this text is in it."""
+    shown = ""
+    while text not in shown:
+        ready, _, _ = select.select([terminal], [], [], 60)
+        assert ready, f"no `{text}` in {shown!r}"
+        shown += os.read(terminal, 4096).decode("utf-8", "replace")

@@ -101,6 +101,11 @@ NAMES_AND_RULES = {
         "A rule, a pin or an option names a host that the inventory does not have.",
         "Write the host's name as it is in inventory.yaml, a range written out.",
     ),
+    "service-elsewhere": Code(
+        "The service does not stand on this host",
+        "`--on` names a host of the inventory on which the plan puts no replica of the service.",
+        "Name one of the hosts on which it stands, or leave `--on` out.",
+    ),
     "unknown-service": Code(
         "No service has this name",
         "A rule or an option names a service that models.yaml, or the plan, does not have.",

@@ -121,7 +121,8 @@ def _model_source(default: str | None) -> Any:  # noqa: ANN401  As pydantic's Fi
     return Field(
         None,
         description="Where the model comes from: `org/repo[@revision][:quant or file]` of a hub, "
-        "`name:tag` of Ollama, or a path such as `./models/x.gguf`. "
+        "`name:tag` of Ollama, or a path such as `./models/x.gguf`, which lies on the hosts below "
+        "`models_dir` as it lies here below models.yaml. "
         + (f"Default: {default}." if default else "Required, unless every variant has its own."),
     )
 

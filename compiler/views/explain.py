@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Hashable, Sequence
 from typing import assert_never
 
 from compiler.diff import place_of
+from compiler.engines.registry import engine_of
 from compiler.ir.counting import counted
 from compiler.ir.inventory import Target
 from compiler.ir.listening import listen_words
@@ -266,13 +268,27 @@ def _ram_block(plan: Plan, replica: Replica, *, color: bool, width: int | None) 
     ]
 
 
+_VISIBLE = "CUDA_VISIBLE_DEVICES"
+_UUIDS = re.compile(r"GPU-[0-9a-f-]{36}(?:,GPU-[0-9a-f-]{36})*")
+
+
 def _command(replica: Replica, *, color: bool) -> list[str]:
     """The command line with its variables: in a shell it does what it does in its unit."""
     of_unit = _variables_of_its_unit(replica)
     env = {name: value for name, value in replica.env.items() if name not in of_unit}
     inside = f", inside {safe_text(replica.image)}" if replica.image else ""
     title = paint(f"Command{inside}", "bold", color=color)
-    return [title, *indented(command_lines(replica.argv, env))]
+    lines = command_lines(replica.argv, env)
+    visible = env.get(_VISIBLE, "")
+    if _UUIDS.fullmatch(visible) and not engine_of(replica.engine).takes_uuids(
+        replica.engine_version
+    ):
+        # Its unit asks the same before it starts the engine.
+        places = (
+            f'"$(nvidia-smi -i {visible} --query-gpu=index --format=csv,noheader | paste -sd,)"'
+        )
+        lines = [line.replace(f"{_VISIBLE}={visible}", f"{_VISIBLE}={places}") for line in lines]
+    return [title, *indented(lines)]
 
 
 def _of_its_unit(replica: Replica, *, color: bool) -> list[str]:

@@ -34,6 +34,7 @@ def write_starters(folder: Path, target: Target) -> tuple[list[str], list[str]]:
         )
     values = {
         "@FOLDER@": inside,
+        "@NAME@": "modelc" if inside == "." else f"modelc {inside}",
         "@PREFIX@": "" if inside == "." else f"{inside}/",
         "@TARGET@": f"{target:8}",
         "@ENGINES@": "\n".join(_engine_lines(target)),

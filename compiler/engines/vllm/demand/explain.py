@@ -15,7 +15,7 @@ from compiler.engines.vllm.memory.stages import stage_layers
 from compiler.engines.vllm.model.quantization import scheme_of
 from compiler.engines.vllm.model.recurrent import names_recurrent_layers
 from compiler.engines.vllm.model.shape import Shape
-from compiler.engines.vllm.versions import NEWEST, OLDEST, show_version
+from compiler.engines.vllm.versions import NEWEST, show_version
 from compiler.ir.demand import Request
 from compiler.ir.inventory import GpuKind
 from compiler.ir.units import show_mib
@@ -123,8 +123,6 @@ def _about_version(
     version, shown = options.version, f"vLLM {request.version}"
     if version > (*NEWEST[:2], _LAST_PATCH):
         yield f"{shown} is newer than the law, which knows {show_version(NEWEST)}."
-    if version < OLDEST:
-        yield f"{shown} is older than the law, which begins with {show_version(OLDEST)}."
     # V1 learnt encoders with 0.10 and GPUs below 8.0 with 0.9.
     old_gpu = kind is not None and kind.compute < _FIRST_V1_COMPUTE and version < (0, 9, 0)
     if old_gpu or (shape.encoder and version < (0, 10, 0)):
