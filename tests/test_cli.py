@@ -671,7 +671,7 @@ def test_the_kinds_that_an_inventory_may_name(fleet: Path, call: Call) -> None:
     assert last == {
         "kind": "lab-card", "memory_bytes": 24564 << 20, "compute": "8.9", "link": "pcie",
         "cuda_total_bytes": (24564 << 20) * 98 // 100, "mig": False, "bandwidth_bytes": None,
-        "assumed": False,
+        "assumed": False, "unified": False,
     }  # fmt: skip
 
 
@@ -749,7 +749,7 @@ def estimated(models: Path, call: Call) -> Callable[..., dict[str, Any]]:
         assert (found.code, found.err) == (0, "")
         document: dict[str, Any] = json.loads(found.out)
         about = {"kv_tokens", "command", "environment", "assumed"}
-        assert document.keys() == {"fits", "devices", "host"} | about
+        assert document.keys() == {"fits", "devices", "host", "unified"} | about
         assert document["host"].keys() == SIZES
         for device in document["devices"]:
             assert device.keys() == SIZES | {"gpu", "budget_bytes", "missing_bytes"}
