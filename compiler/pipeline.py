@@ -223,7 +223,13 @@ def _place(loaded: Loaded, demands: Demands, report: Reporter, effort: Effort) -
 
     report(Step(stage="place the fleet"))
     previous = loaded.previous
-    same = previous is not None and previous.inputs == loaded.digests
+    # What a plan says that it reached is believed of one that was made of these very inputs, and
+    # only where its replicas bear it out: it may have been edited, or count what is frozen by now.
+    same = (
+        previous is not None
+        and previous.inputs == loaded.digests
+        and not any(objective_faults(loaded.spec, previous, previous))
+    )
     try:
         how = How(effort=effort, same=same, report=report)
         return place_draining(loaded.inventory, loaded.spec, demands, previous, how)

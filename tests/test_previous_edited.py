@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -199,6 +200,34 @@ def test_a_frozen_replica_keeps_its_version(fleet: Fleet) -> None:
     (after,) = (replica for replica in found.plan.replicas if replica.service == "chat")
     assert after.engine_version == version
     assert after.argv == before["argv"]
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        (("objectives",), lambda told: told[:-1]),
+        (("objectives", 0, "reached"), 7),
+        (("objectives", 0, "bound"), 10**6),
+        (("objectives", 2, "bound"), -1),
+        (("optimality",), "feasible"),
+    ],
+)
+def test_what_a_plan_says_it_reached_is_counted_anew(
+    fleet: Fleet, path: tuple[str | int, ...], value: object
+) -> None:
+    found = fleet.compile(edited(fleet.plan, path, value), frozen=False)
+    told = [(each.name, each.priority, each.reached) for each in found.plan.objectives]
+    assert told == [
+        (each["name"], each["priority"], each["reached"]) for each in fleet.plan["objectives"]
+    ]
+
+
+def test_what_was_frozen_before_it_ran_is_frozen_the_next_time(fleet: Fleet) -> None:
+    inputs = Inputs(inventory=fleet.inventory, spec=fleet.frozen, lock=fleet.lock, previous=None)
+    first = compile_plan(inputs).plan
+    text = TextFile(path="compiled/plan.json", text=plan_text(first))
+    second = compile_plan(replace(inputs, previous=text))
+    assert second.diff.empty
 
 
 @pytest.mark.parametrize("name", ["mixed", "edge"])
