@@ -27,6 +27,7 @@ from compiler.ir.changes import (
     Reason,
     ReplicaChange,
     ReplicasChanged,
+    RoomGained,
     ServiceAdded,
     ServiceRemoved,
     SettingChanged,
@@ -37,6 +38,9 @@ from compiler.ir.inventory import GpuKey
 from compiler.ir.names import natural_key
 from compiler.ir.plan import GpuLedger, Plan, PlannedCompanion, Replica, Share, Unplaced
 from compiler.ir.units import format_size
+
+# What runs gains one such part of the room that it wants, or keeps the share that it has.
+_WORTH_A_RESTART = 4
 
 # Compared as they stand, one reason each; the other compared fields have a reason of their own.
 SETTINGS = (
@@ -376,9 +380,26 @@ def _shares_changed(before: Replica, after: Replica, places: _Places) -> Iterato
         yield from _share_changed(f"{after.host}/{gpu}", old[gpu], new[gpu])
         if old[gpu].share_bytes != new[gpu].share_bytes:
             yield from _neighbours_changed(after.host, gpu, places)
+    yield from _room_gained(before, after)
     if old.keys() == new.keys() and list(old) != list(new):
         orders = [",".join(map(str, gpus)) for gpus in (old, new)]
         yield SettingChanged(field="gpu_order", before=orders[0], after=orders[1])
+
+
+def _room_gained(before: Replica, after: Replica) -> Iterator[RoomGained]:
+    """That what runs is restarted for room alone."""
+    wanted = after.kv_wanted_bytes
+    if not wanted or before.kv_wanted_bytes != wanted or before.asked != after.asked:
+        return
+    had, has = (
+        max((share.breakdown.kv.bytes for share in replica.shares), default=0)
+        for replica in (before, after)
+    )
+    if (has - had) * _WORTH_A_RESTART >= wanted:
+        yield RoomGained(
+            before_permille=min(1000, had * 1000 // wanted),
+            after_permille=min(1000, has * 1000 // wanted),
+        )
 
 
 def _neighbours_changed(host: str, gpu: int, places: _Places) -> Iterator[NeighboursChanged]:

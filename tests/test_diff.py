@@ -11,7 +11,13 @@ from compiler.diff import (
     SHARE_IGNORED,
     diff,
 )
-from compiler.ir.changes import ReplicasChanged, ServiceAdded, ServiceRemoved, SettingChanged
+from compiler.ir.changes import (
+    Reason,
+    ReplicasChanged,
+    ServiceAdded,
+    ServiceRemoved,
+    SettingChanged,
+)
 from compiler.ir.plan import Plan, PlannedCompanion, Replica, RoomierRung, Share, Unplaced
 from compiler.ir.rules import barred_replicas
 from compiler.ir.units import MIB
@@ -505,3 +511,24 @@ def test_replicas_that_a_rule_now_keeps_apart(
     replicas = [replica(f"chat-{n}", "alpha", [share(gpu, 9_000)]) for n, gpu in enumerate(gpus)]
     code = replica("code-0", "alpha", [share(1, 9_000)])
     assert barred_replicas(plan(HOSTS, [*replicas, code]), spec, inventory) == barred
+
+
+def with_cache(mib: int) -> Replica:
+    """A replica that wants 8,000 MiB of cache and has so many."""
+    held = share(0, 9_000 + mib, breakdown=breakdown(8_000, mib, 500, 500))
+    return replica("chat-0", "alpha", [held], kv_wanted_bytes=8_000 * MIB)
+
+
+def test_a_restart_for_room_alone_says_so() -> None:
+    said = {
+        kv: [reason_text(each) for each in _reasons(with_cache(2_000), with_cache(kv))]
+        for kv in (3_999, 4_000)
+    }
+    room = "restarted for room: what is left there holds 50 % of the requests wanted, before 25 %"
+    assert room in said[4_000]
+    assert not any("for room" in each for each in said[3_999])
+
+
+def _reasons(before: Replica, after: Replica) -> list[Reason]:
+    (change,) = diff(plan(HOSTS, [before]), plan(HOSTS, [after])).changes
+    return change.reasons

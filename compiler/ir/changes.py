@@ -138,6 +138,16 @@ class NeighboursChanged(Record):
     left: list[str]
 
 
+class RoomGained(Record):
+    """What is left on its GPUs gives a replica so much more of its room that a restart is worth it:
+    at least a quarter. Thousandths of the room wanted.
+    """
+
+    kind: Literal["room-gained"] = "room-gained"
+    before_permille: int
+    after_permille: int
+
+
 class SettingChanged(Record):
     """Another field of the replica changed (port, image, secrets, start order, target, ...)."""
 
@@ -161,6 +171,7 @@ Reason = Annotated[
     | EnvironmentChanged
     | ShareChanged
     | NeighboursChanged
+    | RoomGained
     | SettingChanged,
     Field(discriminator="kind"),
 ]

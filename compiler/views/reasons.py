@@ -17,6 +17,7 @@ from compiler.ir.changes import (
     NeighboursChanged,
     Reason,
     ReplicasChanged,
+    RoomGained,
     ServiceAdded,
     ServiceRemoved,
     SettingChanged,
@@ -117,6 +118,11 @@ def reason_text(reason: Reason) -> str:  # noqa: C901, PLR0912  One case for eac
             return _from_to(name, "=", before, after)
         case ShareChanged(gpu=gpu, before_bytes=before_bytes, after_bytes=after_bytes):
             return f"share of {gpu} {show_mib(before_bytes)} -> {show_mib(after_bytes)}"
+        case RoomGained(before_permille=before, after_permille=after):
+            return (
+                f"restarted for room: what is left there holds {after // 10} % of the requests "
+                f"wanted, before {before // 10} %"
+            )
         case NeighboursChanged(gpu=gpu, came=came, left=left):
             return f"beside it on {gpu}: {_came_and_left(came, left)}"
         case SettingChanged(field=field, before=before, after=after):
