@@ -206,3 +206,21 @@ def test_tensors_that_were_read_leave_the_weights_sure() -> None:
     shape = shape_of(header)
     assert "weights" in doubts_of(header, shape, weighed=False).parts
     assert doubts_of(header, shape, weighed=True).parts == {"kv", "compute", "graphs"}
+
+
+@pytest.mark.parametrize("key", ["ngram_vocab_size_ratio", "engram_layers", "engram"])
+def test_tables_that_no_config_counts_are_refused(key: str) -> None:
+    header = {**qwen3(2560, 9728, 36, 32), "model_type": "x", key: 7}
+    for where in (header, {**header, "text_config": header}):
+        wanted = request(where, context=2048, concurrency=4)
+        (problem,) = ENGINE.check_request(wanted)
+        assert problem.code == "facts-missing"
+        assert key in problem.detail
+    assert not ENGINE.check_request(request({**header, key: 0}, context=2048, concurrency=4))
+
+
+def test_experts_by_longcats_names() -> None:
+    named = {**qwen3(2560, 9728, 36, 32), "n_routed_experts": 64, "moe_topk": 6}
+    mixture = shape_of({**named, "expert_ffn_hidden_size": 512}).experts
+    assert mixture is not None
+    assert (mixture.active, mixture.width) == (6, 512)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
+
 from compiler.engines.vllm.launch.decide import effective_header, parallel_sizes, version_of
 from compiler.engines.vllm.model.architectures import architectures
+from compiler.engines.vllm.model.reading import settings
 from compiler.engines.vllm.model.shape import Shape
 from compiler.engines.vllm.versions import Version, show_version
 from compiler.ir.demand import ArgumentProblem, Request
@@ -13,6 +16,8 @@ _FIRST_V1_PAIRS: Version = (0, 11, 0)
 # Classes of Transformers without `base_model_tp_plan` (5.23) that vLLM 0.32 was seen to build over
 # several ranks all the same.
 _WITHOUT_PLAN = frozenset({"GPTBigCodeForCausalLM"})
+# What config.json calls tables that are looked up by several tokens at once.
+_TABLES = re.compile(r"ngram_vocab|(^|_)engram")
 
 
 def encoder_decoder_problem(request: Request) -> ArgumentProblem | None:
@@ -53,6 +58,21 @@ def class_problems(request: Request, shape: Shape) -> list[ArgumentProblem]:
             )
         )  # fmt: skip
     return problems
+
+
+def table_problem(request: Request) -> ArgumentProblem | None:
+    """Tables looked up by several tokens: as large as the model, and not counted by config.json."""
+    if request.facts.tensors:
+        return None
+    for path, value in settings(effective_header(request)):
+        if value and _TABLES.search(path[-1]):
+            return ArgumentProblem(
+                code="facts-missing",
+                argument="model",
+                detail=f"How large the tables of `{path[-1]}` are is known from tensors only.",
+                hint="Lock the model from its files, so that its tensors are weighed.",
+            )
+    return None
 
 
 def class_assumption(name: str, version: Version) -> str | None:

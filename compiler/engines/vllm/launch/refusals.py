@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from compiler.engines.vllm.launch.classes import class_problems, encoder_decoder_problem, held_whole
+from compiler.engines.vllm.launch.classes import (
+    class_problems,
+    encoder_decoder_problem,
+    held_whole,
+    table_problem,
+)
 from compiler.engines.vllm.launch.conflicts import conflict_problems
 from compiler.engines.vllm.launch.decide import (
     half_forbidden,
@@ -61,9 +66,8 @@ def site_refusal(request: Request, shape: Shape, site: Site) -> Refusal | None:
 
 def request_problems(request: Request) -> list[ArgumentProblem]:
     """What is wrong with a request on any site, its arguments' names and kinds apart."""
-    pair = encoder_decoder_problem(request)
-    if pair is not None:
-        return [pair]
+    if (found := encoder_decoder_problem(request) or table_problem(request)) is not None:
+        return [found]
     try:
         shape = request_shape(request)
     except ShapeError as error:

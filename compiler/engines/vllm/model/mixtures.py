@@ -7,7 +7,12 @@ from compiler.engines.vllm.model.sections import Header, first_whole, whole
 from compiler.engines.vllm.model.shape import Experts
 
 _EXPERT_COUNTS = ("num_experts", "n_routed_experts", "num_local_experts", "moe_num_experts")
-_EXPERT_WIDTHS = ("moe_intermediate_size", "expert_intermediate_size", "intermediate_size")
+_EXPERT_WIDTHS = (
+    "moe_intermediate_size",
+    "expert_intermediate_size",
+    "expert_ffn_hidden_size",
+    "intermediate_size",
+)
 _SHARED_COUNTS = ("n_shared_experts", "num_shared_experts", "moe_num_shared_experts")
 _SHARED_WIDTHS = (
     "shared_expert_intermediate_size",
@@ -21,6 +26,7 @@ _ACTIVE_COUNTS = (
     "moe_top_k",
     "top_k_experts",
     "moe_k",
+    "moe_topk",
 )
 
 
