@@ -40,7 +40,10 @@ from compiler.ir.units import show_mib
 MAX_LISTED = 4
 
 # When nothing that was tried would fit.
-_LESS_OR_MORE = "Add GPUs, or take services out of the spec."
+_LESS_OR_MORE = (
+    "No single change that was tried is enough: take services out, or add GPUs; `modelc size` says "
+    "how many of a kind would do."
+)
 
 
 def explain(case: Case, conflicts: tuple[Conflict, ...]) -> list[Diagnostic]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
@@ -184,9 +184,11 @@ def _left_by(
         placed = sum(1 for placement in chosen if placement.service == service.name)
         if service.name not in wanted or placed >= service.replicas:
             continue
-        earlier = _standing_before(fleet, service, chosen)
+        earlier: dict[str, list[Placement]] = defaultdict(list)
+        for placement in _standing_before(fleet, service, chosen):
+            earlier[placement.host].append(placement)
         places = [
-            (_shortages(fleet, option, place, earlier), option)
+            (_shortages(fleet, option, place, tuple(earlier[place[0]])), option)
             for option in demands.options[service.name]
             for place in option.places()
         ]

@@ -185,7 +185,9 @@ class Fresh:
                 self._search_places()
             if self._first(best.score) == self._first(self.ideal):
                 best.bounds = list(self.ideal)
-        self._room()
+        if not best.score[0]:
+            # Room is for a plan; without one it is told why there is none.
+            self._room()
         return best
 
     def _first(self, score: Score | list[int]) -> tuple[int, ...]:

@@ -19,7 +19,7 @@ from compiler.ir.plan import Objective, Optimality, Plan, Unplaced
 from compiler.ir.progress import Effort, Reporter, silent
 from compiler.ir.spec import Spec
 from compiler.place.conflicts import conflicts_of, crowded_in
-from compiler.place.construct import SMALLEST, Taste, construct
+from compiler.place.covering import fits_one_program, holds_all, is_hopeless
 from compiler.place.fleet import build
 from compiler.place.freeze import frozen_replicas
 from compiler.place.fresh import Best, Budget, Fresh
@@ -27,10 +27,14 @@ from compiler.place.problem import Problem, Way
 from compiler.place.replan import Replan, keep
 from compiler.place.running import problem_of
 from compiler.place.score import score_of
+from compiler.place.search import cover
 from compiler.place.settle import settle
 from compiler.place.solver import Infeasible, UndecidedError, feasible
 from compiler.place.state import State
 from compiler.place.unpack import unpack
+
+# Questions to the state, for each priority, where not all that is needed can be there.
+_HOPELESS = 2000
 
 # One column for each place of each service; beyond, clashing rules are not looked for.
 _MOST_COLUMNS = 6000
@@ -44,6 +48,8 @@ class How:
     same: bool = False
     """Whether inventory, spec and lock are those of the previous plan."""
     report: Reporter = silent
+    reasons: bool = True
+    """Whether it is looked for what is in the way when not all that is needed finds a place."""
     kept: Mapping[GpuKey, int] = field(default_factory=dict)
     """MiB of GPUs that nothing may take."""
 
@@ -71,10 +77,14 @@ def place(
     budget = Budget.of(problem, how.effort)
     fresh = Fresh(problem, budget, how.report)
     beside = bool(problem.running)
-    best = Replan(fresh, budget, _left_out(previous)).run() if beside else fresh.run()
+    if is_hopeless(problem):
+        # A short search is enough to tell who is left out.
+        best = fresh.best
+        best.consider(cover(problem, fresh.flat, _HOPELESS, 1))
+    else:
+        best = Replan(fresh, budget, _left_out(previous)).run() if beside else fresh.run()
     state = best.state
-    if best.score[0] > 0 and how.kept:
-        # Who keeps memory free asks whether the rest is enough, and not why it is not.
+    if best.score[0] > 0 and (how.kept or not how.reasons):
         raise PlacementError(())
     if best.score[0] > 0:
         state = _rescued(problem, demands, previous, best)
@@ -92,14 +102,9 @@ def fits(inventory: Inventory, spec: Spec, demands: Demands, previous: Plan | No
     needed = tuple(service for service in spec.services if not service.optional)
     alone = Spec(services=needed, policy=spec.policy)
     if spec.policy.max_moves is None and not spec.policy.freeze:
-        problem = problem_of(inventory, alone, demands)
-        fresh = Fresh(problem, Budget.of(problem, "low"), silent)
-        for factor in (0, SMALLEST):
-            state = construct(problem, fresh.weights, fresh.flat, Taste(factor=factor))
-            if score_of(state)[0] == 0:
-                return True
+        return holds_all(problem_of(inventory, alone, demands))
     try:
-        place(inventory, spec, demands, previous, How(effort="low"))
+        place(inventory, alone, demands, previous, How(effort="low", reasons=False))
     except (PlacementError, CompileError):
         return False
     return True
@@ -139,12 +144,20 @@ def _rescued(problem: Problem, demands: Demands, previous: Plan | None, best: Be
         raise PlacementError(conflicts) if conflicts else CompileError([_undecided(best)])
     best.tell("proof that not all fits")
     fleet = build(*args)
+    small = fits_one_program(problem)
+    ruled = small or _is_ruled(problem)
     try:
-        answer = feasible(fleet.program)
-        if isinstance(answer, Infeasible):
-            raise PlacementError(conflicts_of(*args, answer.core))
+        answer = feasible(fleet.program, core=ruled) if not is_hopeless(problem) or small else None
     except UndecidedError:
-        raise CompileError([_undecided(best)]) from None
+        answer = None
+    if answer is None or (isinstance(answer, Infeasible) and not ruled):
+        conflicts = crowded_in(*args, _chosen(best.state))
+        raise PlacementError(conflicts) if conflicts else CompileError([_undecided(best)])
+    if isinstance(answer, Infeasible):
+        try:
+            raise PlacementError(conflicts_of(*args, answer.core))
+        except UndecidedError:
+            raise CompileError([_undecided(best)]) from None
     state = State(problem)
     ways: dict[tuple[int, int, str], Way] = {
         (way.service, way.family, repr(way.demand.split) + str(way.variant)): way
@@ -165,6 +178,16 @@ def _rescued(problem: Problem, demands: Demands, previous: Plan | None, best: Be
     for _ in state.raise_all(sorted(state.placed)):
         pass
     return state
+
+
+def _is_ruled(problem: Problem) -> bool:
+    """Whether anything but memory could keep what is needed apart."""
+    needed = [service for service in problem.services if not service.optional]
+    if problem.policy.max_moves is not None or any(each.placement.spread for each in needed):
+        return True
+    if any(each.placement.apart_from for each in needed):
+        return True
+    return sum(each.replicas for each in needed) > min(problem.ports, default=0)
 
 
 def _undecided(best: Best) -> Diagnostic:

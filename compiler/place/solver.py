@@ -82,12 +82,15 @@ class Infeasible:
     core: tuple[str, ...]
 
 
-def feasible(program: Program) -> tuple[int, ...] | Infeasible:
-    """Values that satisfy all rules; UndecidedError if the limit leaves that open."""
+def feasible(program: Program, *, core: bool = True) -> tuple[int, ...] | Infeasible:
+    """Values that satisfy all rules; UndecidedError if the limit leaves that open.
+
+    Without `core` it is not looked for which rules contradict each other.
+    """
     model = _model(program)
     response = _run(model)
     if response.status == sat.CpSolverStatus.INFEASIBLE:
-        return Infeasible(core=_core(program))
+        return Infeasible(core=_core(program) if core else ())
     return _values(response)
 
 
