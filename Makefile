@@ -53,10 +53,13 @@ accuracy: $(STAMP) ## print how right the memory laws are over the measured rows
 	$(BIN)/python -m tests.truth.llamacpp_accuracy
 	$(BIN)/python -m tests.truth.vllm_accuracy
 
-tables: $(STAMP) ## write the generated documents; CHECK=1 compares instead
+tables: $(STAMP) ## write the generated files; CHECK=1 compares instead
+	$(BIN)/python -m tables.schemas $(if $(CHECK),--check)
 	$(BIN)/python -m tables.keys $(if $(CHECK),--check)
 	$(BIN)/python -m tables.errors $(if $(CHECK),--check)
+	$(BIN)/python -m tables.ggml_types $(if $(CHECK),--check)
 	$(BIN)/python -m tables.architectures $(if $(CHECK),--check)
+	$(BIN)/python -m tables.vllm_band $(if $(CHECK),--check)
 
 # Universal: one lock for every platform and Python >= 3.11. No header and no annotations, so that
 # the lock depends only on what it locks, and not on where it was made.

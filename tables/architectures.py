@@ -19,7 +19,7 @@ _HEAD = """\
 <!-- Made by `make tables` from compiler/engines/llamacpp/model/architectures/. -->
 
 What the memory law of llama.cpp knows of each `general.architecture`, by how far it is proven.
-[The memory law of llama.cpp](memory-llamacpp.md) says what follows from it.
+[The memory law of llama.cpp](memory-llamacpp.md) says what follows from it; [Adding things](adding.md) says how to add one.
 A file whose architecture stands nowhere here is *unknown*: nothing about it is printed as exact.
 """
 

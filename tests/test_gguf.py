@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from compiler.ir.facts import ModelFacts
-from compiler.resolve.ggml import FILE_TYPES, TENSOR_TYPES
+from compiler.ir.ggml_types import FILE_TYPES
+from compiler.resolve.ggml import TENSOR_TYPES
 from compiler.resolve.gguf import GgufHeader, read_gguf
 from compiler.resolve.gguf_facts import FactsMissingError, gguf_facts, split_parts
 from compiler.resolve.ranges import DamagedFileError, LocalFile

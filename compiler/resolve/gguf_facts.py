@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from math import prod
 
 from compiler.ir.facts import HeaderValue, ModelFacts, ModelRole, Task, Tensor
-from compiler.resolve.ggml import FILE_TYPES
+from compiler.ir.ggml_types import FILE_TYPES
 from compiler.resolve.gguf import GgufHeader
 from compiler.resolve.groups import group_tensors, same_order
 from compiler.resolve.ranges import DamagedFileError

@@ -12,8 +12,9 @@ from math import prod
 from typing import Any
 
 from compiler.ir.facts import HeaderValue, ModelFacts, Tensor
+from compiler.ir.ggml_types import FILE_TYPES
 from compiler.ir.lock import LockedFile, LockedSource
-from compiler.resolve.ggml import FILE_TYPES, tensor_bytes
+from compiler.resolve.ggml import tensor_bytes
 from compiler.resolve.gguf import GgufHeader, GgufTensor
 from compiler.resolve.gguf_facts import gguf_facts
 from compiler.resolve.hf_facts import hf_facts

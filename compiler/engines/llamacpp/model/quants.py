@@ -5,45 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from compiler.ir.ggml_types import TYPES
 from compiler.ir.units import round_up
 
-# Elements and bytes of one block (ggml/src/ggml.c `type_traits`, llama.cpp of 2026-10-01).
+# Elements and bytes of one block.
 BLOCKS: Mapping[str, tuple[int, int]] = MappingProxyType(
-    {
-        "f32": (1, 4),
-        "f16": (1, 2),
-        "bf16": (1, 2),
-        "f64": (1, 8),
-        "i8": (1, 1),
-        "i16": (1, 2),
-        "i32": (1, 4),
-        "i64": (1, 8),
-        "q4_0": (32, 18),
-        "q4_1": (32, 20),
-        "q5_0": (32, 22),
-        "q5_1": (32, 24),
-        "q8_0": (32, 34),
-        "q8_1": (32, 36),
-        "q2_K": (256, 84),
-        "q3_K": (256, 110),
-        "q4_K": (256, 144),
-        "q5_K": (256, 176),
-        "q6_K": (256, 210),
-        "q8_K": (256, 292),
-        "iq1_s": (256, 50),
-        "iq1_m": (256, 56),
-        "iq2_xxs": (256, 66),
-        "iq2_xs": (256, 74),
-        "iq2_s": (256, 82),
-        "iq3_xxs": (256, 98),
-        "iq3_s": (256, 110),
-        "iq4_xs": (256, 136),
-        "iq4_nl": (32, 18),
-        "tq1_0": (256, 54),
-        "tq2_0": (256, 66),
-        "mxfp4": (32, 17),
-        "nvfp4": (64, 36),
-    }
+    {name: (elements, size) for name, elements, size in TYPES.values()}
 )
 
 # What --cache-type-k and --cache-type-v take (common/arg.cpp `kv_cache_types`).
