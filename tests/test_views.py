@@ -310,6 +310,7 @@ def test_a_replica_as_json() -> None:
             "share_bytes": 6_000 * MIB,
             "budget_bytes": 22_118 * MIB,
             "binding": "utilization",
+            "unified": False,
             "free_bytes": 14_118 * MIB,
             "neighbours": [{"replica": "embed-0", "share_bytes": 2_000 * MIB}],
         }
@@ -552,6 +553,7 @@ def test_an_estimate_as_json_says_what_is_missing() -> None:
 
 def test_an_estimate_as_json() -> None:
     assert json.loads(estimate_json(demand(), LAUNCH)) == {
+        "unified": False,
         "devices": [
             {
                 "gpu": "rtx-3090",
