@@ -53,6 +53,7 @@ class Loaded:
     lock: Lock
     previous: Plan | None
     spec_document: Document
+    inventory_document: Document
     digests: InputDigests
     warnings: tuple[Diagnostic, ...]
     """What is wrong with the files and stops nothing."""
@@ -94,6 +95,7 @@ def load(inputs: Inputs) -> Loaded:
         lock=lock,
         previous=previous,
         spec_document=spec_document,
+        inventory_document=inventory_document,
         digests=digests,
         warnings=tuple(faults),
     )

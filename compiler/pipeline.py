@@ -314,7 +314,7 @@ def _warnings(
     spec, document = loaded.spec, loaded.spec_document
     yield from _assumptions(plan, document)
     yield from held_back(loaded.inventory, spec, demands, running, document)
-    yield from state_warnings(plan, spec, loaded.previous)
+    yield from state_warnings(plan, spec, loaded.previous, loaded.inventory_document)
     if plan.optimality == "feasible":
         gaps = "; ".join(gap_lines(plan))
         yield Diagnostic(

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator
 
-from compiler.diagnostics import Diagnostic, Severity
+from compiler.diagnostics import Diagnostic, Location, Severity
+from compiler.ir.document import Document
 from compiler.ir.plan import Plan, Replica
 from compiler.ir.spec import Spec
 
@@ -15,13 +16,15 @@ _WAY_OUT = (
 )
 
 
-def state_warnings(plan: Plan, spec: Spec, previous: Plan | None) -> Iterator[Diagnostic]:
+def state_warnings(
+    plan: Plan, spec: Spec, previous: Plan | None, inventory: Document
+) -> Iterator[Diagnostic]:
     """Drained hosts that are not empty yet, and hosts that are gone and were not empty."""
     drained = [host.host for host in plan.hosts if host.state == "drained"]
     now = _by_host(plan)
     for host in drained:
         if now[host]:
-            yield _still_busy(host, now[host], spec)
+            yield _still_busy(host, now[host], spec, _stated(inventory, host))
     if plan.exposed:
         yield Diagnostic(
             code="spare-in-use",
@@ -35,6 +38,7 @@ def state_warnings(plan: Plan, spec: Spec, previous: Plan | None) -> Iterator[Di
             code="host-gone",
             detail=f"The inventory no longer has `{host}`, where {_names(before[host])} ran. Only "
             "`modelc apply` of this very plan tells that host to stop them.",
+            location=inventory.key("hosts"),
             hints=(_WAY_OUT,),
             severity=Severity.WARNING,
         )
@@ -47,7 +51,14 @@ def _by_host(plan: Plan) -> dict[str, list[Replica]]:
     return found
 
 
-def _still_busy(host: str, replicas: list[Replica], spec: Spec) -> Diagnostic:
+def _stated(inventory: Document, host: str) -> Location:
+    """Where it is written that a host is drained, or the nearest that names it."""
+    if inventory.holds("states", host):
+        return inventory.key("states", host)
+    return inventory.key("hosts", host, "state")
+
+
+def _still_busy(host: str, replicas: list[Replica], spec: Spec, location: Location) -> Diagnostic:
     services = {replica.service for replica in replicas}
     frozen = sorted(services & set(spec.policy.freeze))
     homeless = services - set(frozen)
@@ -67,6 +78,7 @@ def _still_busy(host: str, replicas: list[Replica], spec: Spec) -> Diagnostic:
     return Diagnostic(
         code="not-drained",
         detail=f"Host `{host}` is drained, and {_names(replicas)} must stay there for now.",
+        location=location,
         hints=tuple(hints),
         severity=Severity.WARNING,
     )

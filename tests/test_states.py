@@ -96,6 +96,8 @@ def test_what_has_no_other_place_stays_and_is_told(fleet: Fleet) -> None:
     fleet.compile()
     assert fleet.places == ["a/0", "b/0"]
     assert "warning[not-drained]" in fleet.err
+    # Its line names the state, or the host.
+    assert "--> inventory.yaml:4:" in fleet.err
     assert "Host `a` is drained, and `chat-0` must stay there for now." in fleet.err
 
 
@@ -193,6 +195,7 @@ def test_a_host_that_leaves_while_it_runs_something_is_told(fleet: Fleet) -> Non
     fleet.write(hosts("ready"))
     fleet.compile()
     assert "warning[host-gone]" in fleet.err
+    assert "--> inventory.yaml:3:1" in fleet.err
     assert "put it back with `state: drained`" in fleet.err
     fleet.compile()
     assert "warning" not in fleet.err

@@ -47,7 +47,7 @@ def of_homeless(
 ) -> Iterator[Remedy]:
     """For a service that not even an empty fleet holds."""
     names = frozenset({service.name})
-    yield from _more_ram(conflict)
+    yield from _more_ram(case, names, conflict, spend)
     places = [place for place in conflict.too_large if any(place.missing_bytes)]
     if places:
         best = min(places, key=lambda place: (place.total_missing_bytes, place.host, place.gpus))
@@ -129,7 +129,9 @@ def _with_gpu(inventory: Inventory, host: str, gpu: Gpu) -> Inventory:
     return Inventory(hosts=tuple(map(changed, inventory.hosts)))
 
 
-def _more_ram(conflict: FitsNowhere) -> Iterator[Remedy]:
+def _more_ram(
+    case: Case, members: frozenset[str], conflict: FitsNowhere, spend: Spend
+) -> Iterator[Remedy]:
     """The least RAM with which a place would do whose GPUs are large enough."""
     places = [
         place
@@ -138,9 +140,13 @@ def _more_ram(conflict: FitsNowhere) -> Iterator[Remedy]:
     ]
     if places:
         best = min(places, key=lambda place: (place.missing_ram_bytes, place.host))
-        yield Remedy(
-            code="more-ram", subject=best.host, value=show_mib(best.missing_ram_bytes), cost=_RAM
-        )
+        host = case.inventory.host(best.host)
+        larger = replace(host, ram_bytes=host.ram_bytes + best.missing_ram_bytes)
+        hosts = tuple(larger if each is host else each for each in case.inventory.hosts)
+        spend()
+        if case.fits_on(Inventory(hosts=hosts), members):
+            missing = show_mib(best.missing_ram_bytes)
+            yield Remedy(code="more-ram", subject=best.host, value=missing, cost=_RAM)
 
 
 def more_gpus(case: Case, members: frozenset[str], spend: Spend) -> Iterator[Remedy]:
