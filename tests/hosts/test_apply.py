@@ -1,13 +1,15 @@
-"""A plan brought to three booted hosts by `modelc apply`, and everything that can go wrong."""
+"""A plan brought to three booted hosts by `modelc apply`, and what stops it or takes it back."""
 
 from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -15,6 +17,8 @@ import pytest
 from tests.hosts.delivery import Hosts, running
 from tests.requires import require_tool
 
+# Until something on a host is seen, on a machine that does much else.
+LONGEST_SECONDS = 300
 NAMES = ("gpu-1", "gpu-2", "gpu-3")
 INVENTORY = """
 version: 1
@@ -184,18 +188,33 @@ def test_a_rollback_brings_the_release_before(hosts: Hosts) -> None:
     assert hosts.release("gpu-3") == release
 
 
-def started(hosts: Hosts, *words: str) -> subprocess.Popen[str]:
+def started(hosts: Hosts, *words: str) -> subprocess.Popen[bytes]:
     """`modelc apply` in a process of its own, with all that it starts."""
     command = [sys.executable, "-m", "compiler", "apply", "-C", str(hosts.folder), "--yes", *words]
     return subprocess.Popen(
-        [*command, "--", *hosts.ssh_words], text=True, stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT, start_new_session=True, cwd=Path(__file__).parents[2],
-    )  # fmt: skip
+        [*command, "--", *hosts.ssh_words],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+        cwd=Path(__file__).parents[2],
+    )
+
+
+def kill(process: subprocess.Popen[bytes]) -> None:
+    """Ends a controller as a power cut would: Ansible has a session of its own."""
+    pids = [process.pid]
+    for pid in pids:
+        children = Path(f"/proc/{pid}/task/{pid}/children")
+        pids += [int(word) for word in children.read_text().split()] if children.exists() else []
+    for pid in pids:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    process.wait()
 
 
 def until_held(hosts: Hosts, host: str) -> None:
     """Waits until the switch of a host is at work."""
-    end = time.monotonic() + 120
+    end = time.monotonic() + LONGEST_SECONDS
     while time.monotonic() < end:
         shown = hosts.machines[host].attempt("systemctl is-active modelc-switch.service").stdout
         if shown.strip() in ("active", "activating"):
@@ -205,7 +224,7 @@ def until_held(hosts: Hosts, host: str) -> None:
 
 
 def until_free(hosts: Hosts, host: str) -> None:
-    end = time.monotonic() + 120
+    end = time.monotonic() + LONGEST_SECONDS
     while time.monotonic() < end:
         shown = hosts.machines[host].attempt("systemctl is-active modelc-switch.service").stdout
         if shown.strip() not in ("active", "activating"):
@@ -220,8 +239,7 @@ def test_of_two_at_once_one_is_refused_and_a_killed_controller_loses_nothing(hos
     gpu_3.run("touch /etc/stand-in-hold")
     first = started(hosts)
     until_held(hosts, "gpu-3")
-    os.killpg(first.pid, 9)
-    first.wait()
+    kill(first)
     screen = hosts.apply()
     assert screen.code == 1, screen.out + screen.err
     assert "changed by somebody else" in screen.out
@@ -229,86 +247,3 @@ def test_of_two_at_once_one_is_refused_and_a_killed_controller_loses_nothing(hos
     until_free(hosts, "gpu-3")
     assert hosts.release("gpu-3") == hosts.planned_release("gpu-3")
     assert hosts.apply().code == 2
-
-
-def test_a_reboot_in_mid_change_ends_with_the_release_of_before(hosts: Hosts) -> None:
-    release = hosts.release("gpu-3")
-    gpu_3 = hosts.machines["gpu-3"]
-    hosts.compile(models(side='env: {NEW: "1"}', solo='env: {NEW: "7"}'))
-    gpu_3.run("touch /etc/stand-in-hold")
-    first = started(hosts)
-    until_held(hosts, "gpu-3")
-    end = time.monotonic() + 60
-    while 'NEW="7"' not in gpu_3.run("cat /etc/modelc/env/solo-0.env") and time.monotonic() < end:
-        time.sleep(0.2)
-    gpu_3.run("rm /etc/stand-in-hold")
-    gpu_3.reboot()
-    (hosts.folder / "ssh" / "gpu-3.pid").write_text(str(gpu_3.leader))
-    os.killpg(first.pid, 9)
-    first.wait()
-    assert hosts.release("gpu-3") == release
-    assert 'NEW="6"' in gpu_3.run("cat /etc/modelc/env/solo-0.env")
-    assert "rolled_back" in gpu_3.run("cat /var/lib/modelc/outcome.json")
-    assert not (gpu_3.root / "etc/systemd/system/modelc-resume.service").exists()
-    end = time.monotonic() + 60
-    while "gpu-3 solo-0" not in hosts.units() and time.monotonic() < end:
-        time.sleep(0.5)
-    assert "gpu-3 solo-0" in hosts.units()
-
-
-DRAINED = INVENTORY + "states: {gpu-2: drained, gpu-3/0: broken}\n"
-
-
-def test_a_drained_host_and_a_broken_gpu_are_emptied_without_a_gap(hosts: Hosts) -> None:
-    """The plan before was not carried out, as its host was booted anew."""
-    now = models(side='env: {NEW: "1"}', solo='env: {NEW: "6"}')
-    free = now.replace("hosts: {name: [gpu-1, gpu-2]}, ", "")
-    hosts.compile(now, None, "--previous", "none")
-    hosts.compile(free, DRAINED)
-    waves = [[v["host"] for v in wave["visits"]] for wave in hosts.plan()["rollout"]["waves"]]
-    assert waves[-1] == ["gpu-2"]
-    screen = hosts.apply()
-    assert screen.code == 0, screen.out + screen.err
-    assert {unit for unit in hosts.units() if unit.startswith("gpu-2")} == set()
-    assert sum("chat" in unit for unit in hosts.units()) == 2
-    left = hosts.machines["gpu-2"].run("find /etc -name '*modelc*' -not -path '/etc/modelc*'")
-    assert left == ""
-    devices = hosts.machines["gpu-3"].run("systemctl show --property=DeviceAllow modelc-solo-0")
-    assert "/dev/nvidia1" in devices
-    assert "/dev/nvidia0" not in devices
-
-
-def test_a_host_that_is_lost_in_a_wave_stops_the_waves_after_it(hosts: Hosts) -> None:
-    before = {host: hosts.release(host) for host in NAMES}
-    now = models(side='env: {NEW: "1"}', solo='env: {NEW: "6"}', chat='env: {NEW: "8"}')
-    hosts.compile(now.replace("hosts: {name: [gpu-1, gpu-2]}, ", ""))
-    waves = [[v["host"] for v in wave["visits"]] for wave in hosts.plan()["rollout"]["waves"]]
-    assert len(waves) == 2
-    (first,), (second,) = waves
-    hosts.machines[first].run("touch /etc/stand-in-hold")
-    run = started(hosts)
-    until_held(hosts, first)
-    pid = hosts.folder / "ssh" / f"{first}.pid"
-    pid.unlink()
-    hosts.machines[first].attempt("pkill -x sshd; pkill -x sshd-session")
-    said, _ = run.communicate(timeout=300)
-    assert run.returncode == 9, said
-    assert hosts.release(second) == before[second]
-    pid.write_text(str(hosts.machines[first].leader))
-    hosts.machines[first].run("rm /etc/stand-in-hold")
-    until_free(hosts, first)
-    assert hosts.release(first) == hosts.planned_release(first)
-    screen = hosts.apply()
-    assert screen.code == 0, screen.out + screen.err
-    assert hosts.release(second) == hosts.planned_release(second)
-
-
-def test_a_host_that_leaves_the_inventory_is_told_to_stop(hosts: Hosts) -> None:
-    one = "version: 1\nservices:\n  solo:\n    model: ./models/chat.gguf\n    context: 1024\n"
-    hosts.compile(
-        one + "    placement: {pin: {host: gpu-3}}\n", INVENTORY.replace("[1-3]", "[2-3]")
-    )
-    screen = hosts.apply()
-    assert screen.code == 0, screen.out + screen.err
-    assert hosts.units() == {"gpu-3 solo-0"}
-    assert hosts.release("gpu-1") == "none"
