@@ -9,7 +9,7 @@ from compiler.views.markdown import code
 # As docs/targets.md says under "Take a host or a GPU out of service".
 _STOP: dict[Target, str] = {
     "systemd": "systemctl disable --now modelc.target && systemctl stop modelc.slice",
-    "compose": "docker compose --project-name modelc down",
+    "compose": "docker compose --project-name modelc down --remove-orphans",
     "quadlet": "systemctl disable --now modelc.target && systemctl stop modelc.slice",
     "script": "scripts/stop.sh",
 }
