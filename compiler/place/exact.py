@@ -13,7 +13,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from math import gcd
 
-from compiler.place.problem import Way
+from compiler.place.problem import Place, Way
 from compiler.place.score import Goal, Kind, goals_of
 from compiler.place.solver import Program, improve
 from compiler.place.state import State
@@ -184,6 +184,18 @@ class Model:
                 if len(terms) > 1:
                     self.program.at_most("", terms, most)
 
+    def hold_places(self, services: Iterable[int], entries: Iterable[Entry]) -> None:
+        """No more replicas of these services on any place than stand there: none moves."""
+        families = self.problem.families
+        stand = Counter((way.service, families[way.family].places[n]) for way, n in entries)
+        at: dict[tuple[int, Place], list[int]] = defaultdict(list)
+        for i in services:
+            for x in self._of.get(i, ()):
+                way, n = self.columns[x]
+                at[i, families[way.family].places[n]].append(x)
+        for key, columns in at.items():
+            self.program.at_most("", dict.fromkeys(columns, 1), stand[key])
+
     # Objectives
 
     def sums(self) -> list[Sum]:
@@ -346,6 +358,12 @@ def place_anew(state: State, where: Neighbourhood) -> Proof:
     later: tuple[Kind, ...] = ("room", *CALM, "gpus") if p.policy.consolidate else ("room", "gpus")
     proof = Proof()
     model = Model(state, where.hosts, wanted, _ways(state, where, entries, levels=False))
+    held_back = [
+        i
+        for i in wanted
+        if where.movable is not None and i not in where.movable and not where.own_rung
+    ]
+    model.hold_places(held_back, entries)
     base = [entry if model.knows(*entry) else (entry[0].ladder[0], entry[1]) for entry in entries]
     best = model.values(base)
     start = list(best)
@@ -356,6 +374,7 @@ def place_anew(state: State, where: Neighbourhood) -> Proof:
         reached = _reached(model, held, best)
         kept = reached == _reached(model, held, start)
         full = Model(state, where.hosts, wanted, _ways(state, where, entries, levels=True))
+        full.hold_places(held_back, entries)
         full.hold(held, full.values(found))
         known = kept and all(full.knows(*entry) for entry in entries)
         best = full.values(entries if known else found)

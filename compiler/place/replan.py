@@ -22,6 +22,9 @@ _NEAR, _FAR = 16, 32
 # Neighbourhoods for one compile, and how many in one round.
 _ROUNDS, _AIMS = 12, 3
 
+# Rounds where nothing that is required is missing.
+_FEW_ROUNDS = 4
+
 
 @dataclass(slots=True)
 class Kept:
@@ -137,7 +140,11 @@ class Replan:
         if self.problem.policy.consolidate:
             self._consolidate()
         elif self.touched:
+            inserted = self.state.copy()
             self._settle_touched()
+            if not self._is_worth_it(inserted):
+                self.state = inserted
+                self._raise_touched()
         self.best.state, self.best.score = self.state, score_of(self.state)
         return self.best
 
@@ -177,11 +184,25 @@ class Replan:
         search = Search(self.state, self.weights, self.fresh.flat, levels=True)
         search.movable = self.touched
         search.run(min(self.budget.questions // 8, 2000 * len(self.touched)))
+        self._raise_touched()
+
+    def _raise_touched(self) -> None:
         keys = sorted(
             key for i in self.touched for key in self.state.of[i] if not self.state.goes_on(key)
         )
         for _ in self.state.raise_all(keys):
             pass
+
+    def _is_worth_it(self, inserted: State) -> bool:
+        """Whether what was disturbed beyond what had to be placed anew brought more replicas.
+
+        A better rung for a service that lost one replica is no reason to move its others.
+        """
+        n = 1 + len(self.problem.priorities)
+        if score_of(self.state)[:n] < score_of(inserted)[:n]:
+            return True
+        calm = (self.state.disturbed, self.state.moved)
+        return calm <= (inserted.disturbed, inserted.moved)
 
     def _find_given_up(self) -> None:
         """Services that gave up replicas for something more important are touched as well."""
@@ -200,7 +221,9 @@ class Replan:
     def _neighbourhoods(self, movable: set[int] | None) -> None:
         """Rounds of exact neighbourhoods round what is missing or on a low rung."""
         size, others = _NEAR, False
-        for _ in range(_ROUNDS):
+        for number in range(_ROUNDS):
+            if number == _FEW_ROUNDS and movable is not None and not self._short(required=True):
+                return
             self._find_given_up()
             targets = self._targets(others=others, all_=movable is None)
             if not targets:
