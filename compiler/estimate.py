@@ -20,8 +20,9 @@ from compiler.ir.demand import (
     TooLarge,
     request_of,
 )
+from compiler.ir.engine_name import EngineName
 from compiler.ir.facts import ModelFacts
-from compiler.ir.inventory import EngineName, Gpu, Host, Inventory
+from compiler.ir.inventory import Gpu, Host, Inventory
 from compiler.ir.lock import Lock
 from compiler.ir.plan import Plan, Replica
 from compiler.ir.pool import site_of

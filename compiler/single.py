@@ -20,8 +20,9 @@ from compiler.ir.demand import (
     Site,
     default_context,
 )
+from compiler.ir.engine_name import EngineName
 from compiler.ir.facts import Task
-from compiler.ir.inventory import EngineName, GpuKind
+from compiler.ir.inventory import GpuKind
 from compiler.ir.kind_names import kind_hints
 from compiler.ir.lock import LockedSource
 from compiler.ir.spec import ArgValue, Offload

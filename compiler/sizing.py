@@ -9,8 +9,9 @@ from compiler.diagnostics import CompileError, Diagnostic, did_you_mean
 from compiler.estimate import estimate
 from compiler.inputs import Inputs, Loaded, gpu_kinds, load
 from compiler.ir.demand import Demands, default_context
+from compiler.ir.engine_name import EngineName
 from compiler.ir.facts import Task
-from compiler.ir.inventory import EngineInstall, EngineName, GpuKind, Host, Inventory
+from compiler.ir.inventory import EngineInstall, GpuKind, Host, Inventory
 from compiler.ir.outcome import Sizing
 from compiler.ir.placement import PlacementError
 from compiler.ir.progress import Reporter, Step, silent

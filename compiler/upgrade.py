@@ -13,7 +13,8 @@ from compiler.engines.registry import engine_of
 from compiler.inputs import Inputs, Loaded, load
 from compiler.ir.changes import ArgumentChanged, Diff
 from compiler.ir.demand import PART_NAMES, Demand, Demands
-from compiler.ir.inventory import EngineInstall, EngineName, Host, Inventory
+from compiler.ir.engine_name import EngineName
+from compiler.ir.inventory import EngineInstall, Host, Inventory
 from compiler.ir.names import natural_key
 from compiler.ir.plan import Plan, Replica
 from compiler.ir.progress import Reporter, silent

@@ -11,7 +11,8 @@ from typing import get_args
 import pytest
 
 from compiler.emit import EMITTERS
-from compiler.ir.inventory import EngineName, Target
+from compiler.ir.engine_name import EngineName
+from compiler.ir.inventory import Target
 from compiler.ir.spec import PlacementRules
 
 ROOT = Path(__file__).parent.parent

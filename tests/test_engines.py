@@ -9,7 +9,7 @@ from typing import get_args
 import pytest
 
 from compiler.engines.registry import engine_names, engine_of, traits_of, usual_engine
-from compiler.ir.inventory import EngineName
+from compiler.ir.engine_name import EngineName
 from compiler.ir.lock import Lock, LockedSource, read_lock_text
 from compiler.load.spec import load_spec
 from compiler.load.yamltext import parse_yaml

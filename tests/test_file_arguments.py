@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from compiler.engines.file_arguments import files_read
-from compiler.ir.inventory import EngineName, Host, Target
+from compiler.ir.engine_name import EngineName
+from compiler.ir.inventory import Host, Target
 from compiler.ir.spec import ArgValue
 from tests.test_check import GGUF, INVENTORY, LLM, check_spec
 

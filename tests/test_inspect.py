@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from compiler import cli
 from compiler.engines.registry import engine_of
+from compiler.ir.engine_name import EngineName
 from compiler.ir.facts import ModelFacts, TensorGroup
-from compiler.ir.inventory import EngineName
 from compiler.ir.lock import Lock, LockedFile, LockedSource, lock_text, read_lock_text
 from compiler.ir.profile import LayerKind, LayerRun, ModelProfile, layer_runs, row_bytes
 from compiler.views.inspect import inspect_json, inspect_text, layers_words

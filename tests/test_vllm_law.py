@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from compiler.engines.vllm.demand.demands import estimates_of
 from compiler.engines.vllm.engine import ENGINE
+from compiler.ir.engine_name import EngineName
 from compiler.ir.facts import ModelFacts, TensorGroup
-from compiler.ir.inventory import EngineName
 from compiler.ir.units import GIB, MIB, demand_mib
 from compiler.views.breakdown import breakdown_lines
 from tests.truth.vllm import TRUTH

@@ -7,7 +7,8 @@ from pathlib import PurePosixPath
 
 from compiler.engines.registry import engine_of
 from compiler.ir.demand import Located
-from compiler.ir.inventory import EngineName, Host
+from compiler.ir.engine_name import EngineName
+from compiler.ir.inventory import Host
 from compiler.ir.lock import LockedSource
 from compiler.ir.plan import PlannedCompanion
 from compiler.ir.source import parse_source

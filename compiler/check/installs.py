@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from compiler.diagnostics import Diagnostic, Location, Severity
 from compiler.engines.registry import engine_of, traits_of
 from compiler.ir.document import Document
-from compiler.ir.inventory import HIDDEN_FROM_UNITS, EngineInstall, EngineName, Host, Inventory
+from compiler.ir.engine_name import EngineName
+from compiler.ir.inventory import HIDDEN_FROM_UNITS, EngineInstall, Host, Inventory
 
 # What an inventory may call the version of an engine.
 _VERSION_KEYS = ("version", "build")

@@ -16,7 +16,7 @@ from compiler.commands.common import (
     progress,
     width_of,
 )
-from compiler.ir.inventory import EngineName
+from compiler.ir.engine_name import EngineName
 
 if TYPE_CHECKING:
     from compiler.ir.lock import LockedSource

@@ -12,7 +12,8 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from compiler.engines.registry import engine_of, traits_of
 from compiler.ir.demand import ArgumentProblem
-from compiler.ir.inventory import EngineName, Host
+from compiler.ir.engine_name import EngineName
+from compiler.ir.inventory import Host
 from compiler.ir.lock import LockedSource
 from compiler.ir.spec import ArgValue, Service, Variant
 

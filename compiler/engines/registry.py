@@ -6,7 +6,7 @@ from functools import cache
 from importlib import import_module
 from typing import TYPE_CHECKING, cast, get_args
 
-from compiler.ir.inventory import EngineName
+from compiler.ir.engine_name import EngineName
 from compiler.ir.source import names_gguf
 
 if TYPE_CHECKING:

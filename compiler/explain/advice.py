@@ -6,7 +6,7 @@ from compiler.engines.interface import Saving
 from compiler.engines.registry import engine_names, engine_of, traits_of
 from compiler.explain.trials import Case
 from compiler.ir.catalog import builtin_kinds
-from compiler.ir.inventory import EngineName
+from compiler.ir.engine_name import EngineName
 from compiler.ir.remedy import Remedy
 from compiler.ir.spec import ArgValue
 from compiler.ir.units import format_size, show_mib

@@ -10,8 +10,9 @@ from compiler.engines.registry import engine_of
 from compiler.estimate import estimate
 from compiler.ir.demand import Demands, request_of
 from compiler.ir.document import Document
+from compiler.ir.engine_name import EngineName
 from compiler.ir.facts import ModelFacts
-from compiler.ir.inventory import EngineInstall, EngineName, GpuKind, Host, Inventory
+from compiler.ir.inventory import EngineInstall, GpuKind, Host, Inventory
 from compiler.ir.lock import Lock
 from compiler.ir.plan import Plan
 from compiler.ir.rules import engine_hosts

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from itertools import product
 from typing import Protocol
 
+from compiler.ir.engine_name import EngineName
 from compiler.ir.facts import ModelFacts, Task
-from compiler.ir.inventory import EngineName, GpuKind
+from compiler.ir.inventory import GpuKind
 from compiler.ir.spec import ArgValue, Offload, Service, Variant
 
 PART_NAMES = ("weights", "kv", "compute", "graphs", "runtime")

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from compiler.ir.engine_name import EngineName
 from compiler.ir.units import permille_of
 
-EngineName = Literal["vllm", "llama.cpp"]
 Target = Literal["systemd", "compose", "quadlet", "script"]
 Link = Literal["nvlink", "pcie"]
 HostState = Literal["ready", "drained"]

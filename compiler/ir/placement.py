@@ -7,7 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from compiler.ir.demand import Demand, Refused, TooLarge
-from compiler.ir.inventory import EngineName, GpuKey
+from compiler.ir.engine_name import EngineName
+from compiler.ir.inventory import GpuKey
 from compiler.ir.plan import Objective, Optimality, Replica, Unplaced
 
 

@@ -9,8 +9,9 @@ from typing import Literal
 from pydantic import Field
 
 from compiler.ir.demand import PartSums
+from compiler.ir.engine_name import EngineName
 from compiler.ir.facts import Record, Task
-from compiler.ir.inventory import Bound, EngineName, GpuState, HostState, Target
+from compiler.ir.inventory import Bound, GpuState, HostState, Target
 from compiler.ir.rollout import Address, HostRelease, Rollout
 
 PLAN_VERSION = 1

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from itertools import groupby
 from typing import Literal
 
+from compiler.ir.engine_name import EngineName
 from compiler.ir.facts import ModelFacts, Record
-from compiler.ir.inventory import EngineName
 
 Attention = Literal["full", "sliding", "latent", "none"]
 State = Literal["none", "linear", "recurrent", "convolution"]

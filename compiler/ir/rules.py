@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from compiler.ir.inventory import EngineName, Gpu, Host, Inventory
+from compiler.ir.engine_name import EngineName
+from compiler.ir.inventory import Gpu, Host, Inventory
 from compiler.ir.plan import Plan, Replica
 from compiler.ir.spec import PlacementRules, Service, Spec
 

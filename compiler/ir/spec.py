@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from compiler.ir.engine_name import EngineName
 from compiler.ir.facts import Task
-from compiler.ir.inventory import EngineName
 
 ArgValue = bool | int | float | str | list["ArgValue"] | dict[str, "ArgValue"]
 Offload = Literal["none", "auto", "cpu"] | int

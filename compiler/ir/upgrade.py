@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Literal
 
 from compiler.ir.changes import Diff
+from compiler.ir.engine_name import EngineName
 from compiler.ir.facts import Record
-from compiler.ir.inventory import EngineName
 
 StoppedWhy = Literal["refused", "too-large", "crowded"]
 

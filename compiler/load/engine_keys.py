@@ -12,7 +12,7 @@ from compiler.engines.registry import engine_names, traits_of
 
 if TYPE_CHECKING:
     from compiler.engines.traits import Traits
-    from compiler.ir.inventory import EngineName
+    from compiler.ir.engine_name import EngineName
 
 Model = TypeVar("Model", bound=BaseModel)
 

@@ -9,14 +9,8 @@ from compiler.diagnostics import LIST_KINDS, Diagnostic
 from compiler.engines.registry import engine_names, traits_of
 from compiler.ir.catalog import builtin_kinds
 from compiler.ir.document import Document
-from compiler.ir.inventory import (
-    EngineInstall,
-    EngineName,
-    Gpu,
-    GpuKind,
-    Host,
-    Inventory,
-)
+from compiler.ir.engine_name import EngineName
+from compiler.ir.inventory import EngineInstall, Gpu, GpuKind, Host, Inventory
 from compiler.ir.kind_names import kind_hints
 from compiler.ir.names import natural_key
 from compiler.ir.units import format_size

@@ -9,7 +9,8 @@ from pydantic.types import Discriminator
 
 from compiler.engines.registry import engine_names, traits_of
 from compiler.engines.traits import Traits
-from compiler.ir.inventory import EngineName, GpuState, HostState, Link, Target
+from compiler.ir.engine_name import EngineName
+from compiler.ir.inventory import GpuState, HostState, Link, Target
 from compiler.ir.units import GIB, MIB, format_size
 from compiler.load.engine_keys import key_of, with_engine_keys
 from compiler.load.fields import (

@@ -9,7 +9,7 @@ from compiler.diagnostics import Diagnostic, Severity
 from compiler.engines.registry import engine_names, traits_of, usual_engine
 from compiler.ir.credentials import names_secret
 from compiler.ir.document import Document
-from compiler.ir.inventory import EngineName
+from compiler.ir.engine_name import EngineName
 from compiler.ir.lock import Lock
 from compiler.ir.names import natural_key
 from compiler.ir.spec import Pin, PlacementRules, Policy, Service, Spec, Variant

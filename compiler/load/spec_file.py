@@ -11,8 +11,8 @@ from pydantic_core import PydanticCustomError
 from compiler.engines.registry import engine_names
 from compiler.engines.traits import Traits
 from compiler.ir.demand import DEFAULT_CONTEXT, DEFAULT_POOLING_CONTEXT
+from compiler.ir.engine_name import EngineName
 from compiler.ir.facts import Task
-from compiler.ir.inventory import EngineName
 from compiler.ir.spec import ArgValue, Offload, Preference, Spread
 from compiler.load.engine_keys import key_of, with_engine_keys
 from compiler.load.fields import Compute, Entry, EnvName, Listen, Slug, Text, safe_text

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from compiler.engines.registry import engine_of
-from compiler.ir.inventory import EngineName
+from compiler.ir.engine_name import EngineName
 from compiler.ir.placement import Alone
 from compiler.ir.spec import Service
 

@@ -18,8 +18,8 @@ from compiler.ir.demand import (
     Split,
     VersionCheck,
 )
+from compiler.ir.engine_name import EngineName
 from compiler.ir.facts import ModelFacts
-from compiler.ir.inventory import EngineName
 from compiler.ir.profile import ModelProfile
 from compiler.ir.units import KIB
 from tests.tiny.traits import TRAITS

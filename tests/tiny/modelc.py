@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import Literal, get_args
 
-from compiler.ir import inventory
+from compiler.ir import engine_name
 
-inventory.EngineName = Literal[*get_args(inventory.EngineName), "tiny"]
+engine_name.EngineName = Literal[*get_args(engine_name.EngineName), "tiny"]
 
 from compiler.engines import registry
 

@@ -29,8 +29,8 @@ from compiler.ir.demand import (
     Site,
     VersionCheck,
 )
+from compiler.ir.engine_name import EngineName
 from compiler.ir.facts import ModelFacts
-from compiler.ir.inventory import EngineName
 from compiler.ir.profile import ModelProfile
 from compiler.ir.spec import ArgValue
 from compiler.ir.units import GIB
