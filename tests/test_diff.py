@@ -4,12 +4,12 @@ from collections.abc import Set as AbstractSet
 
 import pytest
 
-from compiler.diff import (
+from compiler.diff import diff
+from compiler.diff.reasons import (
     COMPARED,
     IGNORED,
     SHARE_COMPARED,
     SHARE_IGNORED,
-    diff,
 )
 from compiler.ir.changes import (
     Reason,
@@ -408,13 +408,14 @@ def test_others_that_come_or_go_are_named_where_a_share_changes() -> None:
         replica("chat-0", "alpha", [share(0, 8_000)]),
         replica("new-0", "alpha", [share(0, 2)]),
     )
-    (change, *_) = diff(plan(HOSTS, [chat, old]), plan(HOSTS, [less, new])).changes
+    found = diff(plan(HOSTS, [chat, old]), plan(HOSTS, [less, new]))
+    (change,) = (each for each in found.changes if each.replica == "chat-0")
     assert [reason_text(reason) for reason in change.reasons] == [
         "share of alpha/0 9,000 MiB -> 8,000 MiB",
         "beside it on alpha/0: +new-0 -old-0",
     ]
-    (change, *_) = diff(plan(HOSTS, [chat, old]), plan(HOSTS, [chat, new])).changes
-    assert change.action == "keep"
+    found = diff(plan(HOSTS, [chat, old]), plan(HOSTS, [chat, new]))
+    assert {change.replica for change in found.changes if change.action == "keep"} == {"chat-0"}
 
 
 def test_bytes_are_told_with_their_difference() -> None:
@@ -439,8 +440,8 @@ def test_a_service_comes_and_goes_and_grows() -> None:
     none = plan(HOSTS)
     assert [ServiceAdded()] == diff(none, one).changes[0].reasons
     assert [ServiceRemoved()] == diff(one, none).changes[0].reasons
-    assert [ReplicasChanged(before=1, after=2)] == diff(one, two).changes[1].reasons
-    assert [ReplicasChanged(before=2, after=1)] == diff(two, one).changes[1].reasons
+    assert [ReplicasChanged(before=1, after=2)] == diff(one, two).changes[0].reasons
+    assert [ReplicasChanged(before=2, after=1)] == diff(two, one).changes[0].reasons
 
 
 def test_settings_keep_their_field_name_as_data() -> None:

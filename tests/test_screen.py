@@ -38,7 +38,10 @@ def edge(**changes: object) -> Plan:
 
 def test_equal_changes_are_told_once() -> None:
     text = diff_text(diff(None, edge()), color=False)
-    assert "  + create small-[0-19] on edge-[01-20]/0\n      the service is new\n" in text
+    assert (
+        "  + create small-[0-19] on edge-[01-20]/0\n      KV room 9.4 of 16 requests\n      the service is new\n"
+        in text
+    )
     assert text.count("create small") == 1
     assert "  edge-[01-20]/0  rtx-3090    none  ->  4,000  22,118\n" in text
     markdown = diff_markdown(diff(None, edge()))
@@ -59,7 +62,7 @@ def test_the_same_share_on_many_gpus_is_one_reason() -> None:
     for each in grown.replicas:
         each.shares[0] = each.shares[0].model_copy(update={"share_bytes": 5_000 * MIB})
     text = diff_text(diff(edge(), grown), color=False)
-    assert "  ~ update small-[0-19] on edge-[01-20]/0\n" in text
+    assert "  ~ update small-[0-19] on edge-[01-20]/0: no restart\n" in text
     assert "      share of edge-[01-20]/0 4,000 MiB -> 5,000 MiB\n" in text
 
 
@@ -88,8 +91,12 @@ def test_what_differs_is_told_apart() -> None:
     after.replicas[3] = after.replicas[3].model_copy(update={"image": "other:1"})
     after.replicas[7] = after.replicas[7].model_copy(update={"image": "third:1"})
     text = diff_text(diff(before, after), color=False)
-    assert "~ update small-3 on edge-04/0\n      image none -> other:1" in text
-    assert "~ update small-7 on edge-08/0\n      image none -> third:1" in text
+    assert (
+        "~ update small-3 on edge-04/0: restart, up to 10 min\n      image none -> other:1" in text
+    )
+    assert (
+        "~ update small-7 on edge-08/0: restart, up to 10 min\n      image none -> third:1" in text
+    )
 
 
 def test_who_stands_where_is_kept_when_the_order_differs() -> None:

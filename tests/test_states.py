@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from compiler.cli import run
-from compiler.diff import place_of
+from compiler.diff.reasons import place_of
 from compiler.ir.plan import Plan
 
 CASE = Path(__file__).parent / "golden" / "optional-left-out"

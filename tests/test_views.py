@@ -72,25 +72,38 @@ def after() -> Plan:
 
 DIFF_TEXT = """\
 Plan: 1 to create, 1 to update, 2 to move, 1 to delete, 0 kept.
+1 service gone, 3 services without a replica for up to 10 min, 3 restarts.
 
-  > move chat-0 from tower/0,1 to rack/0,1
-      moved: a GPU it stood on is gone
-      --max-model-len 8192 -> 16384
-      --enforce-eager added
-
-  + create code-0 on tower/0
-      the service is new
-
-  > move embed-0 from tower/1 to tower/0
-      moved: a GPU it stood on is gone
+What users notice:
+  old: no replica runs any more
+  chat: without a replica for up to 10 min; reached at rack:8000 instead of tower:8000
+  embed: without a replica for up to 10 min
+  rank: without a replica for up to 10 min
 
   - delete old-0 from tower/0
       the service is gone from the spec
 
-  ~ update rank-0 on edge/cpu
+  > move chat-0 from tower/0,1 to rack/0,1: restart, up to 10 min
+      reached at rack:8000 instead of tower:8000
+      moved: a GPU it stood on is gone
+      --max-model-len 8192 -> 16384
+      --enforce-eager added
+
+  > move embed-0 from tower/1 to tower/0: restart, up to 10 min
+      moved: a GPU it stood on is gone
+
+  ~ update rank-0 on edge/cpu: restart, up to 10 min
       image none -> rank:2
 
+  + create code-0 on tower/0
+      KV room 16.0 of 16 requests
+      the service is new
+
 Optional service `batch` runs 1 of 2 replicas.
+
+The fleet:
+  + new host rack (systemd, 3 GPUs)
+  - GPU gone: tower/1 (rtx-3090)
 
 VRAM in MiB:
   GPU         kind      before       after  budget
@@ -98,6 +111,10 @@ VRAM in MiB:
   tower/0     rtx-3090  11,000  ->   8,000  22,118
   tower/1     rtx-3090  12,000  ->    none    none
   Nothing changes on 1 other GPU.
+
+In all:
+  kind      GPUs    used    free MiB
+  rtx-3090  2 -> 4  2 -> 3  21,236 -> 56,472
 """
 
 
@@ -108,6 +125,7 @@ def test_a_diff_as_text() -> None:
 def test_a_diff_without_changes_as_text() -> None:
     assert diff_text(diff(before(), before()), color=False) == (
         "Plan: 0 to create, 0 to update, 0 to move, 0 to delete, 4 kept.\n"
+        "Nothing changes for anybody.\n"
         "\n"
         "Nothing changes on 2 GPUs.\n"
     )
@@ -116,23 +134,39 @@ def test_a_diff_without_changes_as_text() -> None:
 def test_a_gpu_that_comes_unused_is_not_listed() -> None:
     assert diff_text(diff(plan({}), plan({"tower": 1})), color=False) == (
         "Plan: 0 to create, 0 to update, 0 to move, 0 to delete, 0 kept.\n"
+        "Nothing changes for anybody.\n"
+        "\n"
+        "The fleet:\n"
+        "  + new host tower (systemd, 1 GPU)\n"
         "\n"
         "Nothing changes on 1 GPU.\n"
+        "\n"
+        "In all:\n"
+        "  kind      GPUs    used  free MiB\n"
+        "  rtx-3090  0 -> 1  0     0 -> 22,118\n"
     )
 
 
 DIFF_MARKDOWN = """\
-**Plan: 1 to create, 1 to update, 2 to move, 1 to delete, 0 kept.**
+**Plan: 1 to create, 1 to update, 2 to move, 1 to delete, 0 kept.** 1 service gone, 3 services without a replica for up to 10 min, 3 restarts.
 
-| action | replica | where | why |
-| --- | --- | --- | --- |
-| `>` move | `chat-0` | `from tower/0,1 to rack/0,1` | `moved: a GPU it stood on is gone`<br>`--max-model-len 8192 -> 16384`<br>`--enforce-eager added` |
-| `+` create | `code-0` | `on tower/0` | `the service is new` |
-| `>` move | `embed-0` | `from tower/1 to tower/0` | `moved: a GPU it stood on is gone` |
-| `-` delete | `old-0` | `from tower/0` | `the service is gone from the spec` |
-| `~` update | `rank-0` | `on edge/cpu` | `image none -> rank:2` |
+- old: no replica runs any more
+- chat: without a replica for up to 10 min; reached at rack:8000 instead of tower:8000
+- embed: without a replica for up to 10 min
+- rank: without a replica for up to 10 min
+
+| action | replica | where | effect | why |
+| --- | --- | --- | --- | --- |
+| `-` delete | `old-0` | `from tower/0` | `stops` | `the service is gone from the spec` |
+| `>` move | `chat-0` | `from tower/0,1 to rack/0,1` | `restart, up to 10 min` | `reached at rack:8000 instead of tower:8000`<br>`moved: a GPU it stood on is gone`<br>`--max-model-len 8192 -> 16384`<br>`--enforce-eager added` |
+| `>` move | `embed-0` | `from tower/1 to tower/0` | `restart, up to 10 min` | `moved: a GPU it stood on is gone` |
+| `~` update | `rank-0` | `on edge/cpu` | `restart, up to 10 min` | `image none -> rank:2` |
+| `+` create | `code-0` | `on tower/0` | `new` | `KV room 16.0 of 16 requests`<br>`the service is new` |
 
 - Optional service \\`batch\\` runs 1 of 2 replicas.
+
+- + new host rack (systemd, 3 GPUs)
+- - GPU gone: tower/1 (rtx-3090)
 
 | GPU | kind | before (MiB) | after (MiB) | budget (MiB) |
 | --- | --- | ---: | ---: | ---: |

@@ -177,16 +177,146 @@ Reason = Annotated[
 ]
 
 
+Effect = Literal["new", "restart", "stop-first", "no-restart", "gone", "none"]
+"""What carrying out a change does on the machine.
+
+`new`: starts beside what runs. `restart`: stops and starts again. `stop-first`: others, named in
+`waits_for`, must stop before it can start. `no-restart`: its files change, what runs goes on.
+`gone`: stops. `none`: nothing is touched.
+"""
+
+
+class Capacity(Record):
+    """What a replica holds for its users."""
+
+    variant: str
+    context: int
+    concurrency: int
+    typical: int
+    """Tokens of a usual request."""
+    requests_permille: int | None
+    """Usual requests that its KV cache holds, in thousandths; none without a cache."""
+
+
 class ReplicaChange(Record):
     """What happens to one replica."""
 
     replica: str
     service: str
     action: Action
+    effect: Effect
+    waits_for: list[str] = Field(default_factory=list)
+    """Replicas that hold its memory now and must stop, or start again with less, before it."""
+    overlaps: bool = False
+    """Whether it can be up at its new place before it stops at the old one."""
+    start_timeout_seconds: int | None = None
+    """How long it may take to start at most; none where it does not start."""
     before: str | None
     """Where it stood, `host/index,index`; none if it is created."""
     after: str | None
+    address_before: str | None = None
+    """`host:port`; none where nothing outside its containers' network reaches it."""
+    address_after: str | None = None
+    capacity_before: Capacity | None = None
+    capacity_after: Capacity | None = None
     reasons: list[Reason]
+
+
+Impact = Literal["gone", "interrupted", "loses", "restarts", "gains", "new", "none"]
+"""What the users of a service notice, the worst first.
+
+`gone`: no replica runs any more. `interrupted`: for a while none does. `loses`: fewer requests fit
+than before, or shorter ones. `restarts`: replicas start again, others serve meanwhile. `gains`:
+more fits, and nobody waits for it.
+"""
+
+
+class ServiceChange(Record):
+    """One service before and after, as its users see it."""
+
+    service: str
+    impact: Impact
+    replicas_before: int
+    replicas_after: int
+    requests_before_permille: int | None
+    """Usual requests that the KV caches of all replicas hold, in thousandths; none without one."""
+    requests_after_permille: int | None
+    wanted_before: int
+    """Requests at once that all replicas together are to take."""
+    wanted_after: int
+    context_before: int | None
+    """Of the replica with the shortest one; none where the service does not run."""
+    context_after: int | None
+    variants_before: list[str]
+    variants_after: list[str]
+    without_seconds: int | None
+    """For how long no replica serves at most, by its start timeout; none where one always does."""
+    holds_less: bool
+    """Whether fewer replicas run, shorter requests fit, or fewer of those that are wanted."""
+    addresses_gone: list[str]
+    addresses_new: list[str]
+
+
+class FieldChange(Record):
+    """A value before and after."""
+
+    field: str
+    before: str
+    after: str
+
+
+HostEvent = Literal["new", "gone", "drained", "ready", "changed"]
+GpuEvent = Literal["new", "gone", "broken", "ready", "changed"]
+
+
+class HostChange(Record):
+    """A host that is new, gone, drained, taken back, or changed."""
+
+    host: str
+    event: HostEvent
+    target: str
+    gpus: int
+    fields: list[FieldChange]
+
+
+class GpuChange(Record):
+    """A GPU of a host of both plans that is new, gone, broken, taken back, or changed."""
+
+    gpu: str
+    kind: str
+    event: GpuEvent
+    fields: list[FieldChange]
+
+
+class KindTotals(Record):
+    """All GPUs of one kind: how many, how many are used, and what their budgets have left."""
+
+    kind: str
+    gpus_before: int
+    gpus_after: int
+    used_before: int
+    used_after: int
+    free_before_bytes: int
+    free_after_bytes: int
+
+
+class VersionsChange(Record):
+    """The versions of an engine, or the revisions of a model, that all replicas together run."""
+
+    name: str
+    before: list[str]
+    after: list[str]
+
+
+class FleetChange(Record):
+    """What changes of the fleet itself."""
+
+    hosts: list[HostChange]
+    gpus: list[GpuChange]
+    engines: list[VersionsChange]
+    models: list[VersionsChange]
+    kinds: list[KindTotals]
+    """Every kind of either plan."""
 
 
 class LedgerChange(Record):
@@ -209,12 +339,24 @@ class Counts(Record):
     delete: int
 
 
-class Diff(Record):
-    """A plan against the one before."""
+FORMAT_VERSION = "1.0"
 
+
+class Diff(Record):
+    """A plan against the one before.
+
+    Programs that read it ignore keys that they do not know. The first number of the version grows
+    when a key goes or means something else, the second when one comes.
+    """
+
+    format_version: str = FORMAT_VERSION
+    anything_to_do: bool
     counts: Counts
+    services: list[ServiceChange]
+    """Every service of either plan, the worst off first."""
     changes: list[ReplicaChange]
-    """Sorted by replica name; kept replicas are included."""
+    """The worst first, then by service and replica; kept replicas are included, at the end."""
+    fleet: FleetChange
     ledger: list[LedgerChange]
     notes: list[str]
     """Fleet-wide changes without a replica, such as an optional service left out."""
@@ -222,4 +364,4 @@ class Diff(Record):
     @property
     def empty(self) -> bool:
         """Whether nothing would change."""
-        return self.counts.keep == len(self.changes) and not self.notes
+        return not self.anything_to_do

@@ -159,6 +159,21 @@ class Replica(Record):
         """Whether its GPUs hold equal ranks, and not layers that were dealt out."""
         return self.gpu_layers is None
 
+    @property
+    def has_cache(self) -> bool:
+        """Whether any memory is a KV cache: an encoder has requests in flight and keeps nothing."""
+        held = (*(share.breakdown for share in self.shares), self.ram_breakdown)
+        return bool(self.kv_tokens) and any(breakdown.kv.bytes for breakdown in held)
+
+    @property
+    def room_permille(self) -> int:
+        """Usual requests that the KV cache holds, in thousandths; 0 without a cache."""
+        if not self.has_cache:
+            return 0
+        if self.typical in (0, self.context):
+            return self.kv_requests_permille
+        return self.kv_tokens * 1000 // self.typical
+
 
 class GpuLedger(Record):
     """One GPU of the fleet and what the plan takes of it."""

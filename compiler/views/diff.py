@@ -18,7 +18,15 @@ from compiler.ir.changes import (
 )
 from compiler.ir.counting import counted
 from compiler.ir.names import folded, grouped
-from compiler.ir.units import budget_mib, demand_mib
+from compiler.ir.units import budget_mib, demand_mib, show_mib
+from compiler.views.effects import (
+    capacity_lines,
+    effect_words,
+    fleet_lines,
+    kind_rows,
+    service_lines,
+    verdict,
+)
 from compiler.views.markdown import code, escaped, table
 from compiler.views.reasons import reason_of_many
 from compiler.views.terminal import Style, columns, indented, json_text, paint, prose, safe_record
@@ -37,10 +45,16 @@ def diff_text(diff: Diff, *, color: bool, width: int | None = None) -> str:
     shown = safe_record(diff)
     headline = prose(_headline(shown), width=width)
     blocks = [
-        [paint(line, "bold", color=color) for line in headline],
+        [
+            *(paint(line, "bold", color=color) for line in headline),
+            *prose(verdict(shown), width=width),
+        ],
+        _noticed(shown, width),
         *(_block(changes, color=color, width=width) for changes in _equal(shown)),
         [line for note in shown.notes for line in prose(note, width=width)],
+        _fleet(shown, width),
         _ledger(shown.ledger),
+        _kinds(shown),
     ]
     return "\n\n".join("\n".join(block) for block in blocks if block) + "\n"
 
@@ -55,9 +69,11 @@ def diff_markdown(diff: Diff) -> str:
     changed = _equal(diff)
     granted_otherwise = _granted_otherwise(diff.ledger)
     blocks = [
-        [f"**{_headline(diff)}**"],
+        [f"**{_headline(diff)}** {escaped(verdict(diff))}"],
+        [f"- {escaped(line)}" for line in _noticed_by(diff)],
         _markdown_changes(changed) if changed else [],
         [f"- {escaped(note)}" for note in diff.notes],
+        [f"- {escaped(line)}" for line in fleet_lines(diff.fleet)],
         _markdown_ledger(granted_otherwise) if granted_otherwise else [],
         _unchanged(diff.ledger),
     ]
@@ -80,7 +96,16 @@ def _equal(diff: Diff) -> list[list[ReplicaChange]]:
 
 def _what(change: ReplicaChange) -> Hashable:
     """What happens to a replica, whichever it is and wherever it stands."""
-    return change.service, change.action, tuple(reason_of_many([r]) for r in _anywhere(change))
+    bare = change.model_copy(update={"address_before": None, "address_after": None})
+    return (
+        change.service,
+        change.action,
+        change.effect,
+        change.overlaps,
+        tuple(map(_service, change.waits_for)),
+        tuple(capacity_lines([bare])),
+        tuple(reason_of_many([r]) for r in _anywhere(change)),
+    )
 
 
 def _anywhere(change: ReplicaChange) -> list[Reason]:
@@ -112,18 +137,52 @@ def _service(replica_name: str) -> str:
 
 def _reasons(changes: Sequence[ReplicaChange]) -> list[str]:
     """The reasons that these changes have in common, each in words."""
-    return [reason_of_many(alike) for alike in zip(*(c.reasons for c in changes), strict=True)]
+    return [
+        reason_of_many(alike)
+        for alike in zip(*(c.reasons for c in changes), strict=True)
+        if not _is_below_a_mib(alike[0])
+    ]
+
+
+def _is_below_a_mib(reason: Reason) -> bool:
+    """A share that people would read as the same one."""
+    return isinstance(reason, ShareChanged) and show_mib(reason.before_bytes) == show_mib(
+        reason.after_bytes
+    )
 
 
 def _block(changes: Sequence[ReplicaChange], *, color: bool, width: int | None) -> list[str]:
     action = changes[0].action
     title = f"{SYMBOLS[action]} {action} {_replicas(changes)} {_where(changes)}"
+    if action != "delete" and (changes[0].waits_for or action != "create"):
+        title += f": {effect_words(changes)}"
     inner = None if width is None else width - 2
     lines = [paint(line, _STYLES[action], color=color) for line in prose(title, width=inner)]
-    for reason in _reasons(changes):
+    for reason in (*capacity_lines(changes), *_reasons(changes)):
         told = prose(reason, width=None if inner is None else inner - 4)
         lines += indented(told, 4)
     return indented(lines)
+
+
+def _noticed_by(diff: Diff) -> list[str]:
+    """Each service whose users notice something, with what; one that only begins is none."""
+    return [
+        f"{service.service}: {'; '.join(lines)}"
+        for service in diff.services
+        if (lines := service_lines(service))
+    ]
+
+
+def _noticed(diff: Diff, width: int | None) -> list[str]:
+    inner = None if width is None else width - 2
+    lines = [line for each in _noticed_by(diff) for line in prose(each, width=inner)]
+    return ["What users notice:", *indented(lines)] if lines else []
+
+
+def _fleet(diff: Diff, width: int | None) -> list[str]:
+    inner = None if width is None else width - 2
+    lines = [line for each in fleet_lines(diff.fleet) for line in prose(each, width=inner)]
+    return ["The fleet:", *indented(lines)] if lines else []
 
 
 def _replicas(changes: Sequence[ReplicaChange]) -> str:
@@ -156,6 +215,14 @@ def _ledger(ledger: list[LedgerChange]) -> list[str]:
     ]
     aligned = columns([header, *rows], right=(2, 4, 5))
     return ["VRAM in MiB:", *indented(aligned), *indented(_unchanged(ledger))]
+
+
+def _kinds(diff: Diff) -> list[str]:
+    rows = kind_rows(diff.fleet)
+    if not rows:
+        return []
+    header = ("kind", "GPUs", "used", "free MiB")
+    return ["In all:", *indented(columns([header, *rows]))]
 
 
 def _ledger_rows(ledger: list[LedgerChange]) -> list[tuple[str, str, str, str, str]]:
@@ -192,11 +259,12 @@ def _markdown_changes(changed: Sequence[Sequence[ReplicaChange]]) -> list[str]:
             f"{code(SYMBOLS[changes[0].action])} {changes[0].action}",
             code(_replicas(changes)),
             code(_where(changes)),
-            "<br>".join(code(reason) for reason in _reasons(changes)),
+            code(effect_words(changes)),
+            "<br>".join(code(line) for line in (*capacity_lines(changes), *_reasons(changes))),
         )
         for changes in changed
     ]
-    return table(("action", "replica", "where", "why"), rows)
+    return table(("action", "replica", "where", "effect", "why"), rows)
 
 
 def _markdown_ledger(ledger: list[LedgerChange]) -> list[str]:

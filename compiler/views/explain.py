@@ -7,7 +7,7 @@ import re
 from collections.abc import Hashable, Sequence
 from typing import assert_never
 
-from compiler.diff import place_of
+from compiler.diff.reasons import place_of
 from compiler.engines.registry import engine_of
 from compiler.ir.counting import counted
 from compiler.ir.inventory import Target
@@ -30,7 +30,7 @@ from compiler.views.terminal import (
     shell_word,
 )
 from compiler.views.whyhere import here_lines, idle_lines, price_words
-from compiler.views.words import bound_words, has_cache, kv_words, show_budget, split_words
+from compiler.views.words import bound_words, kv_words, show_budget, split_words
 
 
 def replica_text(plan: Plan, replica_name: str, *, color: bool, width: int | None = None) -> str:
@@ -201,7 +201,7 @@ def _summary(plan: Plan, replica: Replica, *, color: bool, width: int | None) ->
         ("requests", f"{replica.context:,} tokens each, {replica.concurrency:,} at once"),
         (
             "KV cache",
-            f"{replica.kv_tokens:,} tokens; {kv_words(replica)}" if has_cache(replica) else "none",
+            f"{replica.kv_tokens:,} tokens; {kv_words(replica)}" if replica.has_cache else "none",
         ),
         ("listens", f"{listening}, healthy when {replica.health_path} answers"),
         ("starts", f"after {', '.join(replica.start_after)}" if replica.start_after else "first"),

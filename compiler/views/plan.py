@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 
-from compiler.diff import place_of
+from compiler.diff.reasons import place_of
 from compiler.ir.listening import listen_words
 from compiler.ir.names import folded, grouped, natural_key
 from compiler.ir.plan import GpuLedger, HostLedger, Plan, Replica

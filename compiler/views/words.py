@@ -53,22 +53,20 @@ def split_words(replica: Replica) -> str:
     return text + (f", experts of {replica.host_experts} in RAM" if replica.host_experts else "")
 
 
-def has_cache(replica: Replica) -> bool:
-    """Whether any memory is a KV cache: an encoder has requests in flight and keeps nothing."""
-    held = (*(share.breakdown for share in replica.shares), replica.ram_breakdown)
-    return bool(replica.kv_tokens) and any(breakdown.kv.bytes for breakdown in held)
-
-
 def kv_words(replica: Replica) -> str:
-    """How many full-length requests the KV cache holds, rounded down to a tenth."""
-    if not has_cache(replica):
+    """How many usual requests the KV cache holds, rounded down to a tenth."""
+    if not replica.has_cache:
         return "no KV cache"
+    room = f"KV room: {tenths(replica.room_permille)} of {replica.concurrency:,}"
     if replica.typical in (0, replica.context):
-        whole, tenths = divmod(replica.kv_requests_permille // 100, 10)
-        return f"KV room: {whole:,}.{tenths} of {replica.concurrency:,} full-length requests"
-    whole, tenths = divmod(replica.kv_tokens * 10 // replica.typical, 10)
-    usual = f"requests of {replica.typical:,} tokens"
-    return f"KV room: {whole:,}.{tenths} of {replica.concurrency:,} {usual}"
+        return f"{room} full-length requests"
+    return f"{room} requests of {replica.typical:,} tokens"
+
+
+def tenths(permille: int) -> str:
+    """Thousandths as a number with one digit, rounded down: `25.8`."""
+    whole, digit = divmod(permille // 100, 10)
+    return f"{whole:,}.{digit}"
 
 
 def roomier_words(replica: Replica) -> str | None:

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from compiler.diff import diff
+from compiler.diff.services import IMPACTS
 from compiler.ir.changes import Diff
-from compiler.ir.names import natural_key
 from compiler.ir.plan import Plan
 from compiler.views.diff import diff_json, diff_markdown, diff_text
 from tests.generators.small_plans import plans
@@ -41,7 +41,27 @@ def test_the_counts_count_the_changes(pair: tuple[Plan, Plan]) -> None:
     for action, number in found.counts.model_dump().items():
         assert number == len(names(found, action))
     either = {replica.name for plan in pair for replica in plan.replicas}
-    assert [change.replica for change in found.changes] == sorted(either, key=natural_key)
+    assert sorted(change.replica for change in found.changes) == sorted(either)
+
+
+@given(PAIRS)
+def test_services_that_fare_worse_come_first_and_what_is_kept_last(pair: tuple[Plan, Plan]) -> None:
+    found = diff(*pair)
+    impacts = [IMPACTS.index(service.impact) for service in found.services]
+    assert impacts == sorted(impacts)
+    kept = [change.action == "keep" for change in found.changes]
+    assert kept == sorted(kept)
+
+
+@given(PAIRS)
+def test_who_waits_names_others_that_make_room(pair: tuple[Plan, Plan]) -> None:
+    before, after = ({replica.name: replica for replica in plan.replicas} for plan in pair)
+    for change in diff(*pair).changes:
+        assert change.replica not in change.waits_for
+        assert not (change.overlaps and change.waits_for)
+        for name in change.waits_for:
+            assert name in before
+            assert before[name] != after.get(name)
 
 
 @given(PAIRS)

@@ -1,4 +1,4 @@
-"""A plan against the one before: what happens to every replica, and why."""
+"""Why a replica that goes on is touched: its fields in both plans, one reason each."""
 
 from __future__ import annotations
 
@@ -11,32 +11,23 @@ from itertools import zip_longest
 
 from compiler.ir.argv import arguments_of
 from compiler.ir.changes import (
-    Action,
     ArgumentChanged,
     CompanionChanged,
-    Counts,
-    Diff,
     EngineChanged,
     EnvironmentChanged,
-    LedgerChange,
-    LeftOut,
     ModelChanged,
     MoveCause,
     Moved,
     NeighboursChanged,
     Reason,
-    ReplicaChange,
-    ReplicasChanged,
     RoomGained,
-    ServiceAdded,
-    ServiceRemoved,
     SettingChanged,
     ShareChanged,
     VariantChanged,
 )
 from compiler.ir.inventory import GpuKey
 from compiler.ir.names import natural_key
-from compiler.ir.plan import GpuLedger, Plan, PlannedCompanion, Replica, Share, Unplaced
+from compiler.ir.plan import Plan, PlannedCompanion, Replica, Share
 from compiler.ir.units import format_size
 
 # What runs gains one such part of the room that it wants, or keeps the share that it has.
@@ -88,49 +79,14 @@ SHARE_COMPARED = frozenset({"gpu", "uuid", "minor", "kind", "share_bytes"})
 SHARE_IGNORED = frozenset({"breakdown"})
 
 
-def diff(previous: Plan | None, plan: Plan, *, barred: AbstractSet[str] = frozenset()) -> Diff:
-    """What carrying out the plan does to each replica of the previous one.
-
-    `barred` names the replicas of the previous plan whose place the spec no longer allows.
-    """
-    before = {replica.name: replica for replica in previous.replicas} if previous else {}
-    after = {replica.name: replica for replica in plan.replicas}
-    sizes = _service_sizes(before), _service_sizes(after)
-    places = _Places(
-        hosts={host.host for host in plan.hosts},
-        drained={host.host for host in plan.hosts if host.state == "drained"},
-        broken={(gpu.host, gpu.gpu) for gpu in plan.gpus if gpu.state == "broken"},
-        budgets_bytes={(gpu.host, gpu.gpu): gpu.budget_bytes for gpu in plan.gpus},
-        barred=barred,
-        before=_tenants(before),
-        after=_tenants(after),
-    )
-    unplaced = {each.service: each for each in plan.unplaced}
-    changes = [
-        *(_created(after[name], *sizes) for name in after.keys() - before.keys()),
-        *(_deleted(before[name], *sizes, unplaced) for name in before.keys() - after.keys()),
-        *(_continued(before[name], after[name], places) for name in before.keys() & after.keys()),
-    ]
-    return Diff(
-        counts=_counts(changes),
-        changes=sorted(changes, key=lambda change: natural_key(change.replica)),
-        ledger=_ledger(previous, plan),
-        notes=list(_notes(previous, plan)),
-    )
-
-
 def place_of(replica: Replica) -> str:
     """Where a replica stands: `host/index,index`, or `host/cpu` without a GPU."""
     indices = ",".join(str(share.gpu) for share in replica.shares)
     return f"{replica.host}/{indices or 'cpu'}"
 
 
-def _service_sizes(replicas: dict[str, Replica]) -> Counter[str]:
-    return Counter(replica.service for replica in replicas.values())
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Places:
+class Places:
     """What became of the places of the previous plan: `before` and `after` by host and GPU."""
 
     hosts: AbstractSet[str]
@@ -142,6 +98,29 @@ class _Places:
     after: Mapping[GpuKey, Mapping[str, Replica]]
 
 
+def places_of(
+    before: Mapping[str, Replica],
+    after: Mapping[str, Replica],
+    plan: Plan,
+    barred: AbstractSet[str],
+) -> Places:
+    """What became of the places of the replicas before."""
+    return Places(
+        hosts={host.host for host in plan.hosts},
+        drained={host.host for host in plan.hosts if host.state == "drained"},
+        broken={(gpu.host, gpu.gpu) for gpu in plan.gpus if gpu.state == "broken"},
+        budgets_bytes={(gpu.host, gpu.gpu): gpu.budget_bytes for gpu in plan.gpus},
+        barred=barred,
+        before=_tenants(before),
+        after=_tenants(after),
+    )
+
+
+def reasons_of(before: Replica, after: Replica, places: Places) -> list[Reason]:
+    """Why a replica that goes on is touched; empty where it is not."""
+    return [*_moved(before, after, places), *_reasons(before, after, places)]
+
+
 def _tenants(replicas: Mapping[str, Replica]) -> dict[GpuKey, dict[str, Replica]]:
     """The replicas on each GPU, by name."""
     found: dict[GpuKey, dict[str, Replica]] = defaultdict(dict)
@@ -151,72 +130,7 @@ def _tenants(replicas: Mapping[str, Replica]) -> dict[GpuKey, dict[str, Replica]
     return found
 
 
-def _counts(changes: Sequence[ReplicaChange]) -> Counts:
-    counted = Counter(change.action for change in changes)
-    return Counts(
-        create=counted["create"],
-        keep=counted["keep"],
-        update=counted["update"],
-        move=counted["move"],
-        delete=counted["delete"],
-    )
-
-
-def _created(replica: Replica, before: Counter[str], after: Counter[str]) -> ReplicaChange:
-    size_before, size_after = before[replica.service], after[replica.service]
-    return ReplicaChange(
-        replica=replica.name,
-        service=replica.service,
-        action="create",
-        before=None,
-        after=place_of(replica),
-        reasons=[
-            ReplicasChanged(before=size_before, after=size_after) if size_before else ServiceAdded()
-        ],
-    )
-
-
-def _deleted(
-    replica: Replica, before: Counter[str], after: Counter[str], unplaced: dict[str, Unplaced]
-) -> ReplicaChange:
-    size_before, size_after = before[replica.service], after[replica.service]
-    reason: LeftOut | ReplicasChanged | ServiceRemoved
-    if replica.service in unplaced:
-        short = unplaced[replica.service]
-        reason = LeftOut(placed=short.placed, wanted=short.wanted)
-    elif size_after:
-        reason = ReplicasChanged(before=size_before, after=size_after)
-    else:
-        reason = ServiceRemoved()
-    return ReplicaChange(
-        replica=replica.name,
-        service=replica.service,
-        action="delete",
-        before=place_of(replica),
-        after=None,
-        reasons=[reason],
-    )
-
-
-def _continued(before: Replica, after: Replica, places: _Places) -> ReplicaChange:
-    reasons = [*_moved(before, after, places), *_reasons(before, after, places)]
-    return ReplicaChange(
-        replica=after.name,
-        service=after.service,
-        action=_action(reasons),
-        before=place_of(before),
-        after=place_of(after),
-        reasons=reasons,
-    )
-
-
-def _action(reasons: Sequence[Reason]) -> Action:
-    if any(isinstance(reason, Moved) for reason in reasons):
-        return "move"
-    return "update" if reasons else "keep"
-
-
-def _moved(before: Replica, after: Replica, places: _Places) -> Iterator[Reason]:
+def _moved(before: Replica, after: Replica, places: Places) -> Iterator[Reason]:
     """The same GPUs in another order are no other place: that is a setting of the replica."""
     if not _has_moved(before, after):
         return
@@ -231,7 +145,7 @@ def _moved(before: Replica, after: Replica, places: _Places) -> Iterator[Reason]
 
 
 def _cause_of_move(
-    before: Replica, after: Replica, places: _Places, taken_by: list[str]
+    before: Replica, after: Replica, places: Places, taken_by: list[str]
 ) -> MoveCause:
     if before.host not in places.hosts:
         return "host-gone"
@@ -256,7 +170,7 @@ def _cause_of_move(
     return "taken" if taken_by else "replanned"
 
 
-def _came_to(replica: Replica, places: _Places) -> list[str]:
+def _came_to(replica: Replica, places: Places) -> list[str]:
     """Others that stand on its old GPUs and did not before, or that need more there than before."""
     came = set()
     for share in replica.shares:
@@ -291,7 +205,7 @@ def _indices(replica: Replica) -> frozenset[int]:
     return frozenset(share.gpu for share in replica.shares)
 
 
-def _reasons(before: Replica, after: Replica, places: _Places) -> Iterator[Reason]:
+def _reasons(before: Replica, after: Replica, places: Places) -> Iterator[Reason]:
     said: list[ArgumentChanged | EnvironmentChanged] = [
         *_arguments_changed(before, after),
         *_environment_changed(before, after),
@@ -370,7 +284,7 @@ def _environment_changed(before: Replica, after: Replica) -> Iterator[Environmen
             yield EnvironmentChanged(name=name, before=old, after=new)
 
 
-def _shares_changed(before: Replica, after: Replica, places: _Places) -> Iterator[Reason]:
+def _shares_changed(before: Replica, after: Replica, places: Places) -> Iterator[Reason]:
     """On GPUs that the replica holds in both plans; the others are told by the move."""
     if before.host != after.host:
         return
@@ -402,7 +316,7 @@ def _room_gained(before: Replica, after: Replica) -> Iterator[RoomGained]:
         )
 
 
-def _neighbours_changed(host: str, gpu: int, places: _Places) -> Iterator[NeighboursChanged]:
+def _neighbours_changed(host: str, gpu: int, places: Places) -> Iterator[NeighboursChanged]:
     """A share may change because others come and go, though nothing of the replica did."""
     before = places.before.get((host, gpu), {}).keys()
     after = places.after.get((host, gpu), {}).keys()
@@ -459,41 +373,3 @@ def _setting(replica: Replica, field: str) -> str:
     if isinstance(value, int) and field.endswith("_bytes"):
         return format_size(value)
     return "none" if value is None else str(value)
-
-
-def _ledger(previous: Plan | None, plan: Plan) -> list[LedgerChange]:
-    before, after = _gpus(previous), _gpus(plan)
-    either = {**before, **after}
-    return [
-        LedgerChange(
-            gpu=f"{host}/{gpu}",
-            kind=either[host, gpu].kind,
-            budget_bytes=after[host, gpu].budget_bytes if (host, gpu) in after else None,
-            before_bytes=before[host, gpu].granted_bytes if (host, gpu) in before else None,
-            after_bytes=after[host, gpu].granted_bytes if (host, gpu) in after else None,
-        )
-        for host, gpu in sorted(either, key=lambda key: (natural_key(key[0]), key[1]))
-    ]
-
-
-def _gpus(plan: Plan | None) -> dict[tuple[str, int], GpuLedger]:
-    return {(gpu.host, gpu.gpu): gpu for gpu in plan.gpus} if plan else {}
-
-
-def _notes(previous: Plan | None, plan: Plan) -> Iterator[str]:
-    """Optional services that fall short, or do so no more."""
-    before = {entry.service: entry for entry in previous.unplaced} if previous else {}
-    after = {entry.service: entry for entry in plan.unplaced}
-    running = {replica.service for replica in plan.replicas}
-    for service in sorted(before.keys() | after.keys()):
-        entry = after.get(service)
-        if entry == before.get(service):
-            continue
-        if entry is not None and not entry.placed:
-            yield f"Optional service `{service}` is left out; `modelc explain {service}` says why."
-        elif entry is not None:
-            yield f"Optional service `{service}` runs {entry.placed} of {entry.wanted} replicas."
-        elif service in running:
-            yield f"Optional service `{service}` runs with all its replicas again."
-        else:
-            yield f"Optional service `{service}`, which had been left out, is gone."
