@@ -47,8 +47,9 @@ IN_FOLDER = click.option(
     help="The folder of inventory.yaml and models.yaml.",
 )  # fmt: skip
 DIFF_STYLE = click.option(
-    "--format", "style", type=click.Choice(["text", "markdown", "json", "gitlab"]), default="text",
-    callback=remember_style, help="How the diff is printed; gitlab: its terraform report.",
+    "--format", "style", type=click.Choice(["text", "markdown", "comment", "json", "gitlab"]),
+    default="text", callback=remember_style,
+    help="How the diff is printed; comment: for a pull request; gitlab: its terraform report.",
 )  # fmt: skip
 DETAILED = click.option(
     "--detailed-exitcode", is_flag=True, help="Exit with 2 when there are changes."
@@ -133,14 +134,19 @@ def parsed(parse: Callable[[str], Parsed], text: str, option: str) -> Parsed:
         raise click.BadParameter(str(error), param_hint=option) from None
 
 
-def print_diff(found: Diff, style: str) -> None:
-    """Prints a diff in the style asked for, on stdout."""
+def print_diff(found: Diff, style: str, folder: Path) -> None:
+    """Prints the diff of the fleet in this folder in the style asked for, on stdout."""
     from compiler.views.diff import diff_json, diff_markdown, diff_text
     from compiler.views.forges import gitlab_terraform
 
     match style:
         case "markdown":
             text = diff_markdown(found)
+        case "comment":
+            from compiler.views.comment import diff_comment
+            from compiler.workspace.checkout import path_in_repository
+
+            text = diff_comment(found, path_in_repository(folder))
         case "json":
             text = diff_json(found)
         case "gitlab":

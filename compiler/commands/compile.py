@@ -80,7 +80,7 @@ def compile_command(
         color, width = colored(sys.stdout), width_of(sys.stdout)
         text = plan_text_view(plan, color=color, width=width) if as_text else plan_markdown(plan)
         click.echo(text)
-    print_diff(compilation.diff, style)
+    print_diff(compilation.diff, style, folder)
     if stale:
         return EXIT_FAILED
     n_hosts = len(compilation.plan.hosts)

@@ -62,7 +62,7 @@ def diff_command(
         if after is None:
             raise click.UsageError(f"`{new}` holds no plan.")
         found = diff(before, after)
-    print_diff(found, style)
+    print_diff(found, style, folder)
     return EXIT_CHANGES if detailed_exitcode and not found.empty else 0
 
 

@@ -43,14 +43,13 @@ _STYLES: dict[Action, Style] = {
 def diff_text(diff: Diff, *, color: bool, width: int | None = None) -> str:
     """The diff for people at a terminal; equal changes are told once."""
     shown = safe_record(diff)
-    headline = prose(_headline(shown), width=width)
     blocks = [
         [
-            *(paint(line, "bold", color=color) for line in headline),
+            *(paint(line, "bold", color=color) for line in prose(headline(shown), width=width)),
             *prose(verdict(shown), width=width),
         ],
         _noticed(shown, width),
-        *(_block(changes, color=color, width=width) for changes in _equal(shown)),
+        *(_block(changes, color=color, width=width) for changes in equal_changes(shown)),
         [line for note in shown.notes for line in prose(note, width=width)],
         _fleet(shown, width),
         _ledger(shown.ledger),
@@ -66,21 +65,49 @@ def diff_json(diff: Diff) -> str:
 
 def diff_markdown(diff: Diff) -> str:
     """The diff for a comment on a pull request."""
-    changed = _equal(diff)
-    granted_otherwise = _granted_otherwise(diff.ledger)
+    changed = equal_changes(diff)
     blocks = [
-        [f"**{_headline(diff)}** {escaped(verdict(diff))}"],
+        [f"**{headline(diff)}** {escaped(verdict(diff))}"],
         [f"- {escaped(line)}" for line in _noticed_by(diff)],
-        _markdown_changes(changed) if changed else [],
+        [changes_table(changed)] if changed else [],
         [f"- {escaped(note)}" for note in diff.notes],
         [f"- {escaped(line)}" for line in fleet_lines(diff.fleet)],
-        _markdown_ledger(granted_otherwise) if granted_otherwise else [],
+        [ledger_table(diff.ledger)],
         _unchanged(diff.ledger),
     ]
-    return "\n\n".join("\n".join(block) for block in blocks if block) + "\n"
+    return "\n\n".join("\n".join(block) for block in blocks if any(block)) + "\n"
 
 
-def _headline(diff: Diff) -> str:
+def changes_table(changed: Sequence[Sequence[ReplicaChange]], *, why: bool = True) -> str:
+    """What happens to replicas as a table of markdown; without the reasons where it is long."""
+    rows = [
+        (
+            f"{code(SYMBOLS[changes[0].action])} {changes[0].action}",
+            code(_replicas(changes)),
+            code(_where(changes)),
+            code(effect_words(changes)),
+            "<br>".join(code(line) for line in (*capacity_lines(changes), *_reasons(changes))),
+        )
+        for changes in changed
+    ]
+    n_columns = 5 if why else 4
+    header = ("action", "replica", "where", "effect", "why")
+    return "\n".join(table(header[:n_columns], [row[:n_columns] for row in rows]))
+
+
+def ledger_table(ledger: list[LedgerChange]) -> str:
+    """The GPUs of which more or less is granted, as a table of markdown; empty without one."""
+    changed = _granted_otherwise(ledger)
+    rows = [
+        (code(gpus), code(kind), before, after, budget)
+        for gpus, kind, before, after, budget in _ledger_rows(changed)
+    ]
+    header = ("GPU", "kind", "before (MiB)", "after (MiB)", "budget (MiB)")
+    return "\n".join(table(header, rows, right=3)) if rows else ""
+
+
+def headline(diff: Diff) -> str:
+    """How many replicas each action touches."""
     counts = diff.counts
     return (
         f"Plan: {counts.create:,} to create, {counts.update:,} to update, {counts.move:,} to move, "
@@ -88,7 +115,7 @@ def _headline(diff: Diff) -> str:
     )
 
 
-def _equal(diff: Diff) -> list[list[ReplicaChange]]:
+def equal_changes(diff: Diff) -> list[list[ReplicaChange]]:
     """What changes, by service, with the replicas together to which the same happens."""
     changed = (change for change in diff.changes if change.action != "keep")
     return list(grouped((_what(change), change) for change in changed).values())
@@ -251,25 +278,3 @@ def _granted(size_bytes: int | None) -> str:
 
 def _budget(gpu: LedgerChange) -> str:
     return "none" if gpu.budget_bytes is None else f"{budget_mib(gpu.budget_bytes):,}"
-
-
-def _markdown_changes(changed: Sequence[Sequence[ReplicaChange]]) -> list[str]:
-    rows = [
-        (
-            f"{code(SYMBOLS[changes[0].action])} {changes[0].action}",
-            code(_replicas(changes)),
-            code(_where(changes)),
-            code(effect_words(changes)),
-            "<br>".join(code(line) for line in (*capacity_lines(changes), *_reasons(changes))),
-        )
-        for changes in changed
-    ]
-    return table(("action", "replica", "where", "effect", "why"), rows)
-
-
-def _markdown_ledger(ledger: list[LedgerChange]) -> list[str]:
-    rows = [
-        (code(gpus), code(kind), before, after, budget)
-        for gpus, kind, before, after, budget in _ledger_rows(ledger)
-    ]
-    return table(("GPU", "kind", "before (MiB)", "after (MiB)", "budget (MiB)"), rows, right=3)

@@ -53,7 +53,7 @@ def verdict(diff: Diff) -> str:
         parts.append(f"{counted(impacts['gone'], 'service')} gone")
     if n_interrupted:
         seconds = max(each.without_seconds or 0 for each in diff.services)
-        parts.append(f"{counted(n_interrupted, 'service')} without a replica for {_up_to(seconds)}")
+        parts.append(f"{counted(n_interrupted, 'service')} without a replica for {up_to(seconds)}")
     if n_smaller:
         parts.append(f"{counted(n_smaller, 'service')} with less room or context")
     if n_restarts:
@@ -74,7 +74,7 @@ def service_lines(service: ServiceChange) -> list[str]:
     if service.impact == "gone":
         lines.append("no replica runs any more")
     if service.without_seconds is not None:
-        lines.append(f"without a replica for {_up_to(service.without_seconds)}")
+        lines.append(f"without a replica for {up_to(service.without_seconds)}")
     if service.replicas_before != service.replicas_after and service.replicas_after:
         lines.append(f"replicas {service.replicas_before} -> {service.replicas_after}")
     if service.replicas_after:
@@ -207,10 +207,11 @@ def _of(before: int, after: int, wanted_before: int, wanted_after: int) -> str:
 
 
 def _timeout(change: ReplicaChange) -> str:
-    return _up_to(change.start_timeout_seconds or 0)
+    return up_to(change.start_timeout_seconds or 0)
 
 
-def _up_to(seconds: int) -> str:
+def up_to(seconds: int) -> str:
+    """A bound of time for people: `up to 45 s`, `up to 15 min`."""
     minutes = -(-seconds // _MINUTE_SECONDS)
     return f"up to {seconds} s" if seconds < _MINUTE_SECONDS else f"up to {minutes} min"
 

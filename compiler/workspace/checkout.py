@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 from pathlib import Path
 
 
@@ -13,3 +14,10 @@ def repository_prefix() -> str:
             inside = here.relative_to(folder).as_posix()
             return "" if inside == "." else f"{inside}/"
     return ""
+
+
+def path_in_repository(folder: Path) -> str:
+    """A folder as everybody with this checkout may call it: its path from the root, or its name."""
+    if folder.is_absolute():
+        return folder.name
+    return posixpath.normpath(repository_prefix() + folder.as_posix())
