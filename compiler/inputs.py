@@ -14,10 +14,12 @@ from compiler.ir.document import Document
 from compiler.ir.inventory import GpuKind, Inventory
 from compiler.ir.lock import Lock, LockConflictError, LockVersionError, lock_text, read_lock_text
 from compiler.ir.plan import InputDigests, Plan, digest
+from compiler.ir.review import ReviewRules
 from compiler.ir.rules import with_daemons, with_freeze_of_what_runs
 from compiler.ir.spec import Spec
 from compiler.load.inventory import load_inventory, load_kinds
 from compiler.load.previous import load_previous
+from compiler.load.review import load_review
 from compiler.load.spec import load_spec
 from compiler.load.yamltext import PlainFloat, parse_yaml
 
@@ -126,6 +128,15 @@ def read_spec(text: TextFile, lock: Lock | None = None) -> tuple[Document, Spec]
     if errors(faults) or spec is None:
         raise CompileError(faults)
     return document, spec
+
+
+def read_review(text: TextFile) -> tuple[Document, ReviewRules]:
+    """Rules of review with their places; raises CompileError with every fault."""
+    document = parse_yaml(text.path, text.text)
+    rules, faults = load_review(document)
+    if errors(faults) or rules is None:
+        raise CompileError(faults)
+    return document, rules
 
 
 def gpu_kinds(inventory: TextFile | None) -> list[GpuKind]:

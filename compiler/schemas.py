@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
-SCHEMA_NAMES = ("inventory", "models", "plan", "lock", "diff")
+SCHEMA_NAMES = ("inventory", "models", "review", "plan", "lock", "diff")
 
 
 def schema_text(name: str) -> str:
@@ -23,11 +23,13 @@ def _model(name: str) -> type[BaseModel]:
     from compiler.ir.lock import Lock
     from compiler.ir.plan import Plan
     from compiler.load.inventory_file import InventoryFile
+    from compiler.load.review import ReviewFile
     from compiler.load.spec_file import SpecFile
 
     models: dict[str, type[BaseModel]] = {
         "inventory": InventoryFile,
         "models": SpecFile,
+        "review": ReviewFile,
         "plan": Plan,
         "lock": Lock,
         "diff": Diff,

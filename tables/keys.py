@@ -13,7 +13,7 @@ from tables.generated import main, table
 
 PATH = "docs/keys.md"
 
-FILES = {"inventory.yaml": "inventory", "models.yaml": "models"}
+FILES = {"inventory.yaml": "inventory", "models.yaml": "models", "review.yaml": "review"}
 
 _HEAD = """\
 # Keys
@@ -22,7 +22,7 @@ _HEAD = """\
 
 Every key of the files that you write: what it means, what it takes, and what stands for it when it is left out.
 Sizes have a binary unit (`512MiB`, `24GiB`); shares are numbers from 0 to 1; a `<name>` is one of your own.
-An editor shows the same when the first line of the file is `# yaml-language-server: $schema=...` (`modelc schema inventory`, `modelc schema models`).
+An editor shows the same when the first line of the file is `# yaml-language-server: $schema=...` (`modelc schema inventory`, `models` or `review`).
 The files that modelc writes (`modelc.lock`, `compiled/plan.json`, the diff as JSON) are described by `modelc schema lock`, `plan` and `diff`; nobody edits them.
 """
 

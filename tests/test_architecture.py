@@ -29,7 +29,8 @@ LAYERS = (
     ("views",),
     (
         *("load", "check", "resolve", "estimate", "place", "assemble", "verify", "recount", "emit"),
-        *("diff", "rollout", "states", "thaw", "stale", "workspace", "discover", "delivery"),
+        *("diff", "review", "rollout", "states", "thaw", "stale"),
+        *("workspace", "discover", "delivery"),
     ),
     ("recount_states", "recount_memory", "recount_rollout", "recount_spares"),
     ("engines",),

@@ -165,6 +165,7 @@ def planned_replica(
         name=named.name,
         service=service.name,
         task=demand.request.task,
+        labels=service.labels,
         variant=variant.name,
         engine=variant.engine,
         engine_version=engine.release(install.version),

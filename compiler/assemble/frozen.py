@@ -29,7 +29,7 @@ MADE_ANEW = frozenset(
     {
         *("start_after", "shares", "ram_bytes", "ram_breakdown", "kv_requests_permille"),
         *("kv_wanted_bytes", "roomier", "asked", "start_timeout_seconds"),
-        *("assumed", "passed_over", "host_permille"),
+        *("assumed", "passed_over", "host_permille", "labels"),
     }
 )
 

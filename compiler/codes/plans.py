@@ -104,6 +104,11 @@ OUTPUT = {
         "Somebody edited what modelc writes.",
         "Say it in the sources instead, then run `modelc compile`; git brings the old file back.",
     ),
+    "review-rule": Code(
+        "The plan breaks a rule of review",
+        "The file of `--policy` asks for what this plan does not keep.",
+        "Change the spec until the plan keeps it, or have the rule changed by those who own it.",
+    ),
     "unsafe-path": Code(
         "This path cannot be written safely",
         "A link, a foreign file or the current folder stands where modelc would write.",

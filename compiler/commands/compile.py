@@ -26,6 +26,10 @@ from compiler.commands.common import (
 from compiler.ir.counting import counted
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from compiler.ir.changes import Diff
+    from compiler.ir.plan import Plan
     from compiler.ir.progress import Effort
 
 
@@ -42,11 +46,18 @@ if TYPE_CHECKING:
     help="How much work goes into the placement; a quarter, or four times as much. "
     "Default: normal.",
 )
+@click.option(
+    "--policy",
+    "rules",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Rules of review that the plan must keep, else nothing is written.",
+)
 @click.option("--ledger", is_flag=True, help="Print the whole ledger before the diff.")
 @DETAILED
 def compile_command(
     folder: Path, check: bool, previous: str | None, out: Path | None, style: str, effort: Effort,
-    ledger: bool, detailed_exitcode: bool,
+    rules: Path | None, ledger: bool, detailed_exitcode: bool,
 ) -> int:  # fmt: skip
     """Place the fleet and write compiled/; prints the diff."""
     from compiler.pipeline import compile_plan
@@ -58,6 +69,7 @@ def compile_command(
         message = "the ledger for programs is compiled/plan.json, and the JSON diff lists every GPU"
         raise click.BadParameter(message, param_hint="--ledger with --format json")
     compiled = out or folder / COMPILED
+    reviewer = _read_rules(rules)
     inputs = read_inputs(folder, compiled, previous)
     try:
         with progress() as reporter:
@@ -66,6 +78,7 @@ def compile_command(
         hint = "`--effort low` does a quarter of the work."
         click.echo(f"Stopped; nothing was written. {hint}", err=True)
         raise
+    reviewer(compilation.plan, compilation.diff)
     artifacts = compilation.artifacts
     stale = stale_output(read_tree(compiled, [each.path for each in artifacts]), artifacts)
     kept = []
@@ -95,3 +108,36 @@ def compile_command(
     else:
         say(f"\n{compiled.as_posix()}/ is up to date.")
     return EXIT_CHANGES if detailed_exitcode and not compilation.diff.empty else 0
+
+
+def _read_rules(path: Path | None) -> Callable[[Plan, Diff], None]:
+    """What judges the plan: the file is read before the compile, so that its faults come first.
+
+    The judge raises CompileError when the plan breaks a rule, each with its line.
+    """
+    from compiler.commands.reporting import note_verdicts
+    from compiler.diagnostics import CompileError, Diagnostic
+    from compiler.inputs import read_review
+    from compiler.ir.review import ReviewRules
+    from compiler.review import broken, review
+    from compiler.workspace import read_text
+
+    document, rules = read_review(read_text(path)) if path else (None, ReviewRules())
+
+    def judge(plan: Plan, diff: Diff) -> None:
+        verdicts = review(rules, plan, diff)
+        note_verdicts(verdicts)
+        faults = [
+            Diagnostic(
+                code="review-rule",
+                detail=f"`{verdict.rule}`"
+                + (f", service `{verdict.service}`" if verdict.service else "")
+                + f": {verdict.detail}",
+                location=document.key(verdict.rule) if document else None,
+            )
+            for verdict in broken(verdicts)
+        ]
+        if faults:
+            raise CompileError(faults)
+
+    return judge

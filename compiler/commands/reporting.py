@@ -13,8 +13,9 @@ from compiler import __version__
 
 if TYPE_CHECKING:
     from compiler.diagnostics import Diagnostic
+    from compiler.ir.review import Verdict
 
-REPORT_KINDS = ("json", "sarif", "github", "codequality")
+REPORT_KINDS = ("json", "sarif", "github", "codequality", "junit")
 
 
 @dataclass(slots=True)
@@ -24,6 +25,8 @@ class Findings:
     diagnostics: list[Diagnostic] = field(default_factory=list)
     wanted: list[tuple[str, str]] = field(default_factory=list)
     """Kind and file of each `--report`; `-` is stdout."""
+    verdicts: list[Verdict] = field(default_factory=list)
+    """How the plan fares by the rules of review."""
     as_json: bool = False
     """Whether stdout is read by a program, which then gets the errors there, too."""
 
@@ -52,6 +55,14 @@ def note(diagnostics: Sequence[Diagnostic]) -> None:
         findings.diagnostics += diagnostics
 
 
+def note_verdicts(verdicts: Sequence[Verdict]) -> None:
+    """Keeps how the plan fares for the reports of this run."""
+    context = click.get_current_context(silent=True)
+    findings = context.find_object(Findings) if context else None
+    if findings is not None:
+        findings.verdicts += verdicts
+
+
 def write_reports(findings: Findings) -> None:
     """Writes what was asked for, also when nothing was found: a tool then sees an empty report."""
     for kind, path in findings.wanted:
@@ -78,6 +89,7 @@ def _want(context: click.Context, option: click.Parameter, values: Sequence[str]
 def _text(kind: str, findings: Findings) -> str:
     from compiler.views.diagnostics import diagnostics_json
     from compiler.views.forges import code_quality, github_annotations
+    from compiler.views.junit import junit_xml
     from compiler.views.sarif import diagnostics_sarif
     from compiler.workspace.checkout import repository_prefix
 
@@ -89,5 +101,6 @@ def _text(kind: str, findings: Findings) -> str:
         ),
         "github": lambda: github_annotations(findings.diagnostics, prefix=prefix),
         "codequality": lambda: code_quality(findings.diagnostics, prefix=prefix),
+        "junit": lambda: junit_xml(findings.diagnostics, findings.verdicts),
     }
     return views[kind]()

@@ -67,7 +67,7 @@ COMPARED = frozenset(
 # a better estimate alone restarts nothing.
 IGNORED = frozenset(
     {
-        *("ram_bytes", "ram_breakdown", "layers", "assumed", "passed_over"),
+        *("ram_bytes", "ram_breakdown", "layers", "assumed", "passed_over", "labels"),
         *("context", "concurrency", "kv_tokens", "kv_requests_permille"),
         *("typical", "kv_wanted_bytes", "roomier", "asked"),
         *("tensor_parallel", "gpu_layers", "host_layers", "host_permille", "host_experts"),

@@ -90,6 +90,8 @@ class Replica(Record):
     """`<service>-<number>`, unique in the fleet."""
     service: str
     task: Task
+    labels: dict[str, str] = Field(default_factory=dict)
+    """Of its service, for people and for rules of review."""
     variant: str
     engine: EngineName
     engine_version: str

@@ -81,6 +81,8 @@ class Service:
     """`host`: room is kept so that the loss of any one host is borne."""
     listen: str | None = None
     """The address on which it is reached, or `none`; None: what its host says."""
+    labels: dict[str, str] = field(default_factory=dict)
+    """What people call it by; no pass of the placement reads them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

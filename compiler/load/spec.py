@@ -160,6 +160,7 @@ def _service(name: str, entry: ServiceEntry, lock: Lock | None) -> Service:
         env=dict(sorted(entry.env.items())),
         secrets=tuple(sorted(set(entry.secrets))),
         listen=entry.listen,
+        labels=dict(sorted(entry.labels.items())),
     )
 
 

@@ -337,6 +337,11 @@ class ServiceEntry(Entry):
         description="Names of environment variables whose values stay on the host and never enter "
         "the repository. Default: none.",
     )
+    labels: dict[Text, Text] = Field(
+        {},
+        description="Names and values of your own, such as `team: search`, that the plan carries "
+        "for those who read it and for rules of review. Default: none.",
+    )
     listen: Listen | None = Field(
         None,
         description="Address of its hosts on which the service is reached, as under `defaults` of "
