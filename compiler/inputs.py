@@ -7,9 +7,12 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
+from pydantic import ValidationError
+
 from compiler.check import Checked, check
 from compiler.diagnostics import CompileError, Diagnostic, Location, Severity
 from compiler.ir.catalog import builtin_kinds
+from compiler.ir.changes import FORMAT_VERSION, Diff
 from compiler.ir.document import Document
 from compiler.ir.inventory import GpuKind, Inventory
 from compiler.ir.lock import Lock, LockConflictError, LockVersionError, lock_text, read_lock_text
@@ -110,6 +113,25 @@ def read_plan(file: TextFile) -> Plan:
     if plan is None:
         raise CompileError(faults)
     return plan
+
+
+def read_diff(file: TextFile) -> Diff:
+    """A diff that was saved as JSON; raises CompileError when it is none of this version."""
+    try:
+        found = Diff.model_validate_json(file.text)
+    except ValidationError:
+        found = None
+    if found is None or found.format_version.partition(".")[0] != FORMAT_VERSION.partition(".")[0]:
+        raise CompileError(
+            [
+                Diagnostic(
+                    code="diff-unreadable",
+                    detail=f"`{file.path}` is no diff of format {FORMAT_VERSION}.",
+                    location=Location(file.path, 1, 1),
+                )
+            ]
+        )
+    return found
 
 
 def read_lock(file: TextFile) -> Lock:

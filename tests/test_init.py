@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -21,14 +22,17 @@ from tests.test_revision import MARK, embed
 
 FILES = [
     ".gitattributes",
+    ".github/workflows/modelc-comment.yaml",
     ".github/workflows/modelc.yaml",
     ".gitignore",
+    ".gitlab-ci.yml",
     ".pre-commit-config.yaml",
     "README.md",
     "inventory.yaml",
     "models.yaml",
+    "renovate.json",
 ]
-WORKFLOW = FILES[1]
+COMMENT, WORKFLOW = FILES[1:3]
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
@@ -63,7 +67,8 @@ def load(path: Path) -> dict[str, Any]:
 
 
 def steps(folder: Path, name: str = WORKFLOW) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = load(folder / name)["jobs"]["plan"]["steps"]
+    (job,) = load(folder / name)["jobs"].values()
+    found: list[dict[str, Any]] = job["steps"]
     return found
 
 
@@ -156,10 +161,12 @@ def inside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_workflow_and_hooks_lie_where_they_are_looked_for(inside: Path) -> None:
-    fleet = {name for name in FILES if not name.startswith((".github", ".pre-commit"))}
+    fleet = {name for name in FILES if not name.startswith((".github", ".pre-commit", "renovate"))}
     assert set(files(inside)) == {
+        ".github/workflows/modelc-comment-fleets-llm.yaml",
         ".github/workflows/modelc-fleets-llm.yaml",
         ".pre-commit-config.yaml",
+        "renovate.json",
         *(f"fleets/llm/{name}" for name in fleet),
     }
     assert load(inside / ".github/workflows/modelc-fleets-llm.yaml")["env"]["FLEET"] == "fleets/llm"
@@ -211,8 +218,15 @@ def test_what_git_does_with_the_files(compiled: Path) -> None:
 
 def test_the_workflow_is_one(inside: Path, started: Path) -> None:
     tool = require_tool("check-jsonschema")
-    for path in (started / WORKFLOW, inside / ".github/workflows/modelc-fleets-llm.yaml"):
+    paths = [
+        inside / ".github/workflows" / f"modelc{name}-fleets-llm.yaml" for name in ("", "-comment")
+    ]
+    for path in (started / WORKFLOW, started / COMMENT, *paths):
         subprocess.run([tool, "--builtin-schema", "vendor.github-workflows", path], check=True)
+    pipeline = started / ".gitlab-ci.yml"
+    subprocess.run([tool, "--builtin-schema", "vendor.gitlab-ci", pipeline], check=True)
+    renovate = started / "renovate.json"
+    subprocess.run([tool, "--builtin-schema", "vendor.renovate", renovate], check=True)
 
 
 def test_the_workflow_installs_nothing_by_itself(started: Path) -> None:
@@ -294,13 +308,15 @@ def after_installing(
     environment.write_text("")
     codes: list[int] = []
     for step in steps(folder, name)[2:]:
-        if any(codes) and "cancelled()" not in step.get("if", ""):
+        if "run" not in step or (any(codes) and "cancelled()" not in step.get("if", "")):
+            continue
+        if "event_name == 'pull_request'" in step.get("if", "") and event != "pull_request":
             continue
         told = dict(line.split("=", 1) for line in environment.read_text().splitlines())
         done = shell(
             step["run"], folder, GITHUB_EVENT_NAME=event, BEFORE=before,
             RUNNER_TEMP=str(folder.parent),
-            GITHUB_STEP_SUMMARY=str(summary), GITHUB_ENV=str(environment),
+            GITHUB_STEP_SUMMARY=str(summary), GITHUB_ENV=str(environment), NUMBER="7",
             PATH=f"{Path(require_tool('modelc')).parent}:/usr/bin:/bin",
             FLEET=load(folder / name)["env"]["FLEET"], **told,
         )  # fmt: skip
@@ -316,6 +332,208 @@ def commit(folder: Path) -> str:
     return done.stdout.strip()
 
 
+# The comment
+
+GH = """\
+#!/usr/bin/env bash
+# Stands in for GitHub's command: answers from files, and writes down what it is asked to write.
+here=$(dirname "$0")
+case "$1 $2" in
+  "run download") mkdir -p "$9" && cp "$here"/saved/* "$9" ;;
+  "api repos/o/r/pulls/7") cat "$here/head" ;;
+  "api --paginate") jq -r "$5" "$here/comments.json" ;;
+  "api --method") echo "$3 $4" >>"$here/written"; cp "${6#body=@}" "$here/body" ;;
+  *) exit 1 ;;
+esac
+"""
+
+
+def commented(started: Path, *, head: str = COMMIT, diff: str | None = None) -> tuple[int, str]:
+    """The last two steps of the comment's workflow: exit code, and what was asked of GitHub."""
+    tools = started / "tools"
+    (tools / "saved").mkdir(parents=True, exist_ok=True)
+    (tools / "gh").write_text(GH)
+    (tools / "gh").chmod(0o755)
+    (tools / "head").write_text(f"{head}\n")
+    (tools / "saved/number").write_text("7; touch /tmp/run\n")
+    empty = run_diff(started) if diff is None else diff
+    (tools / "saved/diff.json").write_text(empty)
+    (tools / "written").unlink(missing_ok=True)
+    environment = started / "environment"
+    environment.write_text("")
+    modelc = Path(require_tool("modelc")).parent
+    code = 0
+    for step in steps(started, COMMENT)[-2:]:
+        told = dict(line.split("=", 1) for line in environment.read_text().splitlines())
+        if "NUMBER" in step.get("if", "") and "NUMBER" not in told:
+            continue
+        done = shell(
+            step["run"], started, PATH=f"{tools}:{modelc}:{os.environ['PATH']}", FLEET=".",
+            REPOSITORY="o/r", CHECK="1", COMMIT=COMMIT, RUNNER_TEMP=str(started), GITHUB_ENV=str(environment),
+            **told,
+        )  # fmt: skip
+        code = code or done.returncode
+    written = tools / "written"
+    return code, written.read_text() if written.exists() else ""
+
+
+def run_diff(folder: Path) -> str:
+    """The diff of the compiled starter against nothing, as its check saves it."""
+    done = subprocess.run(
+        [require_tool("modelc"), "diff", "-C", folder, "none", "--format", "json"],
+        check=True, capture_output=True, text=True,
+    )  # fmt: skip
+    return done.stdout
+
+
+def comments(started: Path, *those: tuple[int, str, str]) -> None:
+    """What stands in the pull request: number, who wrote it, text."""
+    told = [{"id": number, "user": {"login": who}, "body": body} for number, who, body in those]
+    (started / "tools").mkdir(exist_ok=True)
+    (started / "tools/comments.json").write_text(json.dumps(told), "utf-8")
+
+
+MARKER = "<!-- modelc diff of . -->"
+BOT = "github-actions[bot]"
+
+
+def test_a_first_comment_is_posted_and_later_ones_replace_it(compiled: Path) -> None:
+    require_tool("jq")
+    comments(compiled, (1, "somebody", f"I know the marker\n{MARKER}"), (2, BOT, "Of another tool"))
+    assert commented(compiled) == (0, "POST repos/o/r/issues/7/comments\n")
+    body = (compiled / "tools/body").read_text("utf-8")
+    assert body.startswith("**Plan: 2 to create")
+    assert body.endswith(f"{MARKER}\n")
+    comments(compiled, (1, "somebody", MARKER), (3, BOT, body.rstrip("\n")))
+    assert commented(compiled) == (0, "PATCH repos/o/r/issues/comments/3\n")
+
+
+def test_a_check_of_another_commit_or_with_no_diff_comments_nothing(compiled: Path) -> None:
+    require_tool("jq")
+    comments(compiled)
+    code, written = commented(compiled, head="f" * 40)
+    assert (code != 0, written) == (True, "")
+    for hostile in ("", "{}", "[]", '{"format_version": "9.0"}', "**Approved**"):
+        code, written = commented(compiled, diff=hostile)
+        assert (code != 0, written) == (True, "")
+
+
+def test_the_comment_takes_no_code_of_the_pull_request(started: Path) -> None:
+    document = load(started / COMMENT)
+    assert set(document["on"]) == {"workflow_run"}
+    assert document["permissions"] == {
+        "actions": "read", "contents": "read", "pull-requests": "write",
+    }  # fmt: skip
+    assert [step["run"] for step in steps(started, COMMENT) if "${{" in step.get("run", "")] == []
+    assert [step["uses"] for step in steps(started, COMMENT) if "uses" in step] == [
+        steps(started)[0]["uses"]
+    ]
+    assert steps(started, COMMENT)[0]["with"] == {"persist-credentials": False}
+    # One modelc checks and comments, and is installed in one way.
+    install = [step for step in steps(started, COMMENT) if step.get("name") == "Install modelc"]
+    assert install == [step for step in steps(started) if step.get("name") == "Install modelc"]
+
+
+@pytest.mark.parametrize("folder", [".", "fleets/llm"])
+def test_the_comment_uses_the_modelc_of_the_check(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, folder: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    subprocess.run([require_tool("git"), "init", "-q"], check=True)
+    assert run(["init", folder]) == 0
+    suffix = "" if folder == "." else "-fleets-llm"
+    check = tmp_path / f".github/workflows/modelc{suffix}.yaml"
+    check.write_text(
+        check.read_text("utf-8").replace('MODELC: ""', f'MODELC: "git+https://x@{COMMIT}"')
+    )
+    step = steps(tmp_path, f".github/workflows/modelc-comment{suffix}.yaml")[1]
+    environment = tmp_path / "environment"
+    assert shell(step["run"], tmp_path, GITHUB_ENV=str(environment)).returncode == 0
+    assert environment.read_text().splitlines() == [
+        f"MODELC=git+https://x@{COMMIT}", "MODELC_SHA256=",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("what", "sha256", "said"),
+    [
+        ("", "", "Set MODELC"),
+        ("modelc-llm", "", "Set MODELC"),
+        ("git+https://example.com/modelc@main", "", "Set MODELC"),
+        (f"git+https://example.com/modelc@{COMMIT} x", "", "signs of a shell"),
+        ("ours.whl", "0" * 64, "is not the wheel"),
+        (f"git+https://example.com/modelc@{COMMIT}", "", ""),
+        ("ours.whl", hashlib.sha256(b"wheel").hexdigest(), ""),
+    ],
+)
+def test_gitlab_installs_only_what_cannot_be_a_strangers(
+    started: Path, what: str, sha256: str, said: str
+) -> None:
+    (started / "ours.whl").write_bytes(b"wheel")
+    choose = pipeline(started)["before_script"][1]
+    done = shell(
+        f'{choose}echo "what=$what"', started, MODELC=what, MODELC_SHA256=sha256,
+        CI_PROJECT_DIR=str(started),
+    )  # fmt: skip
+    assert (done.returncode == 0) == (not said)
+    assert said in done.stdout
+    if not said:
+        assert f"what={what if what.startswith('git') else started / what}" in done.stdout
+
+
+def test_gitlab_tells_what_changes_and_fails_on_what_is_stale(inside: Path) -> None:
+    fleet = inside / "fleets/llm"
+    (fleet / "modelc.lock").write_text(example_lock_text(fleet), "utf-8")
+    assert run(["compile", "fleets/llm"]) == 0
+    first = commit(inside)
+    models = fleet.joinpath("models.yaml").read_text("utf-8")
+    fleet.joinpath("models.yaml").write_text(models[: models.index("  embed:")], "utf-8")
+    commit(inside)
+    job = pipeline(fleet)
+    script = "\n".join([job["before_script"][-1], *job["script"]])
+    done = shell(
+        script, inside, FLEET="fleets/llm", CI_MERGE_REQUEST_DIFF_BASE_SHA=first,
+        PATH=f"{Path(require_tool('modelc')).parent}:{os.environ['PATH']}",
+    )  # fmt: skip
+    assert done.returncode == 1
+    report = json.loads((inside / "terraform.json").read_text("utf-8"))
+    assert report["delete"] == 1
+    assert "1 to delete" in (inside / "diff.md").read_text("utf-8")
+    codes = [
+        each["check_name"] for each in json.loads((inside / "codequality.json").read_text("utf-8"))
+    ]
+    assert codes == ["stale-output"]
+    assert "<testsuites" in (inside / "junit.xml").read_text("utf-8")
+
+
+def pipeline(folder: Path) -> dict[str, Any]:
+    """The one job of the starter for GitLab."""
+    (job,) = load(folder / ".gitlab-ci.yml").values()
+    assert isinstance(job, dict)
+    return job
+
+
+def test_renovate_finds_versions_images_and_revisions(started: Path) -> None:
+    managers = json.loads((started / "renovate.json").read_text("utf-8"))["customManagers"]
+    inventory = (
+        'vllm: {version: 0.33.0, image: "vllm/vllm-openai:v0.33.0"}\n'
+        "llama.cpp: {build: 11390, bin: /usr/local/bin/llama-server}\n"
+    )
+    models = f"model: Qwen/Qwen3-8B@{COMMIT}\nmodel: Qwen/Qwen3-14B\n"
+    found = [
+        match.groupdict()
+        for manager, text in zip(managers, [inventory, inventory, inventory, models], strict=True)
+        for pattern in manager["matchStrings"]
+        for match in re.finditer(pattern.replace("(?<", "(?P<"), text)
+    ]
+    assert found == [
+        {"currentValue": "0.33.0"},
+        {"currentValue": "11390"},
+        {"depName": "vllm/vllm-openai", "currentValue": "v0.33.0", "currentDigest": None},
+        {"depName": "Qwen/Qwen3-8B", "currentDigest": COMMIT},
+    ]
+
+
 @pytest.mark.parametrize("event", ["pull_request", "push"])
 def test_what_the_workflow_runs_does_what_it_says(inside: Path, event: str) -> None:
     name = ".github/workflows/modelc-fleets-llm.yaml"
@@ -324,19 +542,21 @@ def test_what_the_workflow_runs_does_what_it_says(inside: Path, event: str) -> N
     (fleet / "modelc.lock").write_text(example_lock_text(fleet), "utf-8")
     assert run(["compile", "fleets/llm"]) == 0
     first = commit(inside)
+    # A pull request saves its diff for the comment, too.
+    saves = [0] if event == "pull_request" else []
     codes, summary = after_installing(inside, name, event, empty)
-    assert (codes, "2 to create" in summary) == ([0, 0, 0, 0], True)
+    assert (codes, "2 to create" in summary) == ([0, 0, 0, 0, *saves], True)
     models = fleet.joinpath("models.yaml").read_text("utf-8")
     fleet.joinpath("models.yaml").write_text(models[: models.index("  embed:")], "utf-8")
     # Not compiled: the check fails, and the summary says all the same what would change.
     commit(inside)
     codes, summary = after_installing(inside, name, event, first)
-    assert (codes, "1 to delete" in summary) == ([0, 0, 1, 0], True)
+    assert (codes, "1 to delete" in summary) == ([0, 0, 1, 0, *saves], True)
     assert run(["compile", "fleets/llm"]) == 0
     subprocess.run([require_tool("git"), "reset", "-q", "--soft", first], check=True)
     second = commit(inside)
     codes, summary = after_installing(inside, name, event, first)
-    assert (codes, "1 to delete" in summary) == ([0, 0, 0, 0], True)
+    assert (codes, "1 to delete" in summary) == ([0, 0, 0, 0, *saves], True)
     if event == "pull_request":
         return
     fleet.joinpath("models.yaml").write_text("services: [", "utf-8")

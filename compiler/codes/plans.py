@@ -104,6 +104,11 @@ OUTPUT = {
         "Somebody edited what modelc writes.",
         "Say it in the sources instead, then run `modelc compile`; git brings the old file back.",
     ),
+    "diff-unreadable": Code(
+        "This is no saved diff",
+        "The file is not what `modelc diff --format json` printed, or another modelc wrote it.",
+        "Save the diff again with this modelc.",
+    ),
     "review-rule": Code(
         "The plan breaks a rule of review",
         "The file of `--policy` asks for what this plan does not keep.",

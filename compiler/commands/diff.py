@@ -31,11 +31,17 @@ from compiler.commands.common import (
     "what no longer starts, which flags come or go. May be given for both engines.",
 )  # fmt: skip
 @DIFF_STYLE
+@click.option(
+    "--saved",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Show a diff that was saved with --format json, and compare nothing.",
+)
 @IN_FOLDER
 @DETAILED
 def diff_command(
-    old: str | None, new: str | None, engines: tuple[str, ...], style: str, folder: Path,
-    detailed_exitcode: bool,
+    old: str | None, new: str | None, engines: tuple[str, ...], style: str, saved: Path | None,
+    folder: Path, detailed_exitcode: bool,
 ) -> int:  # fmt: skip
     """Compare two plans, or preview an upgrade of an engine.
 
@@ -44,16 +50,20 @@ def diff_command(
     with compiled/plan.json.
     """
     from compiler.diff import diff
-    from compiler.inputs import read_plan
+    from compiler.inputs import read_diff, read_plan
     from compiler.pipeline import compile_plan
-    from compiler.workspace import COMPILED, read_previous
+    from compiler.workspace import COMPILED, read_previous, read_text
 
     compiled = folder / COMPILED
     if engines:
-        if new is not None:
-            raise click.UsageError("--engine looks at the files of a folder: give no NEW plan.")
+        if new is not None or saved is not None:
+            raise click.UsageError("--engine looks at the files of a folder: give no other plan.")
         return _preview(engines, style, (folder, old), detailed_exitcode=detailed_exitcode)
-    if new is None:
+    if saved is not None:
+        if old is not None:
+            raise click.UsageError("`--saved` compares nothing: leave OLD and NEW out.")
+        found = read_diff(read_text(saved))
+    elif new is None:
         with progress() as reporter:
             found = compile_plan(read_inputs(folder, compiled, old), reporter).diff
     else:

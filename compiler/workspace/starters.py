@@ -12,7 +12,7 @@ from compiler.workspace.reading import failure, resource_dir, shown_path
 from compiler.workspace.revision import checkout_top
 
 # GitHub and pre-commit look for these at the top of the repository, wherever the fleet lies in it.
-_OF_THE_REPOSITORY = (".github", ".pre-commit-config.yaml")
+_OF_THE_REPOSITORY = (".github", ".pre-commit-config.yaml", "renovate.json")
 
 # What a workflow, a regular expression and a shell all read as it stands.
 _PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]*(/[A-Za-z0-9_][A-Za-z0-9_-]*)*")
@@ -35,6 +35,7 @@ def write_starters(folder: Path, target: Target) -> tuple[list[str], list[str]]:
     values = {
         "@FOLDER@": inside,
         "@NAME@": "modelc" if inside == "." else f"modelc {inside}",
+        "@WORKFLOW@": _workflow("modelc.yaml", inside),
         "@PREFIX@": "" if inside == "." else f"{inside}/",
         "@TARGET@": f"{target:8}",
         "@ENGINES@": "\n".join(_engine_lines(target)),
@@ -75,11 +76,17 @@ def _place(relative: Path, folder: Path, top: Path, inside: str) -> Path:
     if relative.parts[0] not in _OF_THE_REPOSITORY:
         return folder / relative
     if relative.parts[0] == ".github" and inside != ".":
-        # Each fleet of a repository has a workflow of its own.
-        name = PurePosixPath(inside).as_posix().replace("/", "-")
-        relative = relative.with_name(f"{relative.stem}-{name}{relative.suffix}")
+        relative = relative.with_name(_workflow(relative.name, inside))
     # As the user has written the folder, where it is the top itself.
     return (folder if inside == "." else top) / relative
+
+
+def _workflow(name: str, inside: str) -> str:
+    """Each fleet of a repository has workflows of its own."""
+    if inside == ".":
+        return name
+    path = PurePosixPath(name)
+    return f"{path.stem}-{inside.replace('/', '-')}{path.suffix}"
 
 
 def _named(path: Path, folder: Path) -> str:
