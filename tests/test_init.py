@@ -369,7 +369,8 @@ def commented(started: Path, *, head: str = COMMIT, diff: str | None = None) -> 
             continue
         done = shell(
             step["run"], started, PATH=f"{tools}:{modelc}:{os.environ['PATH']}", FLEET=".",
-            REPOSITORY="o/r", CHECK="1", COMMIT=COMMIT, RUNNER_TEMP=str(started), GITHUB_ENV=str(environment),
+            REPOSITORY="o/r", CHECK="1", COMMIT=COMMIT, RUNNER_TEMP=str(started),
+            GITHUB_ENV=str(environment),
             **told,
         )  # fmt: skip
         code = code or done.returncode
