@@ -94,8 +94,8 @@ def _preview(
             click.echo(upgrade_markdown(found), nl=False)
         case "json":
             click.echo(upgrade_json(found), nl=False)
-        case "gitlab":
-            print_diff(found.diff, style)
+        case "comment" | "gitlab":
+            print_diff(found.diff, style, folder)
         case _:
             color, width = colored(sys.stdout), width_of(sys.stdout)
             click.echo(upgrade_text(found, color=color, width=width), nl=False)

@@ -18,7 +18,7 @@ from compiler.ir.changes import (
 )
 from compiler.ir.names import folded, grouped
 from compiler.ir.units import budget_mib
-from compiler.views.terminal import counted
+from compiler.ir.counting import counted
 from compiler.views.words import tenths
 
 # A reviewer needs the first names; the rest is counted.
