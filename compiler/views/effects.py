@@ -16,9 +16,9 @@ from compiler.ir.changes import (
     ReplicaChange,
     ServiceChange,
 )
+from compiler.ir.counting import counted
 from compiler.ir.names import folded, grouped
 from compiler.ir.units import budget_mib
-from compiler.ir.counting import counted
 from compiler.views.words import tenths
 
 # A reviewer needs the first names; the rest is counted.
