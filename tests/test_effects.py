@@ -87,7 +87,7 @@ def test_two_that_change_places_stop_first() -> None:
         ("a-0", "stop-first", ["b-0"]),
         ("b-0", "stop-first", ["a-0"]),
     ]
-    assert "stop first: starts after b-0 stops, up to 10 min" in diff_text(found, color=False)
+    assert "stop first: starts after b-0 makes room, up to 10 min" in diff_text(found, color=False)
 
 
 def test_a_move_to_a_free_place_is_up_before_it_stops() -> None:
@@ -196,3 +196,20 @@ def test_totals_of_kinds_count_used_and_free() -> None:
     assert (kind.gpus_before, kind.gpus_after) == (4, 4)
     assert (kind.used_before, kind.used_after) == (0, 2)
     assert kind.free_before_bytes - kind.free_after_bytes == 18_000 << 20
+
+
+def test_one_pool_of_memory_is_counted_once() -> None:
+    """GPU and RAM of such a host are the same bytes: what is in RAM stands in the way of a GPU."""
+    hosts = {"spark": 1}
+
+    def pool(replicas: Sequence[Replica]) -> Plan:
+        found = plan(hosts, replicas)
+        ledger = found.hosts[0].model_copy(
+            update={"unified": True, "ram_budget_bytes": 24_000 << 20}
+        )
+        return found.model_copy(update={"hosts": [ledger]})
+
+    old = replica("old-0", "spark", ram_bytes=15_000 << 20)
+    new = replica("new-0", "spark", [share(0, 15_000)])
+    assert change_of(diff(pool([old]), pool([new])), "new-0").waits_for == ["old-0"]
+    assert not change_of(diff(plan(hosts, [old]), plan(hosts, [new])), "new-0").waits_for

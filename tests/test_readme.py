@@ -18,7 +18,9 @@ ROOT = Path(__file__).resolve().parents[1]
 BLOCK = re.compile(r"<!-- (file|run|fails) (.+?) -->(?:\n\n```\w*\n.*?\n```)?", re.DOTALL)
 
 
-@pytest.mark.parametrize("name", ["README.md", "docs/explain.md", "docs/unified-memory.md"])
+@pytest.mark.parametrize(
+    "name", ["README.md", "docs/explain.md", "docs/review.md", "docs/unified-memory.md"]
+)
 def test_the_document_shows_what_is_so(
     name: str,
     tmp_path: Path,

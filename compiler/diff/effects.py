@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 from compiler.ir.argv import arguments_of
@@ -40,16 +41,20 @@ class Memory:
     before: Mapping[Device, Mapping[str, int]]
     after: Mapping[Device, Mapping[str, int]]
     budgets_bytes: Mapping[Device, int]
+    unified: frozenset[str]
+    """Hosts whose GPU and RAM are one pool, which is their RAM here."""
 
 
 def memory_of(previous: Plan | None, plan: Plan) -> Memory:
     """The memory of two plans; budgets are those of the new one."""
     budgets_bytes: dict[Device, int] = {(gpu.host, gpu.gpu): gpu.budget_bytes for gpu in plan.gpus}
     budgets_bytes |= {(host.host, None): host.ram_budget_bytes for host in plan.hosts}
+    unified = frozenset(host.host for host in plan.hosts if host.unified)
     return Memory(
-        before=_held(previous.replicas if previous else []),
-        after=_held(plan.replicas),
+        before=_held(previous.replicas if previous else [], unified),
+        after=_held(plan.replicas, unified),
         budgets_bytes=budgets_bytes,
+        unified=unified,
     )
 
 
@@ -61,7 +66,7 @@ def restarts(before: Replica, after: Replica, reasons: Sequence[Reason]) -> bool
 def waits_for(replica: Replica, memory: Memory) -> list[str]:
     """The others that must stop, or start again with less, before the replica can start."""
     names: set[str] = set()
-    for device, needed_bytes in _devices(replica):
+    for device, needed_bytes in _devices(replica, memory.unified).items():
         held = {
             name: size_bytes
             for name, size_bytes in memory.before.get(device, {}).items()
@@ -115,15 +120,18 @@ def _is_for_next_start(reason: Reason, before: Replica, after: Replica) -> bool:
             return False
 
 
-def _held(replicas: Sequence[Replica]) -> dict[Device, dict[str, int]]:
+def _held(replicas: Sequence[Replica], unified: AbstractSet[str]) -> dict[Device, dict[str, int]]:
     held: dict[Device, dict[str, int]] = {}
     for replica in replicas:
-        for device, size_bytes in _devices(replica):
+        for device, size_bytes in _devices(replica, unified).items():
             held.setdefault(device, {})[replica.name] = size_bytes
     return held
 
 
-def _devices(replica: Replica) -> Iterator[tuple[Device, int]]:
+def _devices(replica: Replica, unified: AbstractSet[str]) -> dict[Device, int]:
+    ram: Device = (replica.host, None)
+    held = {ram: replica.ram_bytes}
     for share in replica.shares:
-        yield (replica.host, share.gpu), share.share_bytes
-    yield (replica.host, None), replica.ram_bytes
+        device = ram if replica.host in unified else (replica.host, share.gpu)
+        held[device] = held.get(device, 0) + share.share_bytes
+    return held

@@ -104,7 +104,9 @@ def effect_words(changes: Sequence[ReplicaChange]) -> str:
     """What happens on the machine to replicas to which the same happens."""
     first = changes[0]
     waits = _waits(changes)
-    after = f" after {waits} stop" + ("" if _is_plural(changes) else "s") if waits else ""
+    after = (
+        f" after {waits} " + ("make" if _is_plural(changes) else "makes") + " room" if waits else ""
+    )
     match first.effect:
         case "new":
             return f"starts{after}" if after else "new"
