@@ -21,6 +21,7 @@ from compiler.commands.init import init_command
 from compiler.commands.inspect import inspect_command
 from compiler.commands.kinds import kinds_command
 from compiler.commands.lock import lock_command
+from compiler.commands.report import report_command
 from compiler.commands.reporting import Findings, report_option, write_reports
 from compiler.commands.schema import schema_command
 from compiler.commands.size import size_command
@@ -30,6 +31,7 @@ from compiler.commands.whatif import whatif_command
 COMMANDS = (
     compile_command,
     diff_command,
+    report_command,
     apply_command,
     status_command,
     drift_command,

@@ -17,6 +17,7 @@ from compiler.views.estimate import estimate_json, estimate_text
 from compiler.views.explain import replica_json, replica_text
 from compiler.views.markdown import code, escaped
 from compiler.views.plan import plan_markdown, plan_text_view
+from compiler.views.report import report_html
 from compiler.views.terminal import safe_text
 from tests.generators.small_plans import demand, plan, replica, share
 
@@ -81,6 +82,7 @@ SCREENS: list[Callable[[], str]] = [
     lambda: diff_json(hostile_diff()),
     lambda: plan_text_view(hostile_plan(), color=False),
     lambda: plan_markdown(hostile_plan()),
+    lambda: report_html(hostile_plan(), None, diff(None, hostile_plan())),
     lambda: replica_text(hostile_plan(), "x-0", color=False),
     lambda: replica_json(hostile_plan(), "x-0"),
     lambda: diagnostics_text(hostile_faults(), color=False),

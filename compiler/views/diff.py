@@ -86,7 +86,7 @@ def changes_table(changed: Sequence[Sequence[ReplicaChange]], *, why: bool = Tru
             code(_replicas(changes)),
             code(_where(changes)),
             code(effect_words(changes)),
-            "<br>".join(code(line) for line in (*capacity_lines(changes), *_reasons(changes))),
+            "<br>".join(code(line) for line in (*capacity_lines(changes), *reason_lines(changes))),
         )
         for changes in changed
     ]
@@ -119,6 +119,11 @@ def equal_changes(diff: Diff) -> list[list[ReplicaChange]]:
     """What changes, by service, with the replicas together to which the same happens."""
     changed = (change for change in diff.changes if change.action != "keep")
     return list(grouped((_what(change), change) for change in changed).values())
+
+
+def change_title(changes: Sequence[ReplicaChange]) -> str:
+    """Which replicas an equal change is of, and where: `chat-[0-3] on gpu-[1-4]/0`."""
+    return f"{_replicas(changes)} {_where(changes)}"
 
 
 def _what(change: ReplicaChange) -> Hashable:
@@ -162,7 +167,7 @@ def _service(replica_name: str) -> str:
     return replica_name.rpartition("-")[0] or replica_name
 
 
-def _reasons(changes: Sequence[ReplicaChange]) -> list[str]:
+def reason_lines(changes: Sequence[ReplicaChange]) -> list[str]:
     """The reasons that these changes have in common, each in words."""
     return [
         reason_of_many(alike)
@@ -180,12 +185,12 @@ def _is_below_a_mib(reason: Reason) -> bool:
 
 def _block(changes: Sequence[ReplicaChange], *, color: bool, width: int | None) -> list[str]:
     action = changes[0].action
-    title = f"{SYMBOLS[action]} {action} {_replicas(changes)} {_where(changes)}"
+    title = f"{SYMBOLS[action]} {action} {change_title(changes)}"
     if action != "delete" and (changes[0].waits_for or action != "create"):
         title += f": {effect_words(changes)}"
     inner = None if width is None else width - 2
     lines = [paint(line, _STYLES[action], color=color) for line in prose(title, width=inner)]
-    for reason in (*capacity_lines(changes), *_reasons(changes)):
+    for reason in (*capacity_lines(changes), *reason_lines(changes)):
         told = prose(reason, width=None if inner is None else inner - 4)
         lines += indented(told, 4)
     return indented(lines)

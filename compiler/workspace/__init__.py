@@ -7,7 +7,7 @@ from compiler.workspace.reading import (
     read_text,
     resource_dir,
 )
-from compiler.workspace.saving import remove_file, replace_file, write_file, write_own
+from compiler.workspace.saving import remove_file, replace_file, write_file, write_marked, write_own
 from compiler.workspace.standing import read_tree
 from compiler.workspace.starters import write_starters
 from compiler.workspace.tree import write_artifacts
@@ -24,6 +24,7 @@ __all__ = [
     "resource_dir",
     "write_artifacts",
     "write_file",
+    "write_marked",
     "write_own",
     "write_starters",
 ]

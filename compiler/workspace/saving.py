@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from compiler.workspace.reading import failure, read_optional, shown_path
+from compiler.workspace.reading import failure, read_bytes, read_optional, shown_path
 
 # Between the name of the file and eight characters that differ from run to run. A run that is
 # killed may leave one such file behind; the next run takes it away.
@@ -46,6 +46,26 @@ def write_own(path: Path, text: str) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise failure("write-failed", f"`{shown_path(path.parent)}`: {error.strerror}.") from None
+    write_file(path, text)
+
+
+def write_marked(path: Path, text: str, marker: str) -> None:
+    """Writes a file that begins with a marker, and never over one that does not.
+
+    Raises CompileError, and leaves what is there, when it is not a file of ours.
+    """
+    try:
+        found = read_bytes(path) if os.path.lexists(path) else None
+    except FileNotFoundError:
+        found = None
+    except OSError as error:
+        raise failure("write-failed", f"`{shown_path(path)}`: {error.strerror}.") from None
+    if found and not found.startswith(marker.encode()):
+        raise failure(
+            "unsafe-path",
+            f"`{shown_path(path)}` is there, and modelc did not write it.",
+            "Move it away, or write elsewhere with `--out`.",
+        )
     write_file(path, text)
 
 
