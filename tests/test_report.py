@@ -12,6 +12,8 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
+from itertools import combinations
+from math import dist
 from pathlib import Path
 
 import pytest
@@ -253,6 +255,14 @@ def test_a_change_is_one_link_away_from_its_reasons() -> None:
     assert any("share of a/0 9,000 MiB → 12,000 MiB" in words for words in changes.values())
 
 
+def test_ram_that_nobody_holds_any_more_is_still_there() -> None:
+    before, _ = grown()
+    page = read(pictured(plan({"a": 1, "b": 1}), before))
+    rows = [node for node in page.all("div") if "a/RAM" in node.attributes.get("data-g", "")]
+    assert ["no more in the fleet" in row.words() for row in rows] == [False]
+    assert "before 4,096" in rows[0].words()
+
+
 def test_nothing_changes() -> None:
     before, _ = grown()
     page = read(pictured(before, before))
@@ -387,6 +397,37 @@ def test_sources_are_compiled_and_the_output_is_left_alone(
 def test_a_plan_that_is_none(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["report", "--plan", "none", "--previous", "none"]) == 64
     assert "holds no plan" in capsys.readouterr().err
+
+
+# How people see who lack one kind of cone (Machado, Oliveira and Fernandes 2009, severity 1), for
+# linear red, green and blue.
+SIGHTS = {
+    "all": ((1, 0, 0), (0, 1, 0), (0, 0, 1)),
+    "protan": ((0.152, 1.053, -0.205), (0.115, 0.786, 0.099), (-0.004, -0.048, 1.052)),
+    "deutan": ((0.367, 0.861, -0.228), (0.280, 0.673, 0.047), (-0.012, 0.043, 0.969)),
+    "tritan": ((1.256, -0.077, -0.179), (-0.078, 0.931, 0.148), (0.005, 0.691, 0.304)),
+}
+XYZ = ((0.4338, 0.3762, 0.1899), (0.2126, 0.7152, 0.0722), (0.0177, 0.1095, 0.8730))
+
+
+def lab(code: str, sight: str) -> tuple[float, float, float]:
+    """A colour as CIELAB, in which 2.3 is the least that is seen beside each other."""
+    channels = [int(code[at : at + 2], 16) / 255 for at in (1, 3, 5)]
+    light = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
+    for matrix in (SIGHTS[sight], XYZ):
+        light = [max(0.0, sum(map(float.__mul__, map(float, row), light))) for row in matrix]
+    x, y, z = (c ** (1 / 3) if c > 0.008856 else 7.787 * c + 16 / 116 for c in light)
+    return 116 * y - 16, 500 * (x - y), 200 * (y - z)
+
+
+@pytest.mark.parametrize("sight", SIGHTS)
+@pytest.mark.parametrize("scheme", [0, 1])
+def test_everybody_can_tell_the_parts_apart(sight: str, scheme: int) -> None:
+    style = (ROOT / "templates" / "report" / "page.css").read_text("utf-8")
+    parts = ("weights", "kv", "compute", "graphs", "runtime")
+    codes = [re.findall(rf"--{part}: (#[0-9a-f]{{6}});", style)[scheme] for part in parts]
+    for one, other in combinations([lab(code, sight) for code in codes], 2):
+        assert dist(one, other) > 20
 
 
 @pytest.fixture(scope="module")

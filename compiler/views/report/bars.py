@@ -51,6 +51,11 @@ class Bar:
     spans: tuple[Span, ...]
     rest: tuple[Piece, ...]
 
+    @property
+    def named(self) -> bool:
+        """Whether a name stands over it."""
+        return any(span.name for span in self.spans)
+
 
 def bar_of(
     device: Device, standing: Sequence[Standing], figures: Figures, *, was: bool = False

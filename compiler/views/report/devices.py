@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from compiler.ir.demand import PART_NAMES
@@ -101,8 +101,13 @@ class Device:
         return {**found, "free": self.free_bytes, "reserved": self.reserved_bytes}
 
 
-def devices_of(plan: Plan | None) -> dict[Place, Device]:
-    """Every GPU of a plan, and the RAM of hosts where any is granted."""
+def hosts_with_ram(plan: Plan | None) -> set[str]:
+    """The hosts where any RAM is granted."""
+    return {host.host for host in plan.hosts if host.ram_granted_bytes} if plan else set()
+
+
+def devices_of(plan: Plan | None, ram_of: Collection[str]) -> dict[Place, Device]:
+    """Every GPU of a plan, and the RAM of these hosts."""
     if plan is None:
         return {}
     held = _held(plan.replicas)
@@ -110,7 +115,7 @@ def devices_of(plan: Plan | None) -> dict[Place, Device]:
         (gpu.host, gpu.gpu): _gpu(gpu, held.get((gpu.host, gpu.gpu), ())) for gpu in plan.gpus
     }
     for host in plan.hosts:
-        if host.ram_granted_bytes:
+        if host.host in ram_of:
             found[host.host, None] = _ram(host, held.get((host.host, None), ()))
     return found
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from compiler.ir.changes import FleetChange
 from compiler.ir.names import grouped, natural_key
 from compiler.ir.plan import HostLedger, Plan
-from compiler.views.report.devices import Device, Held, Place, devices_of
+from compiler.views.report.devices import Device, Held, Place, devices_of, hosts_with_ram
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +76,8 @@ def blocks_of(
     previous: Plan | None, plan: Plan, fleet: FleetChange, changes: Mapping[str, int]
 ) -> list[Block]:
     """The fleet host by host; `changes` is what happens to each replica that is touched."""
-    before, after = devices_of(previous), devices_of(plan)
+    ram_of = hosts_with_ram(previous) | hosts_with_ram(plan)
+    before, after = devices_of(previous, ram_of), devices_of(plan, ram_of)
     hosts = {host.host: host for side in (previous, plan) if side for host in side.hosts}
     places: dict[str, list[Place]] = defaultdict(list)
     for place in before.keys() | after.keys():

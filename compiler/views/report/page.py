@@ -28,6 +28,10 @@ from compiler.views.words import fleet_words, gap_lines, roomier_words
 MARKER = "<!doctype html>\n<!-- modelc report -->\n"
 """How the file begins, by which it is known to be ours."""
 
+# Of more hosts and figures a browser lays out only what is seen. Of fewer it lays out all, so that
+# a jump lands where it should at once.
+_MANY = 200
+
 # Most texts are such, and a look at them is quicker than a search for what is not.
 _PLAIN = re.compile(r"(?! *::)[ !\"$-~]*")
 
@@ -41,6 +45,7 @@ def report_html(plan: Plan, previous: Plan | None, diff: Diff) -> str:
     changes, positions = changes_of(diff) if previous else ([], {})
     blocks = blocks_of(previous, plan, diff.fleet, positions)
     figures = figures_of(blocks)
+    cards = cards_of(blocks, figures, changes)
     against = _against(diff) if previous else dict.fromkeys(_against(diff), ())
     return MARKER + _render(
         {
@@ -53,7 +58,8 @@ def report_html(plan: Plan, previous: Plan | None, diff: Diff) -> str:
             "tiles": tiles_of(previous, plan),
             "changes": changes,
             "kinds": kinds_of(blocks),
-            "cards": cards_of(blocks, figures, changes),
+            "cards": cards,
+            "many": len(cards) + len(figures.shown) > _MANY,
             "figures": figures,
             "names": NAMES,
             "meanings": MEANINGS,

@@ -51,12 +51,16 @@ def _kind(
     return Kind(
         name=name,
         devices=_from_to(None if before is None else _count(before), _count(after))
-        + (" hosts" if name == RAM else ""),
+        + (f" {_hosts(after)}" if name == RAM else ""),
         used=_from_to(None if before is None else _used(before), _used(after)),
         sizes=tuple((budget if x == "free" else demand)(sizes[x]) for x in LAYERS),
         after=sums_bar(sizes),
         before=sums_bar(old) if before is not None and old != sizes else (),
     )
+
+
+def _hosts(devices: Sequence[tuple[int, Device]]) -> str:
+    return "host" if _count(devices) == 1 else "hosts"
 
 
 def _sums(devices: Sequence[tuple[int, Device]]) -> dict[str, int]:
