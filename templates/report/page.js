@@ -40,7 +40,8 @@
   byId("filter").hidden = false;
   byId("filter").addEventListener("input", filter);
   byId("filter").addEventListener("submit", (event) => event.preventDefault());
-  filter();
+  // A browser that reloads may have kept what was asked for.
+  if (service.value || host.value || (changes !== null && changes.checked)) filter();
 
   const tip = byId("tip");
   let owner = null;
