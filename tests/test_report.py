@@ -263,6 +263,18 @@ def test_ram_that_nobody_holds_any_more_is_still_there() -> None:
     assert "before 4,096" in rows[0].words()
 
 
+def test_one_memory_for_gpu_and_ram_is_one_bar() -> None:
+    fleet = plan({"spark": 1}, [replica("chat-0", "spark", [share(0, 9_000)])])
+    both = {"granted_bytes": (9_000 + 2_048) << 20, "unified": True}
+    gpus = [fleet.gpus[0].model_copy(update=both)]
+    hosts = [fleet.hosts[0].model_copy(update={"unified": True})]
+    page = read(pictured(fleet.model_copy(update={"gpus": gpus, "hosts": hosts})))
+    (line,) = [node for node in page.all("div") if "data-g" in node.attributes]
+    assert line.attributes["data-g"] == "spark/0"
+    assert line.all("ul")[0].sizes() == [(9_000 + 2_048) << 20]
+    assert "CUDA context RAM: CUDA context" in page.words()
+
+
 def test_nothing_changes() -> None:
     before, _ = grown()
     page = read(pictured(before, before))

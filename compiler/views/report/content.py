@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from compiler.ir.changes import SYMBOLS, Diff, ReplicaChange, ServiceChange
+from compiler.ir.counting import counted
 from compiler.ir.names import folded
 from compiler.ir.units import demand_mib
 from compiler.views.diff import change_title, equal_changes, reason_lines
@@ -14,7 +15,6 @@ from compiler.views.report.bars import Bar, bar_of, plain_bar
 from compiler.views.report.devices import RAM, Device
 from compiler.views.report.figures import Figures, Size, about, budget, demand
 from compiler.views.report.folding import Block, Row, Standing
-from compiler.ir.counting import counted
 from compiler.views.words import kv_words
 
 _PERCENT = 100

@@ -7,7 +7,7 @@ from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from compiler.ir.demand import PART_NAMES
-from compiler.ir.plan import GpuLedger, HostLedger, Plan, PlannedBreakdown, Replica
+from compiler.ir.plan import GpuLedger, HostLedger, Plan, PlannedBreakdown, PlannedPart, Replica
 from compiler.views.words import bound_words, kv_words, split_words
 
 # A GPU by host and index, or the RAM of a host by host and None.
@@ -102,20 +102,21 @@ class Device:
 
 
 def hosts_with_ram(plan: Plan | None) -> set[str]:
-    """The hosts where any RAM is granted."""
-    return {host.host for host in plan.hosts if host.ram_granted_bytes} if plan else set()
+    """The hosts where any RAM is granted that is no GPU's memory as well."""
+    hosts = plan.hosts if plan else ()
+    return {host.host for host in hosts if host.ram_granted_bytes and not host.unified}
 
 
 def devices_of(plan: Plan | None, ram_of: Collection[str]) -> dict[Place, Device]:
     """Every GPU of a plan, and the RAM of these hosts."""
     if plan is None:
         return {}
-    held = _held(plan.replicas)
+    held = _held(plan)
     found: dict[Place, Device] = {
         (gpu.host, gpu.gpu): _gpu(gpu, held.get((gpu.host, gpu.gpu), ())) for gpu in plan.gpus
     }
     for host in plan.hosts:
-        if host.host in ram_of:
+        if host.host in ram_of and not host.unified:
             found[host.host, None] = _ram(host, held.get((host.host, None), ()))
     return found
 
@@ -145,24 +146,43 @@ def _ram(host: HostLedger, held: Sequence[Held]) -> Device:
     )
 
 
-def _held(replicas: Sequence[Replica]) -> Mapping[Place, Sequence[Held]]:
+def _held(plan: Plan) -> Mapping[Place, Sequence[Held]]:
+    """Who holds what of each place; of one memory for GPU and RAM each replica's as one."""
+    pools = {gpu.host: gpu.gpu for gpu in plan.gpus if gpu.unified}
     found: dict[Place, list[Held]] = defaultdict(list)
-    for replica in replicas:
-        engine = replica.engine, replica.engine_version
-        words = (replica.service, replica.variant, *engine, split_words(replica))
-        for share in replica.shares:
-            found[replica.host, share.gpu].append(
-                _alone(replica, share.share_bytes, share.breakdown, words)
-            )
+    for replica in plan.replicas:
+        shares: dict[Place, tuple[int, PlannedBreakdown]] = {
+            (replica.host, share.gpu): (share.share_bytes, share.breakdown)
+            for share in replica.shares
+        }
         if replica.ram_bytes:
-            found[replica.host, None].append(
-                _alone(replica, replica.ram_bytes, replica.ram_breakdown, (RAM, *words))
-            )
+            place = replica.host, pools.get(replica.host)
+            ram = replica.ram_bytes, replica.ram_breakdown
+            shares[place] = _both(shares[place], ram) if place in shares else ram
+        for place, (size_bytes, breakdown) in shares.items():
+            found[place].append(_alone(replica, place, size_bytes, breakdown))
     return found
 
 
-def _alone(
-    replica: Replica, size_bytes: int, breakdown: PlannedBreakdown, words: tuple[str, ...]
-) -> Held:
-    alike = (words, kv_words(replica), size_bytes, breakdown.model_dump_json())
-    return Held(replica, size_bytes, breakdown, words, alike)
+def _both(
+    gpu: tuple[int, PlannedBreakdown], ram: tuple[int, PlannedBreakdown]
+) -> tuple[int, PlannedBreakdown]:
+    """What a replica holds of one memory, for its GPU and of its RAM."""
+    parts = {
+        name: PlannedPart(
+            bytes=one.bytes + other.bytes,
+            low_bytes=one.low_bytes + other.low_bytes,
+            high_bytes=one.high_bytes + other.high_bytes,
+            why=" RAM: ".join(filter(None, (one.why, other.why))) if other.bytes else one.why,
+        )
+        for (name, one), (_, other) in zip(gpu[1].parts(), ram[1].parts(), strict=True)
+    }
+    return gpu[0] + ram[0], PlannedBreakdown(**parts)
+
+
+def _alone(replica: Replica, place: Place, size_bytes: int, breakdown: PlannedBreakdown) -> Held:
+    engine = replica.engine, replica.engine_version
+    where = RAM if place[1] is None else ""
+    like = (where, replica.service, replica.variant, *engine, split_words(replica))
+    alike = (like, kv_words(replica), size_bytes, breakdown.model_dump_json())
+    return Held(replica, size_bytes, breakdown, like, alike)

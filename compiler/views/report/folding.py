@@ -142,7 +142,7 @@ def _block(host: HostLedger, event: str, rows: tuple[Row, ...]) -> Block:
 
 def _alike(block: Block, host: HostLedger) -> Hashable:
     rows = tuple((row.alike, tuple(gpu for _, gpu in row.places)) for row in block.rows)
-    return host.model_copy(update={"host": ""}).model_dump_json(), block.event, rows
+    return host.model_copy(update={"host": "", "address": ""}).model_dump_json(), block.event, rows
 
 
 def _together(blocks: Sequence[Block]) -> Block:
