@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -81,6 +80,8 @@ def closest(name: str, known: Iterable[str]) -> str | None:
     is spelt alike; one that starts with another word must be very much alike, or have the same
     letters.
     """
+    import difflib  # Takes a while to load, and most runs have nobody to correct.
+
     words = _words(name)
     best: tuple[bool, bool, float, bool, str] | None = None
     for other in sorted(known):

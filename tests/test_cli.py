@@ -243,7 +243,7 @@ def test_check_before_anything_was_compiled(call: Call, fleet: Path) -> None:
     found = call("compile", "--check")
     assert found.code == 1
     assert found.err.count("error[") == 1
-    assert "A compile would change 9 files in `compiled`." in found.err
+    assert "A compile would change 21 files in `compiled`." in found.err
     assert "\n  missing:\n    compiled/MANIFEST\n    compiled/PLAN.md\n" in found.err
     assert not (fleet / "compiled").exists()
 

@@ -114,6 +114,7 @@ OTHERS: dict[str, object] = {
     "roomier": RoomierRung(variant="awq", room_permille=600),
     "asked": "1" * 64,
     "host_permille": 12,
+    "labels": {"team": "search"},
 }
 
 

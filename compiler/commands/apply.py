@@ -96,7 +96,9 @@ def rollback_command(
     ansible_words: tuple[str, ...], folder: Path, hosts: tuple[str, ...], to: str, yes: bool,
     style: str,
 ) -> int:  # fmt: skip
-    """Bring hosts back to a release that they still have, in seconds.
+    """Bring hosts back to a release that they still have.
+
+    It takes seconds and no network.
 
     Needs nothing but what is on the hosts. Git still says the other thing afterwards: the commit
     to revert is printed.

@@ -28,7 +28,9 @@ STDOUT = Path("-")
     help="Show this plan (a file or git:REV) and compile nothing.",
 )
 def report_command(folder: Path, out: Path | None, previous: str | None, saved: str | None) -> int:
-    """Write the fleet as one HTML file: memory by host, GPU and replica, before and after.
+    """Write the fleet as one HTML file, before and after.
+
+    It shows the memory of each host, GPU and replica.
 
     Without --plan the sources of FOLDER are compiled in memory; compiled/ is left alone. The file
     needs no network and no other file.

@@ -59,7 +59,9 @@ def status_command(
 @IN_FOLDER
 @TEXT_OR_JSON
 def drift_command(file: Path, folder: Path, style: str) -> int:
-    """Judge what `modelc status --save FILE` has collected, without a connection to any host.
+    """Judge what `modelc status --save FILE` has collected.
+
+    No host is asked.
 
     Exit codes: 0 nothing that matters differs from the plan, 5 something does.
     """
