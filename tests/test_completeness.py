@@ -21,7 +21,8 @@ ROOT = Path(__file__).parent.parent
 IN_ROOT = {
     *(".ci", ".gitignore", "LICENSE", "Makefile", "pyproject.toml"),
     *("README.md", "ARCHITECTURE.md", "CHANGELOG.md", "CONTRIBUTING.md"),
-    *("benchmarks", "compiler", "docs", "inventories", "schemas", "tables", "templates", "tests"),
+    *("benchmarks", "compiler", "docs", "inventories", "policies", "schemas", "tables"),
+    *("templates", "tests"),
     *("requirements.in", "requirements.lock"),
 }
 

@@ -57,7 +57,7 @@ def diff_command(
     compiled = folder / COMPILED
     if engines:
         if new is not None or saved is not None:
-            raise click.UsageError("--engine looks at the files of a folder: give no other plan.")
+            raise click.UsageError("--engine looks at the files of a folder: give no NEW plan.")
         return _preview(engines, style, (folder, old), detailed_exitcode=detailed_exitcode)
     if saved is not None:
         if old is not None:

@@ -41,6 +41,7 @@ def kind_of(gpu: FoundGpu, kinds: Mapping[str, GpuKind]) -> str | None:
     ranked = []
     for name, kind in sorted(kinds.items()):
         kind_words, kind_forms = _words(name)
+        by_name = words == kind_words
         if kind.unified and words - _OF_TEGRA and words - _OF_TEGRA <= kind_words:
             # The driver of a Jetson says its chip alone; its memory tells which module it is.
             kind_words = words
@@ -49,7 +50,8 @@ def kind_of(gpu: FoundGpu, kinds: Mapping[str, GpuKind]) -> str | None:
         # The SXM cards of a series are those whose name says no form: "NVIDIA H200".
         form = 0 if forms == kind_forms else 1 if kind_forms in ({"sxm"}, set()) else 2
         other_body = ("laptop" in name) != ("laptop" in gpu.name.lower())
-        ranked.append((form, other_body, abs(kind.memory_bytes - gpu.memory_bytes), name))
+        away_bytes = abs(kind.memory_bytes - gpu.memory_bytes)
+        ranked.append((form, other_body, away_bytes, not by_name, name))
     return min(ranked)[-1] if ranked else None
 
 

@@ -117,6 +117,11 @@ def _tightest(state: State, ways: list[Way]) -> tuple[Way, int] | None:
     return None if best is None else (best[1], best[2])
 
 
+def _given_up(state: State) -> int:
+    """Replicas that ran and find no place: who takes it is no better than who had it."""
+    return sum(max(0, was - len(state.of[i])) for i, was in state.was.items())
+
+
 class Replan:
     """One run of the pass beside a previous plan."""
 
@@ -201,8 +206,8 @@ class Replan:
         n = 1 + len(self.problem.priorities)
         if score_of(self.state)[:n] < score_of(inserted)[:n]:
             return True
-        calm = (self.state.disturbed, self.state.moved)
-        return calm <= (inserted.disturbed, inserted.moved)
+        calm = (_given_up(self.state) + self.state.disturbed, self.state.moved)
+        return calm <= (_given_up(inserted) + inserted.disturbed, inserted.moved)
 
     def _find_given_up(self) -> None:
         """Services that gave up replicas for something more important are touched as well."""

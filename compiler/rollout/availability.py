@@ -47,10 +47,16 @@ class Group:
         return found
 
     def dips(self, host: str, done: AbstractSet[str]) -> dict[str, int]:
-        """The most replicas of each service that a visit takes down at one moment."""
+        """The most replicas of each service that a visit takes down at one moment.
+
+        One that the visit has started before stands in for one of its service that stops.
+        """
+        change = self.changes[host]
         most: Counter[str] = Counter()
-        for down in self._moments(host, done):
-            most |= Counter(self.changes[host].old[name].service for name in down)
+        for down, come in self._moments(host, done):
+            lost = Counter(change.old[name].service for name in down)
+            lost.subtract(change.new[name].service for name in come)
+            most |= lost
         return dict(most)
 
     def cost(self, host: str, done: AbstractSet[str], up: Mapping[str, AbstractSet[str]]) -> Cost:
@@ -61,7 +67,7 @@ class Group:
             short = wanted - (len(up.get(service, ())) - dips.get(service, 0))
             missing[self.weights[service]] += max(0, short)
         old = self.changes[host].old
-        down = {name for moment in self._moments(host, done) for name in moment}
+        down = {name for moment, _ in self._moments(host, done) for name in moment}
         seconds = sum(old[name].start_timeout_seconds for name in down)
         return (*missing.values(), seconds)
 
@@ -82,14 +88,22 @@ class Group:
             and there not in done
         )
 
-    def _moments(self, host: str, done: AbstractSet[str]) -> Iterator[set[str]]:
-        """The replicas that were up before the visit and are not, after each stop in it."""
+    def _moments(self, host: str, done: AbstractSet[str]) -> Iterator[tuple[set[str], set[str]]]:
+        """After each stop of a visit: who was up before and is not, and who is up and was not."""
         before = self.changes[host].old.keys()
         running = set(before)
         for step in self.steps[host]:
             running -= set(step.stop)
-            yield {name for name in before - running if not self._is_elsewhere(name, host, done)}
+            yield (
+                {name for name in before - running if not self._is_elsewhere(name, host, done)},
+                {name for name in running - before if self._was_down(name, done)},
+            )
             running |= set(step.start)
+
+    def _was_down(self, name: str, done: AbstractSet[str]) -> bool:
+        """Whether a replica that starts here is not still up at its old place."""
+        place = self.place_before.get(name)
+        return place is None or place in done
 
     def _is_elsewhere(self, name: str, host: str, done: AbstractSet[str]) -> bool:
         other = self.place_after.get(name)
