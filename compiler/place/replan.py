@@ -117,11 +117,6 @@ def _tightest(state: State, ways: list[Way]) -> tuple[Way, int] | None:
     return None if best is None else (best[1], best[2])
 
 
-def _given_up(state: State) -> int:
-    """Replicas that ran and find no place: who takes it is no better than who had it."""
-    return sum(max(0, was - len(state.of[i])) for i, was in state.was.items())
-
-
 class Replan:
     """One run of the pass beside a previous plan."""
 
@@ -201,13 +196,20 @@ class Replan:
     def _is_worth_it(self, inserted: State) -> bool:
         """Whether what was disturbed beyond what had to be placed anew brought more replicas.
 
-        A better rung for a service that lost one replica is no reason to move its others.
+        A better rung for a service that lost one replica is no reason to move its others, and what
+        is less important, or as important, none to give up what runs.
         """
-        n = 1 + len(self.problem.priorities)
-        if score_of(self.state)[:n] < score_of(inserted)[:n]:
-            return True
-        calm = (_given_up(self.state) + self.state.disturbed, self.state.moved)
-        return calm <= (_given_up(inserted) + inserted.disturbed, inserted.moved)
+        lost = [
+            self.problem.services[i].priority
+            for i, was in self.state.was.items()
+            if len(self.state.of[i]) < min(was, len(inserted.of[i]))
+        ]
+        n = 1 + sum(1 for p in self.problem.priorities if not lost or p > max(lost))
+        better = score_of(self.state)[:n] < score_of(inserted)[:n]
+        if better or lost:
+            return better
+        calm = (self.state.disturbed, self.state.moved)
+        return calm <= (inserted.disturbed, inserted.moved)
 
     def _find_given_up(self) -> None:
         """Services that gave up replicas for something more important are touched as well."""

@@ -35,6 +35,8 @@ hosts:
       - {kind: rtx-4090, uuid: GPU-6f1c0d42-0000-4000-8000-000000000000, minor: 0}
 """
 REPLICAS = ("chat-0", "chat-1", "embed-0")
+# All but the host's own ssh.
+LISTENING = "ss --no-header --listening --tcp --numeric 'sport != :22'"
 
 
 @pytest.fixture(scope="module")
@@ -174,7 +176,7 @@ def test_another_engine_than_planned_does_not_start_and_says_so(host: Deployment
 
 
 def test_a_replica_listens_where_the_plan_says(host: Deployment) -> None:
-    listening = host.machine.run("ss --no-header --listening --tcp --numeric")
+    listening = host.machine.run(LISTENING)
     assert {line.split()[3].rpartition(":")[0] for line in listening.splitlines()} == {"127.0.0.1"}
 
 
@@ -266,6 +268,6 @@ def test_removal_leaves_nothing(host: Deployment) -> None:
     assert host.processes() == ""
     shown = host.machine.run("systemctl list-units --all --no-legend 'modelc*'")
     assert shown == ""
-    assert host.machine.run("ss --no-header --listening --tcp") == ""
+    assert host.machine.run(LISTENING) == ""
     found = host.machine.run("find / -xdev -name '*modelc*' -not -path '/root/compiled/*'")
     assert [line for line in found.splitlines() if not line.startswith("/proc")] == []
