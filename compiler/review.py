@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator
 
-from compiler.ir.changes import Diff, Effect
-from compiler.ir.names import folded, natural_key
+from compiler.ir.changes import STARTS_AGAIN, Diff, Effect
+from compiler.ir.names import folded, grouped, natural_key
 from compiler.ir.plan import Plan, Replica
 from compiler.ir.review import Quota, ReviewRules, Verdict
+from compiler.ir.source import is_local
 from compiler.ir.units import budget_mib, show_mib
 
-_TOUCHED: frozenset[Effect] = frozenset({"restart", "stop-first", "gone"})
-_STARTED: frozenset[Effect] = frozenset({"restart", "stop-first"})
+_TOUCHED: frozenset[Effect] = STARTS_AGAIN | {"gone"}
 
 
 def review(rules: ReviewRules, plan: Plan, diff: Diff) -> list[Verdict]:
@@ -31,11 +31,8 @@ def review(rules: ReviewRules, plan: Plan, diff: Diff) -> list[Verdict]:
 def _placed(plan: Plan) -> Iterator[Verdict]:
     """Every service runs with all its replicas, or says that it is optional."""
     short = {each.service: each for each in plan.unplaced}
-    names = {replica.service for replica in plan.replicas} | short.keys()
-    sizes = defaultdict[str, int](int)
-    for replica in plan.replicas:
-        sizes[replica.service] += 1
-    for name in sorted(names, key=natural_key):
+    sizes = Counter(replica.service for replica in plan.replicas)
+    for name in sorted(sizes.keys() | short.keys(), key=natural_key):
         wanted = short[name].wanted if name in short else sizes[name]
         yield Verdict(
             rule="placed",
@@ -70,7 +67,7 @@ def _headroom(rules: ReviewRules, plan: Plan) -> Iterator[Verdict]:
 def _max_restarts(rules: ReviewRules, diff: Diff) -> Iterator[Verdict]:
     if rules.max_restarts is None:
         return
-    started = [change.replica for change in diff.changes if change.effect in _STARTED]
+    started = [change.replica for change in diff.changes if change.effect in STARTS_AGAIN]
     told = f": {folded(started)}" if started else ""
     yield Verdict(
         rule="max_restarts",
@@ -104,7 +101,7 @@ def _pinned(rules: ReviewRules, plan: Plan) -> Iterator[Verdict]:
         loaded = {(replica.source, replica.revision) for replica in replicas}
         loaded |= {(each.source, each.revision) for r in replicas for each in r.companions}
         loose = sorted(
-            {source for source, revision in loaded if revision is None and not _is_path(source)}
+            {source for source, revision in loaded if revision is None and not is_local(source)}
         )
         yield Verdict(
             rule="pinned_revisions",
@@ -168,21 +165,9 @@ def _survives(rules: ReviewRules, plan: Plan) -> Iterator[Verdict]:
 
 
 def _by_service(plan: Plan) -> list[tuple[str, list[Replica]]]:
-    found: dict[str, list[Replica]] = defaultdict(list)
-    for replica in plan.replicas:
-        found[replica.service].append(replica)
+    found = grouped((replica.service, replica) for replica in plan.replicas)
     return sorted(found.items(), key=lambda item: natural_key(item[0]))
 
 
 def _gpu_bytes(replica: Replica) -> int:
     return sum(share.share_bytes for share in replica.shares)
-
-
-def _is_path(source: str) -> bool:
-    """A file of the hosts has a digest in the lock, and no revision."""
-    return source.startswith(("/", "./", "../"))
-
-
-def broken(verdicts: Sequence[Verdict]) -> list[Verdict]:
-    """Those that a plan does not keep."""
-    return [verdict for verdict in verdicts if not verdict.kept]

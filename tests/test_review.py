@@ -18,7 +18,7 @@ from compiler.inputs import read_review
 from compiler.ir.plan import Plan, Replica, plan_text
 from compiler.ir.review import Verdict
 from compiler.ir.textfile import TextFile
-from compiler.review import broken, review
+from compiler.review import review
 from compiler.views.diff import diff_json
 from tests.generators.small_plans import plan, replica, share
 
@@ -31,6 +31,11 @@ def judged(text: str, now: Plan, before: Plan | None = None) -> list[Verdict]:
     """How a plan fares by the rules of a file."""
     _, rules = read_review(TextFile(path="review.yaml", text=f"version: 1\n{text}\n"))
     return review(rules, now, diff(before, now))
+
+
+def broken(verdicts: Sequence[Verdict]) -> list[Verdict]:
+    """Those that a plan does not keep."""
+    return [verdict for verdict in verdicts if not verdict.kept]
 
 
 def denied(package: str, document: str) -> list[str]:
@@ -116,9 +121,10 @@ def test_a_service_without_the_label_or_with_another_value_breaks_the_quota() ->
 
 
 def test_files_of_the_hosts_need_no_revision() -> None:
-    now = plan(HOSTS, [pinned("web-0", "alpha", source="./a.gguf", revision=None)])
-    assert not broken(judged("pinned_revisions: true", now))
-    assert not [m for m in denied("plan", plan_text(now)) if m.startswith("pinned")]
+    for source in ("./a.gguf", "/m/a.gguf", "m/a.gguf", "~/m/a", "qwen3:8b"):
+        now = plan(HOSTS, [pinned("web-0", "alpha", source=source, revision=None)])
+        assert not broken(judged("pinned_revisions: true", now))
+        assert not [m for m in denied("plan", plan_text(now)) if m.startswith("pinned")]
 
 
 def test_a_service_that_does_not_run_survives_nothing() -> None:

@@ -26,11 +26,10 @@ from compiler.commands.common import (
 from compiler.ir.counting import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from compiler.ir.changes import Diff
-    from compiler.ir.plan import Plan
+    from compiler.ir.document import Document
     from compiler.ir.progress import Effort
+    from compiler.ir.review import ReviewRules
+    from compiler.pipeline import Compilation
 
 
 @click.command("compile")
@@ -69,7 +68,7 @@ def compile_command(
         message = "the ledger for programs is compiled/plan.json, and the JSON diff lists every GPU"
         raise click.BadParameter(message, param_hint="--ledger with --format json")
     compiled = out or folder / COMPILED
-    reviewer = _read_rules(rules)
+    document, asked = _read_rules(rules)
     inputs = read_inputs(folder, compiled, previous)
     try:
         with progress() as reporter:
@@ -78,7 +77,7 @@ def compile_command(
         hint = "`--effort low` does a quarter of the work."
         click.echo(f"Stopped; nothing was written. {hint}", err=True)
         raise
-    reviewer(compilation.plan, compilation.diff)
+    _review(compilation, asked, document)
     artifacts = compilation.artifacts
     stale = stale_output(read_tree(compiled, [each.path for each in artifacts]), artifacts)
     kept = []
@@ -110,34 +109,33 @@ def compile_command(
     return EXIT_CHANGES if detailed_exitcode and not compilation.diff.empty else 0
 
 
-def _read_rules(path: Path | None) -> Callable[[Plan, Diff], None]:
-    """What judges the plan: the file is read before the compile, so that its faults come first.
-
-    The judge raises CompileError when the plan breaks a rule, each with its line.
-    """
-    from compiler.commands.reporting import note_verdicts
-    from compiler.diagnostics import CompileError, Diagnostic
+def _read_rules(path: Path | None) -> tuple[Document | None, ReviewRules]:
+    """The rules of review: read before the compile, so that their faults come first."""
     from compiler.inputs import read_review
     from compiler.ir.review import ReviewRules
-    from compiler.review import broken, review
     from compiler.workspace import read_text
 
-    document, rules = read_review(read_text(path)) if path else (None, ReviewRules())
+    return read_review(read_text(path)) if path else (None, ReviewRules())
 
-    def judge(plan: Plan, diff: Diff) -> None:
-        verdicts = review(rules, plan, diff)
-        note_verdicts(verdicts)
-        faults = [
-            Diagnostic(
-                code="review-rule",
-                detail=f"`{verdict.rule}`"
-                + (f", service `{verdict.service}`" if verdict.service else "")
-                + f": {verdict.detail}",
-                location=document.key(verdict.rule) if document else None,
-            )
-            for verdict in broken(verdicts)
-        ]
-        if faults:
-            raise CompileError(faults)
 
-    return judge
+def _review(compilation: Compilation, rules: ReviewRules, document: Document | None) -> None:
+    """Raises CompileError when the plan breaks a rule of review, each with its line."""
+    from compiler.commands.reporting import note_verdicts
+    from compiler.diagnostics import CompileError, Diagnostic
+    from compiler.review import review
+
+    verdicts = review(rules, compilation.plan, compilation.diff)
+    note_verdicts(verdicts)
+    faults = [
+        Diagnostic(
+            code="review-rule",
+            detail=f"`{verdict.rule}`"
+            + (f", service `{verdict.service}`" if verdict.service else "")
+            + f": {verdict.detail}",
+            location=document.key(verdict.rule) if document else None,
+        )
+        for verdict in verdicts
+        if not verdict.kept
+    ]
+    if faults:
+        raise CompileError(faults)

@@ -21,6 +21,7 @@ from compiler.ir.changes import (
 )
 from compiler.ir.names import natural_key
 from compiler.ir.plan import Plan, Replica
+from compiler.ir.pool import held_bytes
 
 # What the files of a replica say for its next start, or for the start of others.
 _NEXT_START = frozenset({"start_after", "gpu_order"})
@@ -129,9 +130,5 @@ def _held(replicas: Sequence[Replica], unified: AbstractSet[str]) -> dict[Device
 
 
 def _devices(replica: Replica, unified: AbstractSet[str]) -> dict[Device, int]:
-    ram: Device = (replica.host, None)
-    held = {ram: replica.ram_bytes}
-    for share in replica.shares:
-        device = ram if replica.host in unified else (replica.host, share.gpu)
-        held[device] = held.get(device, 0) + share.share_bytes
-    return held
+    held = held_bytes(replica, unified=replica.host in unified)
+    return {(replica.host, gpu): size_bytes for gpu, size_bytes in held.items()}

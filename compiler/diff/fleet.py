@@ -17,7 +17,7 @@ from compiler.ir.changes import (
     VersionsChange,
 )
 from compiler.ir.inventory import GpuKey
-from compiler.ir.names import natural_key
+from compiler.ir.names import grouped, natural_key
 from compiler.ir.plan import GpuLedger, HostLedger, Plan
 from compiler.ir.units import budget_mib
 
@@ -187,10 +187,7 @@ def _free_bytes(gpus: Sequence[GpuLedger]) -> int:
 
 
 def _by_kind(plan: Plan | None) -> dict[str, list[GpuLedger]]:
-    found: dict[str, list[GpuLedger]] = defaultdict(list)
-    for gpu in plan.gpus if plan else ():
-        found[gpu.kind].append(gpu)
-    return found
+    return grouped((gpu.kind, gpu) for gpu in (plan.gpus if plan else ()))
 
 
 def _by_key(plan: Plan | None) -> dict[GpuKey, GpuLedger]:

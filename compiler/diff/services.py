@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
-from compiler.ir.changes import Capacity, Impact, ReplicaChange, ServiceChange
-from compiler.ir.names import natural_key
+from compiler.ir.changes import STARTS_AGAIN, Capacity, Impact, ReplicaChange, ServiceChange
+from compiler.ir.names import grouped, natural_key
 from compiler.ir.plan import Plan, Replica
 
 IMPACTS: tuple[Impact, ...] = (
@@ -26,11 +25,9 @@ def services_of(
 ) -> list[ServiceChange]:
     """Every service of either plan, the worst off first."""
     before, after = _by_service(previous), _by_service(plan)
-    by_service: dict[str, list[ReplicaChange]] = defaultdict(list)
-    for change in changes:
-        by_service[change.service].append(change)
+    by_service = grouped((change.service, change) for change in changes)
     found = [
-        _service(name, before.get(name, []), after.get(name, []), by_service[name])
+        _service(name, before.get(name, []), after.get(name, []), by_service.get(name, []))
         for name in before.keys() | after.keys()
     ]
     return sorted(found, key=lambda each: (IMPACTS.index(each.impact), natural_key(each.service)))
@@ -95,7 +92,7 @@ def _impact(
         return "interrupted"
     if _loses(before, after):
         return "loses"
-    if any(change.effect in ("restart", "stop-first") for change in changes):
+    if any(change.effect in STARTS_AGAIN for change in changes):
         return "restarts"
     if len(after) > len(before) or _loses(after, before):
         return "gains"
@@ -133,10 +130,7 @@ def _without_seconds(changes: Sequence[ReplicaChange]) -> int | None:
 
 
 def _by_service(plan: Plan | None) -> dict[str, list[Replica]]:
-    found: dict[str, list[Replica]] = defaultdict(list)
-    for replica in plan.replicas if plan else ():
-        found[replica.service].append(replica)
-    return found
+    return grouped((replica.service, replica) for replica in (plan.replicas if plan else ()))
 
 
 def _requests_permille(replicas: Sequence[Replica]) -> int | None:

@@ -186,6 +186,10 @@ Effect = Literal["new", "restart", "stop-first", "no-restart", "gone", "none"]
 """
 
 
+STARTS_AGAIN: frozenset[Effect] = frozenset({"restart", "stop-first"})
+"""Effects on what runs: it stops and starts."""
+
+
 class Capacity(Record):
     """What a replica holds for its users."""
 

@@ -29,3 +29,12 @@ def gpu_bytes(replica: Replica, host: Host) -> dict[int, int]:
 def ram_bytes(replica: Replica, host: Host) -> int:
     """Bytes of RAM that has a budget of its own: none of a pool's."""
     return replica.ram_bytes if host.pool is None else 0
+
+
+def held_bytes(replica: Replica, *, unified: bool) -> dict[int | None, int]:
+    """Bytes of each GPU by its index, and of RAM by None, which is the pool of a unified host."""
+    held: dict[int | None, int] = {None: replica.ram_bytes}
+    for share in replica.shares:
+        device = None if unified else share.gpu
+        held[device] = held.get(device, 0) + share.share_bytes
+    return held

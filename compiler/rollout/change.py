@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from compiler.ir.inventory import NOT_PUBLISHED
 from compiler.ir.plan import Plan, Replica
+from compiler.ir.pool import held_bytes
 from compiler.ir.rollout import NO_RELEASE, HostRelease
 
 Resource = tuple[str, int]
@@ -61,11 +62,8 @@ def host_changes(previous: Plan | None, plan: Plan) -> list[HostChange]:
 
 def taken(replica: Replica, *, unified: bool) -> dict[Resource, int]:
     """What a replica holds of its host while it runs."""
-    held = {("ram", 0): replica.ram_bytes}
-    for share in replica.shares:
-        device = ("ram", 0) if unified else ("gpu", share.gpu)
-        held[device] = held.get(device, 0) + share.share_bytes
-    return held
+    held = held_bytes(replica, unified=unified)
+    return {("ram", 0) if gpu is None else ("gpu", gpu): size for gpu, size in held.items()}
 
 
 def fits(running: Iterable[Replica], change: HostChange) -> bool:

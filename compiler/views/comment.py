@@ -10,20 +10,33 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from compiler.ir.changes import Diff, Impact, LedgerChange, ReplicaChange, ServiceChange
+from compiler.ir.changes import (
+    STARTS_AGAIN,
+    Diff,
+    Impact,
+    LedgerChange,
+    ReplicaChange,
+    ServiceChange,
+)
 from compiler.ir.names import folded, grouped
 from compiler.ir.units import budget_mib, demand_mib
-from compiler.views.diff import changes_table, equal_changes, headline, ledger_table
+from compiler.views.diff import (
+    changes_table,
+    equal_changes,
+    granted_otherwise,
+    headline,
+    ledger_table,
+)
 from compiler.views.effects import fleet_lines, service_lines, up_to, verdict
 from compiler.views.markdown import code, escaped, table
 from compiler.views.terminal import safe_text
+from compiler.views.words import BAR_WIDTH, filled_marks, tenths
 
 # GitHub takes 65,536 characters, counted in UTF-16; the rest is for what a workflow adds.
 MAX_COMMENT = 60_000
 
 # A GPU that is fuller than this leaves nothing for an estimate that is a little wrong.
 _FULL_PERMILLE = 950
-_BAR = 20
 _SHORT = 20
 _MARKER_SIGNS = re.compile(r"[^A-Za-z0-9._/-]")
 
@@ -135,7 +148,7 @@ def _noticed(diff: Diff) -> list[str]:
 
 
 def _restarts(changes: Sequence[ReplicaChange]) -> list[str]:
-    restarted = [each for each in changes if each.effect in ("restart", "stop-first")]
+    restarted = [each for each in changes if each.effect in STARTS_AGAIN]
     if not restarted:
         return []
     by_time = grouped((each.start_timeout_seconds or 0, each.replica) for each in restarted)
@@ -195,7 +208,7 @@ _IMPACTS: dict[Impact, str] = {
 
 def _bars(ledger: Sequence[LedgerChange]) -> tuple[str, ...]:
     """The GPUs of which more or less is granted, equal ones as one."""
-    changed = [gpu for gpu in ledger if (gpu.before_bytes or 0) != (gpu.after_bytes or 0)]
+    changed = granted_otherwise(ledger)
     equal = grouped(
         ((gpu.kind, gpu.budget_bytes, gpu.before_bytes, gpu.after_bytes), gpu.gpu)
         for gpu in changed
@@ -214,8 +227,8 @@ def _bars(ledger: Sequence[LedgerChange]) -> tuple[str, ...]:
 
 
 def _bar(size_bytes: int | None, budget_bytes: int | None) -> str:
-    filled = min(_BAR, round((size_bytes or 0) * _BAR / budget_bytes)) if budget_bytes else 0
-    return f"[{'#' * filled}{'.' * (_BAR - filled)}]"
+    filled = filled_marks(size_bytes or 0, budget_bytes or 0)
+    return f"[{'#' * filled}{'.' * (BAR_WIDTH - filled)}]"
 
 
 def _folded(title: str, blocks: Sequence[str]) -> str:
@@ -231,7 +244,7 @@ def _arrow(before: str, after: str) -> str:
 
 
 def _room(permille: int | None) -> str:
-    return "none" if permille is None else f"{permille // 100 / 10:,.1f}"
+    return "none" if permille is None else tenths(permille)
 
 
 def _tokens(context: int | None) -> str:

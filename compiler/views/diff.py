@@ -97,7 +97,7 @@ def changes_table(changed: Sequence[Sequence[ReplicaChange]], *, why: bool = Tru
 
 def ledger_table(ledger: list[LedgerChange]) -> str:
     """The GPUs of which more or less is granted, as a table of markdown; empty without one."""
-    changed = _granted_otherwise(ledger)
+    changed = granted_otherwise(ledger)
     rows = [
         (code(gpus), code(kind), before, after, budget)
         for gpus, kind, before, after, budget in _ledger_rows(changed)
@@ -237,7 +237,7 @@ def _where(changes: Sequence[ReplicaChange]) -> str:
 
 
 def _ledger(ledger: list[LedgerChange]) -> list[str]:
-    changed = _granted_otherwise(ledger)
+    changed = granted_otherwise(ledger)
     if not changed:
         return _unchanged(ledger)
     header = ("GPU", "kind", "before", "", "after", "budget")
@@ -266,13 +266,13 @@ def _ledger_rows(ledger: list[LedgerChange]) -> list[tuple[str, str, str, str, s
     return [(folded(names), *figures) for figures, names in equal.items()]
 
 
-def _granted_otherwise(ledger: list[LedgerChange]) -> list[LedgerChange]:
+def granted_otherwise(ledger: Sequence[LedgerChange]) -> list[LedgerChange]:
     """The GPUs of which more or less is granted; one that comes or goes unused is none of them."""
     return [gpu for gpu in ledger if (gpu.before_bytes or 0) != (gpu.after_bytes or 0)]
 
 
 def _unchanged(ledger: list[LedgerChange]) -> list[str]:
-    n_unchanged = len(ledger) - len(_granted_otherwise(ledger))
+    n_unchanged = len(ledger) - len(granted_otherwise(ledger))
     other = "" if n_unchanged == len(ledger) else "other "
     return [f"Nothing changes on {counted(n_unchanged, f'{other}GPU')}."] if n_unchanged else []
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import assert_never
 
 from compiler.ir.changes import (
+    STARTS_AGAIN,
     Capacity,
     Diff,
     FieldChange,
@@ -45,7 +46,7 @@ _GPU_SYMBOLS: dict[GpuEvent, str] = {
 def verdict(diff: Diff) -> str:
     """In one line: who is worse off, what restarts, and for how long nobody answers."""
     impacts = Counter(service.impact for service in diff.services)
-    n_restarts = sum(1 for each in diff.changes if each.effect in ("restart", "stop-first"))
+    n_restarts = sum(1 for each in diff.changes if each.effect in STARTS_AGAIN)
     n_interrupted = sum(1 for each in diff.services if each.without_seconds is not None)
     n_smaller = sum(1 for each in diff.services if each.holds_less)
     parts = []

@@ -17,7 +17,9 @@ from compiler.views.rollout import leaving_lines, rollout_lines
 from compiler.views.spares import spare_lines
 from compiler.views.terminal import indented, paint, prose, rows_within, safe_record
 from compiler.views.words import (
+    BAR_WIDTH,
     bound_words,
+    filled_marks,
     fleet_words,
     gap_lines,
     kv_words,
@@ -25,9 +27,6 @@ from compiler.views.words import (
     show_budget,
     split_words,
 )
-
-# Wide enough to tell a twentieth apart, narrow enough to leave room for words.
-BAR_WIDTH = 20
 
 # Who stands on a GPU by host and index, or on the CPU by host and None, and with how many bytes.
 Standing = Mapping[tuple[str, int | None], Sequence[tuple[Replica, int]]]
@@ -198,7 +197,7 @@ def _gpu_lines(gpus: Sequence[GpuLedger], *, color: bool, width: int | None) -> 
     place = folded([f"{each.host}/{each.gpu}" for each in gpus])
     if gpu.state == "broken":
         return rows_within([(place, gpu.kind, "broken")], width=width)
-    filled = _filled(gpu)
+    filled = filled_marks(gpu.granted_bytes, gpu.budget_bytes)
     bar = "#" * filled + "." * (BAR_WIDTH - filled)
     row = (place, gpu.kind, f"[{bar}]", f"{granted}, {show_budget(free_bytes)} free{each}")
     lines = [
@@ -207,17 +206,6 @@ def _gpu_lines(gpus: Sequence[GpuLedger], *, color: bool, width: int | None) -> 
     ]
     budget = prose(f"budget: {bound_words(gpu)}", width=None if width is None else width - 2)
     return [*lines, *indented(budget)]
-
-
-def _filled(gpu: GpuLedger) -> int:
-    """How much of the bar is filled: to the nearest twentieth, and never nothing of something.
-
-    A GPU without a budget has nothing to fill.
-    """
-    if not gpu.budget_bytes or not gpu.granted_bytes:
-        return 0
-    twentieths = (gpu.granted_bytes * BAR_WIDTH * 2 + gpu.budget_bytes) // (gpu.budget_bytes * 2)
-    return min(BAR_WIDTH, max(1, twentieths))
 
 
 def _tenant_lines(tenants: Sequence[_Tenants], width: int | None) -> list[str]:

@@ -15,6 +15,21 @@ PROOF_WORDS: dict[Optimality, str] = {
 }
 
 
+# Wide enough to tell a twentieth apart, narrow enough to leave room for words.
+BAR_WIDTH = 20
+
+
+def filled_marks(granted_bytes: int, budget_bytes: int) -> int:
+    """How much of a GPU's bar is filled: to the nearest twentieth, and never nothing of something.
+
+    A GPU without a budget has nothing to fill.
+    """
+    if not budget_bytes or not granted_bytes:
+        return 0
+    twentieths = (granted_bytes * BAR_WIDTH * 2 + budget_bytes) // (budget_bytes * 2)
+    return min(BAR_WIDTH, max(1, twentieths))
+
+
 def show_budget(size_bytes: int) -> str:
     """MiB of a budget or of what is left of one, rounded down: `12,345 MiB`."""
     return f"{budget_mib(size_bytes):,} MiB"
